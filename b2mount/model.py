@@ -1,0 +1,226 @@
+"""The words of the project as frozen values: paths, versions, ranges, attributes, sources of bytes.
+
+Invariants: every value here is immutable and compares by content; a ByteRange is half-open with
+0 <= start <= stop. Sizes and offsets are bytes, times are integers (ns or ms, as the name says).
+
+Must not know: any I/O, any other module of ours.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+DELIMITER: Final = "/"
+PLACEHOLDER: Final = ".bzEmpty"
+"""The object that keeps an empty directory alive, as Backblaze's web page writes it."""
+
+NO_INFO: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@attrs.frozen(order=True)
+class ObjectPath:
+    """Where an object is: a bucket and a key. A directory's key is empty or ends in `/`.
+
+    An empty bucket name stands for the whole account.
+    """
+
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"b2://{self.bucket}/{self.key}"
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether this is a directory's path."""
+        return not self.key or self.key.endswith(DELIMITER)
+
+    @property
+    def name(self) -> str:
+        """The last component, without a slash; empty for the root of a bucket."""
+        return self.key.rstrip(DELIMITER).rpartition(DELIMITER)[2]
+
+    @property
+    def parent(self) -> ObjectPath:
+        """The directory that holds this path. The root of a bucket is its own parent."""
+        head, slash, _ = self.key.removesuffix(DELIMITER).rpartition(DELIMITER)
+        return ObjectPath(self.bucket, head + slash)
+
+    @property
+    def placeholder(self) -> ObjectPath:
+        """The path of the object that keeps this directory alive when it is empty."""
+        return ObjectPath(self.bucket, self.key + PLACEHOLDER)
+
+    def file(self, name: str) -> ObjectPath:
+        """The path of the file `name` in this directory."""
+        return ObjectPath(self.bucket, self.key + name)
+
+    def directory(self, name: str) -> ObjectPath:
+        """The path of the directory `name` in this directory."""
+        return ObjectPath(self.bucket, self.key + name + DELIMITER)
+
+    def holds(self, other: ObjectPath) -> bool:
+        """Whether `other` is this directory or anything below it."""
+        return self.is_directory and self.bucket == other.bucket and other.key.startswith(self.key)
+
+    def moved(self, old: ObjectPath, new: ObjectPath) -> ObjectPath:
+        """This path after `old` (itself, or a directory above it) was renamed to `new`."""
+        return ObjectPath(new.bucket, new.key + self.key.removeprefix(old.key))
+
+
+@attrs.frozen(order=True)
+class ByteRange:
+    """The bytes start <= offset < stop of a file or an object."""
+
+    start: int = attrs.field()
+    stop: int = attrs.field()
+
+    @stop.validator
+    def _check(self, _attribute: object, stop: int) -> None:
+        if not 0 <= self.start <= stop:
+            raise ValueError(f"not a range: {self.start}..{stop}")
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self.stop - self.start
+
+    def __bool__(self) -> bool:
+        return self.stop > self.start
+
+    def intersect(self, other: ByteRange) -> ByteRange:
+        """The common bytes; an empty range where there are none."""
+        start = max(self.start, other.start)
+        return ByteRange(start, max(start, min(self.stop, other.stop)))
+
+
+class Action(enum.Enum):
+    """What a row of B2's version list stands for."""
+
+    UPLOAD = "upload"
+    HIDE = "hide"
+    START = "start"
+
+
+@attrs.frozen
+class ObjectVersion:
+    """One immutable upload of an object (or a hide marker, or an unfinished large file)."""
+
+    path: ObjectPath
+    version_id: str
+    size: int
+    uploaded_ms: int
+    content_type: str = "application/octet-stream"
+    sha1: str | None = None
+    """Hex SHA-1 of all the bytes where B2 vouches for it (contentSha1) or the writer said it
+    (large_file_sha1); None where neither does."""
+    info: Mapping[str, str] = attrs.field(default=NO_INFO, hash=False)
+    """Object info, keys lower case, without decoding of values beyond B2's own."""
+    action: Action = Action.UPLOAD
+
+
+@attrs.frozen
+class BlockId:
+    """A fixed-size piece of one object version."""
+
+    version_id: str
+    index: int
+
+
+@attrs.frozen
+class ObjectMetadata:
+    """What is written beside the bytes of a new version and can't change afterwards."""
+
+    content_type: str = "b2/x-auto"
+    info: Mapping[str, str] = attrs.field(default=NO_INFO, hash=False)
+
+
+class Kind(enum.Enum):
+    """What a directory entry is."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+
+
+@attrs.frozen
+class Attributes:
+    """What `stat` says of an entry, in our own words."""
+
+    kind: Kind
+    mode: int
+    """Permission bits with set-id and sticky bits (07777); the type is `kind`."""
+    uid: int
+    gid: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+    accessed_ns: int
+    target: str | None = None
+    """Where a symlink points to."""
+
+
+@attrs.frozen
+class AttributeChange:
+    """What `chmod`, `chown`, `utimes` ask for; None leaves a field as it is."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    modified_ns: int | None = None
+    accessed_ns: int | None = None
+
+
+@attrs.frozen
+class Entry:
+    """A name in a directory as a tree reports it: what the store says, before any local change."""
+
+    name: str
+    kind: Kind
+    version: ObjectVersion | None
+    """The object behind a file or symlink; a directory's placeholder when it has one."""
+
+
+@attrs.frozen
+class FileSlice:
+    """Bytes of a local file, by its path so that a retry can open it again."""
+
+    path: str
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class Zeros:
+    """A run of zero bytes."""
+
+    size: int
+
+
+@attrs.frozen
+class Literal:
+    """Bytes in memory."""
+
+    data: bytes = attrs.field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return len(self.data)
+
+
+@attrs.frozen
+class ByteSource:
+    """Bytes to send, piece after piece; can be read again from the start any number of times."""
+
+    pieces: tuple[FileSlice | Zeros | Literal, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of bytes of all pieces."""
+        return sum(piece.size for piece in self.pieces)
