@@ -32,7 +32,7 @@ class WarningLog(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def expect_warning() -> Iterator[WarningLog]:
-    """A test that provokes a warning calls `expect_warning("some of its text")`; any other warning fails it."""
+    """A test that provokes a warning calls `expect_warning("some of its text")`; any other one fails it."""
     log = WarningLog()
     logger = logging.getLogger("b2mount")
     logger.addHandler(log)
