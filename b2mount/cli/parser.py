@@ -1,0 +1,172 @@
+"""The command line's grammar; the options of a mount come from the table in options.py."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import b2mount
+from b2mount.errors import UsageError
+from b2mount.options import OPTIONS, Option, find_option, parse_duration, parse_words
+
+COMMANDS: Final = {
+    "mount": "mount a bucket, or a directory of it",
+    "umount": "wait until everything is in B2, then unmount",
+    "status": "what is mounted, what is unsent, cache, calls and cost",
+    "flush": "send what is unsent now, and wait until it is in B2",
+    "url": "the URL of a file",
+    "emulator": "a local B2 on 127.0.0.1, to try things out",
+}
+
+RESERVED: Final = frozenset("warm evict refresh versions restore undelete doctor help".split())  # noqa: SIM905
+"""Words that read as a command: a bucket of such a name is mounted as b2://WORD."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that says what is wrong on one line, by raising UsageError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see `{self.prog} --help`)")
+
+
+class _Setting(argparse.Action):
+    """One option of a mount in its long form."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: object, name: object = None
+    ) -> None:
+        option = find_option(str(name).removeprefix("--"))
+        text = None if isinstance(values, list) else str(values)
+        namespace.settings = [*namespace.settings, (option.name.replace("-", "_"), option.value(text))]
+
+
+class _Words(argparse.Action):
+    """`-o name,name=value`."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: object, name: object = None
+    ) -> None:
+        namespace.settings = [*namespace.settings, *parse_words(str(values)).items()]
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What the arguments ask for; `command` names the command. A mount may leave its name out.
+
+    Raises UsageError; help and version end the program, as argparse does.
+    """
+    words = _expand_bare(list(arguments))
+    if not words:
+        raise UsageError("what to do? see `b2mount --help`")
+    if words[0] in RESERVED:
+        raise UsageError(f"there is no command {words[0]!r}; for a bucket of that name write b2://{words[0]}")
+    if words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version"):
+        words.insert(0, "mount")
+    parsed, unknown = _parser().parse_known_args(words)
+    if unknown:
+        name = unknown[0]
+        if parsed.command == "mount" and name.startswith("--"):
+            find_option(name[2:].partition("=")[0])
+        raise UsageError(f"unknown argument {name!r} (see `b2mount {parsed.command} --help`)")
+    return parsed
+
+
+def parse_helper(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a mount(8) helper: SOURCE DIRECTORY [-sfnvN] [-o words] [-t type]."""
+    parser = Parser(prog="mount.b2", allow_abbrev=False, description="Called by mount(8) and from fstab.")
+    _add_places(parser)
+    parser.add_argument("-o", dest="words", action="append", default=[], metavar="WORDS")
+    parser.add_argument("-f", dest="fake", action="store_true", help="do everything but mount")
+    parser.add_argument("-s", dest="sloppy", action="store_true", help="leave out unknown words")
+    parser.add_argument("-n", "-v", action="store_true", dest="ignored", help=argparse.SUPPRESS)
+    parser.add_argument("-t", "-N", dest="ignored_value", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="b2mount",
+        allow_abbrev=False,
+        description="Mount a Backblaze B2 bucket as a directory.",
+        epilog="`b2mount SOURCE MOUNTPOINT` is short for `b2mount mount SOURCE MOUNTPOINT`.",
+    )
+    parser.add_argument("--version", action="version", version=f"b2mount {b2mount.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    made = {
+        name: commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for name, text in COMMANDS.items()
+    }
+    _add_mount(made["mount"])
+    _add_control(made)
+    made["emulator"].add_argument("--data", required=True, metavar="DIR", help="where it keeps everything")
+    made["emulator"].add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
+    return parser
+
+
+def _add_places(parser: Parser) -> None:
+    parser.add_argument(
+        "source", metavar="SOURCE", help="BUCKET[/DIRECTORY] or b2://BUCKET[/DIRECTORY]; b2:// is the account"
+    )
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
+
+
+def _add_mount(parser: Parser) -> None:
+    parser.usage = "b2mount mount SOURCE MOUNTPOINT [options]"
+    parser.set_defaults(settings=[])
+    _add_places(parser)
+    parser.add_argument(
+        "-o", action=_Words, metavar="WORDS", help="options as name,name=value; ro is read-only"
+    )
+    for option in OPTIONS.values():
+        if option.takes_value:
+            parser.add_argument(f"--{option.name}", action=_Setting, help=argparse.SUPPRESS)
+        else:
+            parser.add_argument(f"--{option.name}", action=_Setting, nargs=0, help=argparse.SUPPRESS)
+    parser.epilog = "mount options:\n" + "\n".join(_help_of(option) for option in OPTIONS.values())
+
+
+def _add_control(made: dict[str, Parser]) -> None:
+    made["umount"].add_argument("mountpoint", metavar="MOUNTPOINT")
+    made["umount"].add_argument(
+        "--timeout", type=_duration, metavar="TIME", help="give up after TIME and stay mounted"
+    )
+    made["umount"].add_argument(
+        "--now", action="store_true", help="don't wait: what is unsent stays staged for the next mount"
+    )
+    made["status"].add_argument("mountpoint", nargs="?", metavar="MOUNTPOINT", help="default: every mount")
+    made["status"].add_argument("--json", action="store_true", help="print JSON")
+    made["flush"].add_argument("path", nargs="?", metavar="PATH", help="default: every mount")
+    made["url"].add_argument("path", metavar="PATH")
+    made["url"].add_argument(
+        "--expires", type=_duration, metavar="TIME", help="make one that needs no key for TIME, 7d at most"
+    )
+
+
+def _help_of(option: Option) -> str:
+    text = option.help + (f" Default: {option.shown}." if option.shown else "")
+    indent = " " * 26
+    head = f"  {option.usage}".ljust(len(indent) - 1) + " "
+    lines = textwrap.wrap(text, 74)
+    if len(head) > len(indent):
+        return "\n".join([head.rstrip(), *(indent + line for line in lines)])
+    return "\n".join([head + lines[0], *(indent + line for line in lines[1:])])
+
+
+def _expand_bare(words: list[str]) -> list[str]:
+    """`--write-back` alone gets its value here: argparse would take the next word for it."""
+    bare = {f"--{option.name}": option.bare for option in OPTIONS.values() if option.bare is not None}
+    return [f"{word}={bare[word]}" if word in bare else word for word in words]
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

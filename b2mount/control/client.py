@@ -1,0 +1,191 @@
+"""ControlClient: asks a running mount, from another process.
+
+A mount is found by its mount point or by a path inside, through the mount table and the socket
+directory; the mount itself is never touched, because it may hang.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from b2mount.control.messages import (
+    FlushRequest,
+    LeaveRequest,
+    Request,
+    StatusRequest,
+    UrlRequest,
+    decode_reply,
+    encode_request,
+    status_from_json,
+)
+from b2mount.control.places import absolute, known_sockets, mount_at, mount_holding, socket_name
+from b2mount.errors import B2MountError, MountPointUnusable
+from b2mount.filesystem.status import MountStatus
+
+PATIENCE: Final = 10.0
+"""Seconds that a mount has to answer what it can answer at once."""
+PEER: Final = struct.Struct("3i")
+
+
+class NotAnswering(MountPointUnusable):
+    """The mount's process is gone, hangs, or belongs to somebody else."""
+
+
+@attrs.define(eq=False)
+class Call:
+    """A request that is under way."""
+
+    _socket: socket.socket
+    _received: bytearray = attrs.field(factory=bytearray, init=False)
+
+    def wait(self, seconds: float | None) -> bool:
+        """Whether the reply is there, after at most so many seconds."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._socket], [], [], left)[0]:
+                return False
+            chunk = self._socket.recv(1 << 16)
+            self._received += chunk
+            if not chunk or self._received.endswith(b"\n"):
+                return True
+
+    def result(self) -> Any:
+        """What came out. Raises the mount's error, or NotAnswering if it died meanwhile."""
+        self.close()
+        if not self._received:
+            raise NotAnswering("the mount ended before it had answered")
+        return decode_reply(bytes(self._received))
+
+    def close(self) -> None:
+        """Stop waiting; what was asked for may still happen."""
+        self._socket.close()
+
+
+@attrs.frozen
+class ControlClient:
+    """Asks the mount that listens at `path`."""
+
+    path: Path
+
+    def status(self) -> MountStatus:
+        """The mount at this moment."""
+        return status_from_json(self._ask(StatusRequest(), PATIENCE))
+
+    def flush(self, path: str | None) -> Call:
+        """Begin to flush everything or one path; the call is done when it is in B2."""
+        return self.call(FlushRequest(path))
+
+    def url(self, path: str, expires: int | None) -> str:
+        """The URL of the file at `path`."""
+        return str(self._ask(UrlRequest(path, expires), 120))
+
+    def leave(self) -> None:
+        """Let the mount end without waiting for its uploads."""
+        self._ask(LeaveRequest(), PATIENCE)
+
+    def process(self) -> int | None:
+        """A descriptor that becomes readable when the mount's process has ended; the caller
+        closes it. None where the process can't be seen from here."""
+        with self._connect() as connected:
+            pid, _, _ = PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
+            try:
+                return os.pidfd_open(pid) if pid else None
+            except ProcessLookupError:
+                return None
+
+    def call(self, request: Request) -> Call:
+        """Send a request without waiting for the reply. Raises NotAnswering."""
+        connected = self._connect()
+        try:
+            connected.sendall(encode_request(request))
+        except OSError as error:
+            connected.close()
+            raise self._not_answering(error) from error
+        return Call(connected)
+
+    def _ask(self, request: Request, seconds: float) -> Any:
+        call = self.call(request)
+        try:
+            if not call.wait(seconds):
+                raise NotAnswering("the mount does not answer: its process hangs")
+            return call.result()
+        except OSError as error:
+            raise self._not_answering(error) from error
+        finally:
+            call.close()
+
+    def _connect(self) -> socket.socket:
+        """Through the directory's descriptor, because the kernel takes 107 bytes at most."""
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connected.settimeout(PATIENCE)
+        try:
+            directory = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY)
+            try:
+                connected.connect(f"/proc/self/fd/{directory}/{self.path.name}")
+            finally:
+                os.close(directory)
+        except OSError as error:
+            connected.close()
+            raise self._not_answering(error) from error
+        return connected
+
+    def _not_answering(self, error: OSError) -> NotAnswering:
+        if isinstance(error, PermissionError):
+            return NotAnswering("the mount belongs to another user")
+        return NotAnswering("no process answers for this mount")
+
+
+def client_at(mountpoint: str) -> ControlClient:
+    """The client of the mount at an absolute mount point. Raises NotAnswering if there is no
+    socket of it that this user may see."""
+    name = f"{socket_name(mountpoint)}.sock"
+    for path in known_sockets():
+        if path.name == name:
+            return ControlClient(path)
+    raise NotAnswering(f"no process of yours answers for {mountpoint}")
+
+
+def find_mount(mountpoint: str) -> tuple[ControlClient, str]:
+    """The client of the mount that is at `mountpoint`, and its absolute mount point.
+
+    Raises MountPointUnusable if b2mount has mounted nothing there.
+    """
+    path = absolute(mountpoint)
+    entry = mount_at(path)
+    if entry is None or not entry.is_ours:
+        raise MountPointUnusable(f"{path} is not where b2mount has mounted anything: see `b2mount status`")
+    return client_at(path), path
+
+
+def find_path(path: str) -> tuple[ControlClient, str]:
+    """The client of the mount that holds `path`, and the path below its mount point.
+
+    Raises MountPointUnusable if no mount of ours holds it.
+    """
+    whole = absolute(path)
+    entry = mount_holding(whole)
+    if entry is None or not entry.is_ours:
+        raise MountPointUnusable(f"{whole} is not inside anything that b2mount has mounted")
+    return client_at(entry.mountpoint), whole.removeprefix(entry.mountpoint).lstrip("/")
+
+
+def reachable_mounts() -> list[ControlClient]:
+    """A client for every mount that answers."""
+    found = []
+    for path in known_sockets():
+        client = ControlClient(path)
+        try:
+            client.status()
+        except B2MountError:
+            continue
+        found.append(client)
+    return found

@@ -1,0 +1,121 @@
+"""What another process may ask a running mount, and the replies: one JSON object a line.
+
+Invariants: a request is at most MAX_REQUEST bytes; a reply is `{"ok": ...}` or
+`{"error": KIND, "message": ...}`, KIND the name of a class of errors.py; no secret is in either,
+but for the URL that was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import attrs
+
+from b2mount import errors
+from b2mount.errors import B2MountError, InvalidArgument
+from b2mount.filesystem.status import CallCounts, MountStatus, PendingFile
+
+MAX_REQUEST: Final = 64 * 1024
+
+
+@attrs.frozen
+class StatusRequest:
+    """What the mount says of itself."""
+
+
+@attrs.frozen
+class FlushRequest:
+    """Answered when everything, or what is at `path`, is in B2."""
+
+    path: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(str))
+    )
+
+
+@attrs.frozen
+class UrlRequest:
+    """The file's URL; with `expires`, one that works without a key for so many seconds."""
+
+    path: str = attrs.field(validator=attrs.validators.instance_of(str))
+    expires: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(int))
+    )
+
+
+@attrs.frozen
+class LeaveRequest:
+    """Unmount if still mounted, and end without waiting for uploads: they stay staged."""
+
+
+Request = StatusRequest | FlushRequest | UrlRequest | LeaveRequest
+
+REQUESTS: Final[dict[str, type[Request]]] = {
+    "status": StatusRequest,
+    "flush": FlushRequest,
+    "url": UrlRequest,
+    "leave": LeaveRequest,
+}
+
+
+def encode_request(request: Request) -> bytes:
+    """The line that asks it."""
+    name = next(name for name, kind in REQUESTS.items() if isinstance(request, kind))
+    return _line({"request": name, **attrs.asdict(request)})
+
+
+def decode_request(line: bytes) -> Request:
+    """The request on a line. Raises InvalidArgument for anything that is none."""
+    try:
+        fields = json.loads(line)
+        kind = REQUESTS[fields.pop("request")]
+        return kind(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidArgument("not a request that this version of b2mount knows") from error
+
+
+def encode_reply(value: object) -> bytes:
+    """The line that says it was done, with what came out."""
+    return _line({"ok": value})
+
+
+def encode_error(error: B2MountError) -> bytes:
+    """The line that says why not."""
+    return _line({"error": type(error).__name__, "message": str(error)})
+
+
+def decode_reply(line: bytes) -> Any:
+    """What came out. Raises the error that the mount raised."""
+    try:
+        reply = json.loads(line)
+        if "ok" in reply:
+            return reply["ok"]
+        kind, message = getattr(errors, reply["error"], B2MountError), reply["message"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise B2MountError(
+            "the mount gave an answer that makes no sense: is it of another version?"
+        ) from error
+    known = isinstance(kind, type) and issubclass(kind, B2MountError)
+    raise (kind if known else B2MountError)(message)
+
+
+def status_to_json(status: MountStatus) -> dict[str, Any]:
+    """A status as `b2mount status --json` prints it."""
+    return attrs.asdict(status)
+
+
+def status_from_json(fields: dict[str, Any]) -> MountStatus:
+    """The status that status_to_json was given."""
+    return MountStatus(
+        **{
+            **fields,
+            "missing_capabilities": tuple(fields["missing_capabilities"]),
+            "pending": tuple(PendingFile(**pending) for pending in fields["pending"]),
+            "today": CallCounts(**fields["today"]),
+            "since_mount": CallCounts(**fields["since_mount"]),
+        }
+    )
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields).encode() + b"\n"

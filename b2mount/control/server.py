@@ -1,0 +1,154 @@
+"""ControlServer: the door through which `b2mount status`, `flush`, `url` and `umount` come.
+
+Invariants: only the mount's own user and root are answered; a client that hangs, talks nonsense
+or goes away hurts nobody but itself; the socket disappears with the server.
+
+Must not know: what the requests mean inside the file system.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from b2mount.control.messages import (
+    MAX_REQUEST,
+    FlushRequest,
+    LeaveRequest,
+    Request,
+    StatusRequest,
+    UrlRequest,
+    decode_request,
+    encode_error,
+    encode_reply,
+    status_to_json,
+)
+from b2mount.control.places import runtime_dir, socket_name
+from b2mount.errors import AccessDenied, B2MountError, InvalidArgument
+from b2mount.filesystem.status import MountStatus
+
+log = logging.getLogger(__name__)
+
+PATIENCE: Final = 10.0
+"""Seconds that a client has for sending its request, and for taking the reply."""
+PEER: Final = struct.Struct("3i")
+
+
+class Controlled(Protocol):
+    """What a file system must offer to be asked about. Paths lie below the mount point, without
+    a leading slash; the empty path is the mount itself."""
+
+    def status(self) -> MountStatus:
+        """The mount at this moment."""
+        ...
+
+    async def flush_path(self, path: str | None) -> None:
+        """Returns when everything, or what is at `path`, is in B2; raises the first error."""
+        ...
+
+    async def url(self, path: str, expires: int | None) -> str:
+        """The URL of a file."""
+        ...
+
+
+@attrs.define(eq=False)
+class ControlServer:
+    """Answers requests about one mount on its unix socket."""
+
+    filesystem: Controlled
+    mountpoint: str
+    request_unmount: Callable[[], None]
+    """Called when the mount is to end without waiting for uploads. Returns at once."""
+
+    async def run(self, *, task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; `nursery.start` returns the socket's path when it listens."""
+        path = runtime_dir() / f"{socket_name(self.mountpoint)}.sock"
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listen_on(path)))
+        try:
+            task_status.started(path)
+            await trio.serve_listeners(self._serve, [listener])
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        try:
+            async with stream:
+                reply = await self._reply(stream)
+                with trio.move_on_after(PATIENCE):
+                    await stream.send_all(reply)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            log.debug("a client of the control socket went away")
+
+    async def _reply(self, stream: trio.SocketStream) -> bytes:
+        try:
+            check_peer(stream)
+            return encode_reply(await self._carry_out(decode_request(await _read_line(stream))))
+        except B2MountError as error:
+            return encode_error(error)
+        except OSError as error:  # of the staging disk
+            return encode_error(B2MountError(error.strerror or str(error)))
+        except trio.BrokenResourceError:
+            raise
+        except Exception:  # the mount must outlive whatever a request brings to light
+            log.exception("a request on the control socket failed")
+            return encode_error(B2MountError("the mount failed to do this: its log says more"))
+
+    async def _carry_out(self, request: Request) -> object:
+        match request:
+            case StatusRequest():
+                return status_to_json(self.filesystem.status())
+            case UrlRequest(path, expires):
+                return await self.filesystem.url(path, expires)
+            case FlushRequest(path):
+                await self.filesystem.flush_path(path)
+            case LeaveRequest():
+                self.request_unmount()
+        return None
+
+
+def listen_on(path: Path) -> socket.socket:
+    """A listening socket at `path`, mode 0600, in place of one that a dead mount has left.
+
+    It is bound through the directory's descriptor, because the kernel takes 107 bytes at most.
+    """
+    path.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listening.bind(f"/proc/self/fd/{directory}/{path.name}")
+    finally:
+        os.umask(before)
+        os.close(directory)
+    listening.listen(16)
+    return listening
+
+
+def check_peer(stream: trio.SocketStream) -> None:
+    """Raises AccessDenied unless the other side is this user or root."""
+    raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+    _, uid, _ = PEER.unpack(raw)
+    if uid not in (0, os.getuid()):
+        raise AccessDenied("this mount belongs to another user")
+
+
+async def _read_line(stream: trio.SocketStream) -> bytes:
+    line = bytearray()
+    with trio.move_on_after(PATIENCE):
+        while not line.endswith(b"\n"):
+            chunk = await stream.receive_some(4096)
+            if not chunk:
+                raise InvalidArgument("the request ended early")
+            line += chunk
+            if len(line) > MAX_REQUEST:
+                raise InvalidArgument("the request is too long")
+        return bytes(line)
+    raise InvalidArgument("the request did not arrive in time")
