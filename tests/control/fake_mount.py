@@ -1,0 +1,69 @@
+"""A mount that does what it is told, behind a real ControlServer."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from b2mount.errors import B2MountError, NotFound
+from b2mount.filesystem.status import CallCounts, MountStatus, PendingFile
+
+NO_CALLS = CallCounts({}, 0.0, 0, 0)
+
+
+def pending(path: str, *, size: int = 100, sent: int = 0, state: str = "queued", reason: str | None = None):
+    return PendingFile(path, size, sent, state, reason, since=1.0)
+
+
+@attrs.define
+class FakeMount:
+    """What ControlServer asks: `unsent` goes down to nothing when `sent` is set."""
+
+    mountpoint: str = "/mnt/fake"
+    unsent: tuple[PendingFile, ...] = ()
+    failure: Exception | None = None
+    sent: trio.Event = attrs.field(factory=trio.Event)
+    flushed: list[str | None] = attrs.field(factory=list)
+    left: bool = False
+
+    def status(self) -> MountStatus:
+        return MountStatus(
+            source="b2://bucket/photos",
+            mountpoint=self.mountpoint,
+            pid=1,
+            started=0.0,
+            read_only=False,
+            missing_capabilities=(),
+            pending=self.unsent,
+            cache_bytes=3 << 20,
+            cache_capacity=10 << 30,
+            cache_hits=3,
+            cache_misses=1,
+            today=CallCounts({"A": 4, "B": 1200}, 0.0012, 5 << 20, 7 << 10),
+            since_mount=NO_CALLS,
+            odd_names=2,
+            open_files=1,
+        )
+
+    async def flush_path(self, path: str | None) -> None:
+        self.flushed.append(path)
+        await self.sent.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.unsent = ()
+
+    async def url(self, path: str, expires: int | None) -> str:
+        if path == "missing":
+            raise NotFound("no such file")
+        if path == "broken":
+            raise KeyError("a fault")
+        if path == "slow":
+            await trio.sleep_forever()
+        return f"https://f000.example/file/bucket/{path}?{expires}"
+
+    def request_unmount(self) -> None:
+        self.left = True
+
+
+def refused() -> B2MountError:
+    return B2MountError("refused")
