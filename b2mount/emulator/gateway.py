@@ -1,0 +1,267 @@
+"""From an HTTP request to the API call it is, and back: paths, tokens, faults, counts, error bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote_plus
+
+import attrs
+from aiohttp import web
+
+from b2mount.emulator import downloads, uploads
+from b2mount.emulator.authorize import authorize_account
+from b2mount.emulator.call import Call, Fields, Service
+from b2mount.emulator.counts import Counts
+from b2mount.emulator.errors import ApiError, bad_request, not_found
+from b2mount.emulator.faults import Fault, FaultKind, FaultPlan
+from b2mount.emulator.keys import ACCOUNT
+from b2mount.emulator.large_calls import Copy
+from b2mount.emulator.replies import Document
+from b2mount.emulator.requests import ENDPOINTS
+from b2mount.emulator.shaping import Shaper
+from b2mount.emulator.transfer import Transfers, cut
+
+NO_STORE: Final = {"Cache-Control": "max-age=0, no-cache, no-store"}
+"""On every reply that is not a download."""
+
+
+@attrs.frozen
+class Route:
+    """What a URL means. `rest` is what follows the name of the call, decoded."""
+
+    endpoint: str
+    version: int
+    rest: tuple[str, ...]
+    query: Mapping[str, str]
+
+
+class Gateway:
+    """Answers every request that is not for the admin path."""
+
+    def __init__(self, service: Service, faults: FaultPlan, shaper: Shaper, counts: Counts) -> None:
+        self._service = service
+        self._faults = faults
+        self._shaper = shaper
+        self._counts = counts
+        self._transfers = Transfers(service.state.contents, shaper, counts)
+        self._upload_tokens = uploads.UploadTokens()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Never raises ApiError."""
+        try:
+            path = route(request.method, request.raw_path)
+            self._counts.arrived(path.endpoint)
+        except ApiError as exc:
+            return error_reply(exc)
+        try:
+            return await self._answer(request, path)
+        except ApiError as exc:
+            self._counts.answered(path.endpoint, exc.status)
+            await self._shaper.first_byte()
+            return error_reply(exc)
+
+    async def _answer(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
+        if path.endpoint == "b2_authorize_account":
+            return await self._authorize(request, path)
+        if path.endpoint in ENDPOINTS:
+            return await self._call(request, path)
+        if path.endpoint.startswith("b2_upload"):
+            return await self._upload(request, path)
+        return await self._download(request, path)
+
+    async def _authorize(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
+        fault = self._fault(request, path, "")
+        await request.read()
+        key_id, secret = _basic(request.headers.get("Authorization"))
+        reply = authorize_account(self._service, key_id, secret, path.version, _base_url(request))
+        return await self._reply(request, path, reply, fault)
+
+    async def _call(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
+        fields = await _fields(request, path)
+        fault = self._fault(request, path, self._name_of(fields))
+        token = self._service.keys.check(_token(request, path), ACCOUNT)
+        call = Call(self._service, token.key, fields, path.version, _base_url(request))
+        endpoint = ENDPOINTS[path.endpoint]
+        call.need(endpoint.capability)
+        reply = endpoint.run(call)
+        if isinstance(reply, Copy):
+            reply = await self._copy(reply)
+        rows = len(reply[endpoint.rows]) if endpoint.rows else None
+        return await self._reply(request, path, reply, fault, rows)
+
+    async def _copy(self, copy: Copy) -> Document:
+        contents = self._service.state.contents
+        if copy.content.sha1:
+            return copy.complete(copy.content)
+        with contents.blobs.pinned(segment.blob for segment in copy.content.segments):
+            loop = asyncio.get_running_loop()
+            return copy.complete(await loop.run_in_executor(None, contents.hashed, copy.content.segments))
+
+    async def _upload(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
+        subject = path.rest[0] if path.rest else ""
+        of = uploads.file_target if path.endpoint == "b2_upload_file" else uploads.part_target
+        fault = self._fault(request, path, uploads.decoded(request.headers.get("X-Bz-File-Name", "")))
+        target = of(self._service, subject, request.headers, path.version)
+        with self._upload_tokens.held(target.token.token):
+            damaged = fault is not None and fault.kind is FaultKind.WRONG_BYTES
+            content = await self._transfers.receive(request, target, damaged=damaged)
+            try:
+                reply = target.complete(content)
+            except BaseException:
+                self._service.state.contents.discard(content)
+                raise
+        return await self._reply(request, path, reply, fault)
+
+    async def _download(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
+        await request.read()
+        name: str
+        if path.endpoint.endswith("by_name"):
+            name = path.rest[1]
+            bucket, version = downloads.by_name(self._service, path.rest[0], name)
+        else:
+            bucket, version = downloads.by_id(self._service, downloads.check_query(path.query))
+            name = version.name
+        fault = self._fault(request, path, name)
+        token = request.headers.get("Authorization") or path.query.get("Authorization")
+        key = downloads.check_allowed(self._service, bucket, name, token, path.query)
+        if version is None:
+            raise not_found(f"File with such name does not exist: {name}")
+        download = downloads.prepare(self._service, bucket, version, key, request.headers, path.query)
+        await self._shaper.first_byte()
+        self._counts.answered(path.endpoint, download.status)
+        if fault is not None and fault.kind is FaultKind.DROP_AFTER:
+            cut(request)
+        if request.method == "HEAD":
+            return web.Response(status=download.status, headers=download.headers)
+        return await self._transfers.send(request, download, fault)
+
+    def _fault(self, request: web.BaseRequest, path: Route, name: str) -> Fault | None:
+        """The fault to suffer later, if any. Raises ApiError or CutOff for those that strike at once."""
+        fault = self._faults.take(path.endpoint, name)
+        if fault is None:
+            return None
+        if fault.kind is FaultKind.ERROR:
+            raise fault.error()
+        if fault.kind is FaultKind.DROP_BEFORE:
+            cut(request)
+        return fault
+
+    async def _reply(
+        self,
+        request: web.BaseRequest,
+        path: Route,
+        document: Document,
+        fault: Fault | None,
+        rows: int | None = None,
+    ) -> web.StreamResponse:
+        await self._shaper.first_byte()
+        self._counts.answered(path.endpoint, 200, rows)
+        if fault is not None and fault.kind is FaultKind.DROP_AFTER:
+            cut(request)
+        return json_reply(200, document)
+
+    def _name_of(self, fields: Fields) -> str:
+        """The file that a call is about, for fault patterns; "" when it names none."""
+        name = fields.optional_text("fileName") or fields.optional_text("prefix")
+        file_id = fields.optional_text("fileId") or fields.optional_text("largeFileId")
+        if name is None and file_id is not None:
+            try:
+                name = self._service.state.files.get(file_id).name
+            except ApiError:
+                return ""
+        return name or ""
+
+
+def route(method: str, target: str) -> Route:
+    """What a request is for. Raises ApiError 404, 405."""
+    raw_path, _, raw_query = target.partition("?")
+    query = dict(parse_qsl(raw_query, keep_blank_values=True))
+    pieces = raw_path.lstrip("/").split("/")
+    if pieces[0] == "file" and len(pieces) > 2:
+        if method not in ("GET", "HEAD"):
+            raise ApiError(405, "method_not_allowed", f"only GET or HEAD allowed, got {method}")
+        endpoint = "b2_head_file_by_name" if method == "HEAD" else "b2_download_file_by_name"
+        name = uploads.decoded("/".join(pieces[2:]))
+        return Route(endpoint, 4, (unquote_plus(pieces[1]), name), query)
+    if pieces[0] != "b2api" or len(pieces) < 3 or pieces[1] not in ("v1", "v2", "v3", "v4"):
+        raise not_found(f"No such path: {raw_path}")
+    endpoint = pieces[2]
+    if method == "HEAD" and endpoint == "b2_download_file_by_id":
+        endpoint = "b2_head_file_by_id"
+    elif method not in ("GET", "POST"):
+        raise ApiError(405, "method_not_allowed", f"only GET or POST allowed, got {method}")
+    known = endpoint in ENDPOINTS or endpoint in KNOWN
+    if not known:
+        raise bad_request(f"unknown API call: {endpoint}")
+    return Route(endpoint, int(pieces[1][1]), tuple(unquote_plus(p) for p in pieces[3:]), query)
+
+
+KNOWN: Final = frozenset(
+    (
+        "b2_authorize_account",
+        "b2_download_file_by_id",
+        "b2_head_file_by_id",
+        "b2_upload_file",
+        "b2_upload_part",
+    )
+)
+
+
+def json_reply(
+    status: int, document: Mapping[str, Any], headers: Mapping[str, str] = NO_STORE
+) -> web.Response:
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return web.Response(
+        status=status, headers=headers, body=body, content_type="application/json", charset="utf-8"
+    )
+
+
+def error_reply(error: ApiError) -> web.Response:
+    headers = dict(NO_STORE)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401 and not error.message:
+        headers["WWW-Authenticate"] = 'BASIC realm="authorize_account"'
+    return json_reply(
+        error.status, {"status": error.status, "code": error.code, "message": error.message}, headers
+    )
+
+
+async def _fields(request: web.BaseRequest, path: Route) -> Fields:
+    body = await request.read()
+    if request.method == "GET":
+        return Fields(path.query, lenient=True)
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError as exc:
+        raise bad_request("The body is not JSON", "bad_json") from exc
+    if not isinstance(document, dict):
+        raise bad_request("The body is not a JSON object", "bad_json")
+    return Fields(document)
+
+
+def _token(request: web.BaseRequest, path: Route) -> str:
+    token = request.headers.get("Authorization") or path.query.get("Authorization")
+    if token is None:
+        raise ApiError(401, "missing_auth_token", "Authorization header is missing")
+    return token
+
+
+def _basic(header: str | None) -> tuple[str, str]:
+    if header is None:
+        raise ApiError(401, "missing_auth_token", "")
+    try:
+        text = base64.b64decode(header.removeprefix("Basic ")).decode()
+    except (binascii.Error, ValueError) as exc:
+        raise ApiError(401, "bad_auth_token", "") from exc
+    key_id, _, secret = text.partition(":")
+    return key_id, secret
+
+
+def _base_url(request: web.BaseRequest) -> str:
+    return f"http://{request.host}"
