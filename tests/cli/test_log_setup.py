@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from b2mount.cli.log_setup import leave_terminal, log_path, log_to_file, log_to_stderr
+from b2mount.errors import UsageError
+from b2mount.options import MountOptions, mount_options
+
+
+@pytest.fixture(autouse=True)
+def logging_restored() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("b2mount")
+    before = list(root.handlers), root.level, ours.level
+    yield
+    for handler in set(root.handlers) - set(before[0]):
+        handler.close()
+    root.handlers[:], root.level, ours.level = before
+    logging.captureWarnings(False)
+
+
+def options(tmp_path: Path, **more: object) -> MountOptions:
+    return mount_options("bucket", "/mnt/b2", {"cache_dir": tmp_path / "cache", **more}.items())
+
+
+def test_the_background_log_has_one_line_an_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = log_to_file(options(tmp_path))
+    log = logging.getLogger("b2mount.some.module")
+    log.info("first")
+    log.info("a name\nwith a line break", exc_info=KeyError("x"))
+    leave_terminal(terminal)
+    lines = log_path(options(tmp_path)).read_text().splitlines()
+    assert lines[0].split(" ", 2)[2] == "INFO b2mount.some.module: first"
+    assert len(lines) == 2
+    assert lines[1].endswith("a name | with a line break | KeyError: 'x'")
+    assert capsys.readouterr().err == ""
+
+
+def test_warnings_reach_the_terminal_until_it_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], expect_warning
+) -> None:
+    expect_warning("read-only")
+    expect_warning("later")
+    terminal = log_to_file(options(tmp_path))
+    log = logging.getLogger("b2mount.mount")
+    log.warning("mounted read-only")
+    leave_terminal(terminal)
+    log.warning("a later one")
+    assert capsys.readouterr().err == "b2mount: mounted read-only\n"
+
+
+def test_libraries_are_not_heard_below_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """b2sdk at debug logs request headers, with the token in them."""
+    log_to_stderr(options(tmp_path, log_level="debug"))
+    logging.getLogger("b2sdk._internal.b2http").debug("Authorization: secret")
+    logging.getLogger("urllib3").info("secret")
+    logging.getLogger("b2mount.fuse").debug("lookup")
+    err = capsys.readouterr().err
+    assert "secret" not in err
+    assert "lookup" in err
+
+
+def test_a_log_file_of_ones_own(tmp_path: Path) -> None:
+    log_to_file(options(tmp_path, log_file=tmp_path / "logs" / "b2.log"))
+    logging.getLogger("b2mount").info("hello")
+    assert "hello" in (tmp_path / "logs" / "b2.log").read_text()
+
+
+def test_a_log_file_that_cant_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="can't write the log file"):
+        log_to_file(options(tmp_path, log_file=tmp_path / "file" / "b2.log"))
