@@ -1,0 +1,320 @@
+"""Whether the bytes of a version are the bytes that were uploaded.
+
+What B2 offers for that is one SHA-1 over a whole version; a range comes without any. On the real
+service TLS protects a range on its way; over plain HTTP, and against damage before or behind TLS,
+this is what is caught, and when:
+
+* Up to SMALL bytes, the version is fetched whole and checked before a reader gets any of it.
+* Above that, blocks are handed out as they arrive and hashed behind the readers' backs, in order.
+  Once all blocks are here, whatever nobody has had yet is held back until the SHA-1 is known; a
+  reader in order therefore can't reach the end of a damaged version unnoticed.
+* If the SHA-1 is wrong, the version is fetched a second time. Blocks that came differently are
+  fetched until two copies agree. If the whole is right now, the right blocks take the wrong ones'
+  place: readers who had none of those never notice, the others get CorruptData from then on, and
+  `mended` is called so that what the kernel holds can be dropped. If it is still wrong, all blocks
+  are dropped and everyone gets CorruptData.
+* Once a version was found right, the checksum of each of its blocks is kept beside the blocks. A
+  block that was trimmed and comes again is compared before anybody gets it.
+
+What can't be caught: a range of a big version, over an unprotected line, whose other bytes nobody
+ever reads; and a version of which B2 knows no SHA-1.
+
+Must not know: flights, queues, who reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from array import array
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+from weakref import WeakSet, WeakValueDictionary
+
+import attrs
+import trio
+
+from b2mount.errors import B2MountError, CorruptData
+from b2mount.model import BlockId, ObjectVersion
+from b2mount.reading.block_cache import BlockCache, identity_of
+from b2mount.reading.block_file import Data, checksum_of
+from b2mount.reading.flight import count_of
+from b2mount.threads import ThreadLane
+
+log = logging.getLogger(__name__)
+
+SMALL: Final = 4 << 20
+HOLD: Final = 64 << 20
+"""Readers are held back only when no more than this is left to hash: 40 ms."""
+_BATCH: Final = 8
+_WAVE: Final = 6
+_PIECE: Final = 32
+_COPIES: Final = 6
+
+
+def is_checked_whole(version: ObjectVersion) -> bool:
+    """Whether the version is fetched in one flight and checked before anyone gets its bytes."""
+    return version.sha1 is not None and version.size <= SMALL
+
+
+def digest_of(version: ObjectVersion, index: int, data: Data) -> int:
+    """A block's checksum, as it is kept in a version's digests."""
+    return checksum_of(data, identity_of(BlockId(version.version_id, index)))
+
+
+async def sha1_of(blocks: list[bytes], lane: ThreadLane) -> str:
+    """The SHA-1 of blocks in order; in a thread where that is sooner done than a loop's pause."""
+    if sum(map(len, blocks)) > 256 * 1024:
+        return await lane.run(_sha1, blocks)
+    return _sha1(blocks)
+
+
+@attrs.define(eq=False)
+class Witness:
+    """What one reader has been given of a version before its SHA-1 was known."""
+
+    given: set[int] = attrs.field(factory=set)
+    is_misled: bool = False
+    """Some of it was wrong."""
+    check: VersionCheck | None = None
+    """Kept alive from the first read on."""
+
+
+class _Hash:
+    """hashlib's object, by the one name its type has for us."""
+
+    def __init__(self) -> None:
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+
+    def take(self, blocks: Sequence[tuple[bytes, Data]]) -> list[int]:
+        """Hash blocks (identity, bytes) and return their checksums. For a thread."""
+        digests = []
+        for identity, data in blocks:
+            self._sha1.update(data)
+            digests.append(checksum_of(data, identity))
+        return digests
+
+    def matches(self, sha1: str | None) -> bool:
+        return sha1 is not None and self._sha1.hexdigest() == sha1.lower()
+
+
+@attrs.define(eq=False)
+class VersionCheck:
+    """How far the check of one version has come. Lives as long as a reader of it."""
+
+    version: ObjectVersion
+    passed: set[int]
+    """Blocks that are in the cache, as far as we know, or have been hashed."""
+    digests: array[int] = attrs.field(factory=lambda: array("I"))
+    """Of the blocks that have been hashed, in order; of all of them once verified."""
+    is_verified: bool = False
+    has_failed: bool = False
+    is_running: bool = False
+    settled: trio.Event = attrs.field(factory=trio.Event)
+    """Set when those who are held back should look again."""
+    witnesses: WeakSet[Witness] = attrs.field(factory=WeakSet)
+    hash: _Hash = attrs.field(factory=_Hash)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every block is here."""
+        return len(self.passed) == count_of(self.version)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether blocks are held back until the SHA-1 is known."""
+        left = count_of(self.version) - len(self.digests)
+        return self.is_complete and left * (self.version.size // count_of(self.version)) <= HOLD
+
+    def release(self) -> None:
+        """Wake those who are held back."""
+        self.settled.set()
+        self.settled = trio.Event()
+
+
+class Integrity:
+    """The checks of all versions that are being read."""
+
+    def __init__(
+        self,
+        cache: BlockCache,
+        fetch: Callable[[ObjectVersion, range], Awaitable[list[bytes]]],
+        spawn: Callable[[Callable[[VersionCheck], Awaitable[None]], VersionCheck], None],
+        mended: Callable[[ObjectVersion], None],
+    ) -> None:
+        self._cache = cache
+        self._fetch = fetch
+        self._spawn = spawn
+        self._mended = mended
+        self._checks: WeakValueDictionary[str, VersionCheck] = WeakValueDictionary()
+
+    def known(self, version: ObjectVersion) -> VersionCheck | None:
+        """The check of a version that somebody reads."""
+        return self._checks.get(version.version_id)
+
+    async def begin(self, version: ObjectVersion, witness: Witness) -> None:
+        """Give a new reader the check of its version, before anything is fetched for it. It gets
+        none when there is nothing to check, or the version is checked whole."""
+        if witness.check is None and version.sha1 is not None and version.size > SMALL:
+            witness.check = self.known(version) or await self._load(version)
+
+    async def _load(self, version: ObjectVersion) -> VersionCheck:
+        digests = await self._cache.digests(version.version_id)
+        check = self._checks.get(version.version_id)
+        if check is None:
+            check = VersionCheck(version, set(self._cache.indexes(version.version_id)))
+            if digests is not None and len(digests) == count_of(version):
+                check.digests, check.is_verified = digests, True
+            self._checks[version.version_id] = check
+        return check
+
+    def forget(self, version_id: str) -> None:
+        """The version's blocks have been evicted: what comes now is checked from the start."""
+        self._checks.pop(version_id, None)
+
+    def accepts(self, version: ObjectVersion, index: int, data: Data) -> bool:
+        """Whether a block that has just come may be kept, as far as anyone can tell."""
+        check = self._checks.get(version.version_id)
+        if check is None or index >= len(check.digests):
+            return True
+        return check.digests[index] == digest_of(version, index, data)
+
+    def note(self, version: ObjectVersion, index: int) -> None:
+        """A block is in the cache now."""
+        check = self._checks.get(version.version_id)
+        if check is not None and not check.is_verified:
+            self._pass(check, index)
+
+    def _pass(self, check: VersionCheck, index: int) -> None:
+        check.passed.add(index)
+        if not check.is_running and (index == len(check.digests) or check.is_complete):
+            check.is_running = True
+            self._spawn(self._advance, check)
+
+    async def admit(self, index: int, witness: Witness) -> bool:
+        """Whether a reader may have the block it has got; waits while blocks are held back. False:
+        it is to get the block again, which may have been replaced. Raises CorruptData."""
+        check = witness.check
+        if check is None:
+            return True
+        if not check.is_verified and not check.has_failed:
+            self._pass(check, index)
+            if check.is_holding and check.is_running:
+                await check.settled.wait()
+                return False
+        if check.has_failed or witness.is_misled:
+            raise CorruptData(f"the bytes of {check.version.path} do not match their SHA-1")
+        if not check.is_verified:
+            check.witnesses.add(witness)
+            witness.given.add(index)
+        return True
+
+    async def _advance(self, check: VersionCheck) -> None:
+        """Hash on from where the check stands, as far as the blocks reach."""
+        try:
+            while blocks := await self._next_blocks(check):
+                check.digests.extend(await self._cache.lane.run(check.hash.take, blocks))
+            if len(check.digests) == count_of(check.version):
+                await self._decide(check)
+        finally:
+            check.is_running = False
+            check.release()
+
+    async def _next_blocks(self, check: VersionCheck) -> list[tuple[bytes, Data]]:
+        blocks: list[tuple[bytes, Data]] = []
+        first = len(check.digests)
+        for index in range(first, first + _BATCH):
+            block = BlockId(check.version.version_id, index)
+            data = await self._cache.peek(block) if index in check.passed else None
+            if data is None:
+                check.passed.discard(index)  # trimmed before its turn came: it has to come again
+                break
+            blocks.append((identity_of(block), data))
+        return blocks
+
+    async def _decide(self, check: VersionCheck) -> None:
+        if not check.hash.matches(check.version.sha1):
+            log.warning("%s came with wrong bytes; it is fetched again and compared", check.version.path)
+            if not await self._mend(check):
+                return
+        check.is_verified = True
+        check.passed.clear()
+        check.release()
+        await self._cache.keep_digests(check.version.version_id, check.digests)
+
+    async def _mend(self, check: VersionCheck) -> bool:
+        try:
+            wrong = await self._compare(check)
+        except B2MountError as error:
+            log.warning("%s stays unreadable for now: %s", check.version.path, error)
+            check.has_failed = True
+            self._checks.pop(check.version.version_id, None)
+            self._cache.evict(check.version.version_id)
+            return False
+        for witness in check.witnesses:
+            witness.is_misled = not wrong.isdisjoint(witness.given)
+            witness.given.clear()
+        self._mended(check.version)
+        return True
+
+    async def _compare(self, check: VersionCheck) -> set[int]:
+        """Fetch the version again; the blocks that had been wrong. Raises CorruptData if it still
+        does not match its SHA-1."""
+        version, again, wrong = check.version, _Hash(), set[int]()
+        for first in range(0, count_of(version), _WAVE * _PIECE):
+            blocks = await self._fetch_wave(version, first)
+            for number, data in enumerate(blocks):
+                index = first + number
+                if digest_of(version, index, data) != check.digests[index]:
+                    blocks[number] = await self._vote(check, index, data)
+                    if digest_of(version, index, blocks[number]) != check.digests[index]:
+                        wrong.add(index)
+                        self._replace(check, index, blocks[number])
+            await self._cache.lane.run(again.take, [(b"", data) for data in blocks])
+        if not again.matches(version.sha1):
+            raise CorruptData("its bytes do not match their SHA-1, as often as they are fetched")
+        return wrong
+
+    async def _fetch_wave(self, version: ObjectVersion, first: int) -> list[bytes]:
+        stop = min(count_of(version), first + _WAVE * _PIECE)
+        pieces = [range(at, min(stop, at + _PIECE)) for at in range(first, stop, _PIECE)]
+        fetched: dict[int, list[bytes]] = {}
+        failures: list[B2MountError] = []
+
+        async def fetch(piece: range) -> None:
+            try:
+                fetched[piece.start] = await self._fetch(version, piece)
+            except B2MountError as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for piece in pieces:
+                nursery.start_soon(fetch, piece)
+        if failures:
+            raise failures[0]
+        return [data for piece in pieces for data in fetched[piece.start]]
+
+    async def _vote(self, check: VersionCheck, index: int, second: bytes) -> bytes:
+        """The copy of a block that came twice."""
+        votes = Counter([check.digests[index], digest_of(check.version, index, second)])
+        for _ in range(_COPIES):
+            (data,) = await self._fetch(check.version, range(index, index + 1))
+            digest = digest_of(check.version, index, data)
+            votes[digest] += 1
+            if votes[digest] == 2:
+                return data
+        raise CorruptData("it comes differently each time it is fetched")
+
+    def _replace(self, check: VersionCheck, index: int, data: bytes) -> None:
+        block = BlockId(check.version.version_id, index)
+        check.digests[index] = digest_of(check.version, index, data)
+        self._cache.drop(block)
+        self._cache.add(block, data)
+
+
+def _sha1(blocks: list[bytes]) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,53 @@
+"""Pure: the blocks that arrived or were read last, in memory, first in first out.
+
+Not by last use: readers in order never come back, and what was read ahead for them must outlive what
+they have had already. So a block stays until `capacity` bytes have come after it, whoever reads it.
+
+Must not know: where blocks come from, trio.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+
+from b2mount.model import BlockId
+
+
+@attrs.define(eq=False)
+class RecentBlocks:
+    """At most `capacity` bytes of blocks, by arrival."""
+
+    capacity: int
+    size: int = 0
+    _blocks: OrderedDict[BlockId, bytes | memoryview] = attrs.field(factory=OrderedDict)
+
+    def __contains__(self, block: BlockId) -> bool:
+        return block in self._blocks
+
+    def get(self, block: BlockId) -> bytes | memoryview | None:
+        """Its bytes, if they are still here."""
+        return self._blocks.get(block)
+
+    def add(self, block: BlockId, data: bytes | memoryview) -> None:
+        """Keep a block; the oldest ones go until all fit."""
+        self.discard(block)
+        self._blocks[block] = data
+        self.size += len(data)
+        while self.size > self.capacity:
+            _, oldest = self._blocks.popitem(last=False)
+            self.size -= len(oldest)
+
+    def discard(self, block: BlockId) -> None:
+        """Forget a block. Fine when it is not here."""
+        data = self._blocks.pop(block, None)
+        if data is not None:
+            self.size -= len(data)
+
+    def discard_version(self, version_id: str) -> int:
+        """Forget all blocks of a version; returns how many bytes that were."""
+        before = self.size
+        for block in [block for block in self._blocks if block.version_id == version_id]:
+            self.discard(block)
+        return before - self.size

@@ -1,0 +1,53 @@
+"""A simulated line to B2, in trio's clock: 40 ms to the first byte, 25 MB/s a connection, 125 MB/s in all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from b2mount.model import ByteRange, ObjectPath, ObjectVersion
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.memory_store import MemoryStore
+
+CHUNK = 64 * 1024
+FIRST_BYTE = 0.040
+CONNECTION = 25e6
+TOTAL = 125e6
+BYTES = bytes(range(256)) * (CHUNK // 256)
+
+
+@attrs.define(eq=False)
+class Request:
+    at: float
+    version_id: str
+    span: ByteRange
+
+
+class Line(FaultyStore):
+    """A store that has every version and sends the same pattern for each, at the pace of the line."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.requests: list[Request] = []
+        self.sent = 0
+        self._free_at = 0.0
+
+    async def read_range(
+        self, version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]
+    ) -> None:
+        self.requests.append(Request(trio.current_time(), version.version_id, span))
+        await trio.sleep(FIRST_BYTE)
+        ready = trio.current_time()
+        for start in range(span.start, span.stop, CHUNK):
+            size = min(CHUNK, span.stop - start)
+            self._free_at = max(self._free_at, trio.current_time()) + size / TOTAL
+            ready = max(ready + size / CONNECTION, self._free_at)
+            await trio.sleep_until(ready)
+            self.sent += size
+            deliver(BYTES[:size])
+
+
+def version_of(size: int, name: str = "big", sha1: str | None = None) -> ObjectVersion:
+    return ObjectVersion(ObjectPath("bucket", name), f"4_z_{name}", size, 1, sha1=sha1)
