@@ -1,0 +1,200 @@
+"""Committer: brings what was written from an open file into the journal and into B2.
+
+Invariants: what `commit` or `checkpoint` has returned for is durable on the local disk; an inode
+with anything unsent has a FileContent here, and is known to the namespace for as long; nothing
+that was unlinked is ever sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import attrs
+
+from b2mount.errors import B2MountError
+from b2mount.filesystem.content import FileContent
+from b2mount.filesystem.gate import PathGate
+from b2mount.filesystem.status import PendingFile
+from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.namespace import Namespace
+from b2mount.namespace.posix_info import info_of
+from b2mount.writing.staged_file import SealedFile, Staging
+from b2mount.writing.write_back import WriteBack
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class Committer:
+    """The contents of inodes, and their way to B2."""
+
+    _namespace: Namespace
+    _staging: Staging
+    _write_back: WriteBack
+    _gate: PathGate
+    _waits: bool
+    """Whether a commit waits until B2 has the file (no --write-back)."""
+    _contents: dict[int, FileContent] = attrs.field(factory=dict)
+    _on_the_way: dict[str, FileContent] = attrs.field(factory=dict)
+    """By staging id: whose upload it is."""
+
+    def content(self, inode: Inode) -> FileContent:
+        """The one FileContent of `inode`; made, and the inode kept known, when there is none."""
+        content = self._contents.get(inode.number)
+        if content is None:
+            content = FileContent(inode, self._staging, self._write_back)
+            self._contents[inode.number] = content
+            self._namespace.looked_up(inode)
+        return content
+
+    def known(self, inode: Inode) -> FileContent | None:
+        """The FileContent of `inode` when it has one."""
+        return self._contents.get(inode.number)
+
+    def drop_idle(self, content: FileContent) -> None:
+        """Forget a content that nobody has open and that B2 has."""
+        if content.idle and self._contents.pop(content.inode.number, None):
+            self._namespace.forget(content.inode.number, 1)
+
+    def under(self, path: ObjectPath) -> Iterator[FileContent]:
+        """The contents of the files at or below `path`."""
+        for content in list(self._contents.values()):
+            own = content.inode.path
+            if not content.inode.removed and (own == path or path.holds(own)):
+                yield content
+
+    async def commit(self, content: FileContent, *, wait: bool = True) -> None:
+        """What a close does: the bytes are durable and queued when this returns; and in B2, unless
+        the mount writes back or `wait` is off. Raises the upload's error; the bytes stay staged."""
+        sealed = await self._seal(content)
+        if sealed is not None and wait and self._waits:
+            await self._write_back.settle(sealed.staging_id)
+
+    async def checkpoint(self, content: FileContent) -> None:
+        """What fsync does: durable on the local disk, not on its way yet."""
+        async with self._gate.using(content.inode.path), content.lock:
+            staged = content.staged
+            if staged is not None and content.dirty and not content.inode.removed:
+                sealed = staged.seal(content.inode.path, _metadata(content.inode), content.inode.attributes)
+                await self._write_back.checkpoint(sealed)
+
+    async def _seal(self, content: FileContent) -> SealedFile | None:
+        inode = content.inode
+        async with self._gate.using(inode.path), content.lock:
+            staged = content.staged
+            if staged is None or not content.dirty or inode.removed:
+                return None
+            before = content.sealed
+            sealed = staged.seal(inode.path, _metadata(inode), inode.attributes)
+            content.staged, content.sealed, content.dirty = None, sealed, False
+            self._on_the_way[sealed.staging_id] = content
+            try:
+                await self._write_back.submit(sealed)
+            except BaseException:
+                content.staged, content.sealed, content.dirty = staged, before, True
+                raise
+            return sealed
+
+    async def change_attributes(self, content: FileContent) -> None:
+        """Bring changed attributes of `content`'s inode to B2: with the bytes that are on their way
+        anyway, else as a copy inside B2."""
+        if content.dirty:
+            return  # they go up with the bytes, at the close
+        inode = content.inode
+        sealed = content.sealed
+        if sealed is not None and await self._write_back.amend(
+            sealed.staging_id, _metadata(inode), inode.attributes
+        ):
+            if self._waits:
+                await self._write_back.settle(sealed.staging_id)
+            return
+        content.edit()
+        await self.commit(content)
+
+    def uploaded(self, sealed: SealedFile, version: ObjectVersion) -> None:
+        """B2 has it: what is read from now on is the new version."""
+        content = self._on_the_way.pop(sealed.staging_id, None)
+        if content is None:
+            return
+        if content.sealed is not None and content.sealed.staging_id == sealed.staging_id:
+            content.sealed = None
+        inode = content.inode
+        if inode.removed or inode.path != version.path:
+            inode.version = version
+        else:
+            self._namespace.adopted(inode.path, version)
+        self.drop_idle(content)
+
+    async def withdraw_for_good(self, content: FileContent) -> None:
+        """Its name is gone: nothing of it may be sent any more. Bytes that open handles can still
+        see stay readable; an upload that has begun is waited out."""
+        if content.sealed is not None and (content.readers or content.writers):
+            content.edit()  # takes the sealed layer back, so that open handles keep its bytes
+            content.dirty = False
+        for layer in (content.staged, content.sealed):
+            if layer is not None:
+                try:
+                    await self._write_back.forget(layer.staging_id)
+                except B2MountError as error:
+                    log.info("%s was removed while its upload failed: %s", content.inode.path, error)
+                self._on_the_way.pop(layer.staging_id, None)
+        content.sealed = None
+        if not (content.readers or content.writers):
+            self.discard(content)
+
+    def discard(self, content: FileContent) -> None:
+        """Nobody can see these bytes any more."""
+        if content.staged is not None:
+            content.staged.discard()
+            content.staged = None
+        content.dirty = False
+        self.drop_idle(content)
+
+    async def commit_all(self, path: ObjectPath) -> None:
+        """Seal and queue what is dirty at or below `path`, without waiting for uploads."""
+        for content in list(self.under(path)):
+            await self.commit(content, wait=False)
+
+    def pending(self, root: ObjectPath) -> tuple[PendingFile, ...]:
+        """What B2 does not have yet, with paths as programs under the mount point write them."""
+        queued = [
+            PendingFile(
+                upload.path.key.removeprefix(root.key),
+                upload.size,
+                upload.sent,
+                upload.state.value,
+                upload.reason,
+                upload.since,
+            )
+            for upload in self._write_back.pending()
+        ]
+        staged = [
+            PendingFile(content.inode.path.key.removeprefix(root.key), content.size, 0, "staged", None, since)
+            for content in self.under(root)
+            if content.dirty and (since := content.inode.attributes.changed_ns / 1e9)
+        ]
+        return (*queued, *staged)
+
+    async def recover(self) -> int:
+        """Take up what an earlier mount left unsent; returns how many files."""
+        found = await self._write_back.recover()
+        for sealed in found:
+            inode = self._namespace.recovered(sealed.path, sealed.attributes)
+            if inode is None:
+                continue  # outside what this mount shows; it is sent all the same
+            content = self.content(inode)
+            content.sealed = sealed
+            self._on_the_way[sealed.staging_id] = content
+        return len(found)
+
+
+def _metadata(inode: Inode) -> ObjectMetadata:
+    return metadata_of(inode.attributes, inode.version)
+
+
+def metadata_of(attributes: Attributes, base: ObjectVersion | None) -> ObjectMetadata:
+    """What a new version of an object with these attributes carries."""
+    info = info_of(attributes, base.info if base else {})
+    return ObjectMetadata(base.content_type if base else "b2/x-auto", info)

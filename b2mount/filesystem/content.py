@@ -1,0 +1,114 @@
+"""FileContent: where the bytes of one inode are right now; the one place where reading and writing meet.
+
+The bytes are layers, newest first: `staged` (being edited), `sealed` (closed, on its way to B2),
+and the inode's committed version. A BASE extent of a layer is looked up in the layer below.
+
+Invariants: one FileContent per inode that is open or has something unsent, shared by its handles,
+so a reader sees every completed write; `staged` and `sealed` change only between two awaits or
+under `lock`; a sealed layer whose upload has begun is never written to again.
+
+Must not know: names, handles, the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from b2mount.model import ByteRange, ObjectVersion
+from b2mount.namespace.inode import Inode
+from b2mount.writing.extents import Source
+from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
+from b2mount.writing.write_back import WriteBack
+
+ReadVersion = Callable[[ObjectVersion, ByteRange], Awaitable[bytes]]
+
+
+@attrs.define(eq=False)
+class FileContent:
+    """The bytes of one inode."""
+
+    inode: Inode
+    _staging: Staging
+    _write_back: WriteBack
+    staged: StagedFile | None = None
+    sealed: SealedFile | None = None
+    dirty: bool = False
+    """Something in `staged` has not been submitted."""
+    untouched: bool = False
+    """Just created, and no close has been seen yet."""
+    readers: int = 0
+    writers: int = 0
+    lock: trio.Lock = attrs.field(factory=trio.Lock)
+    """Held while `staged` is being sealed or checkpointed; a write waits for it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, as a program sees them now."""
+        layer = self.staged or self.sealed
+        if layer is not None:
+            return layer.size
+        return self.inode.version.size if self.inode.version else 0
+
+    @property
+    def idle(self) -> bool:
+        """Nobody has it open and B2 has all of it."""
+        return not (self.readers or self.writers or self.staged or self.sealed)
+
+    def edit(self) -> StagedFile:
+        """The layer to write to: the one being edited, or the sealed one taken back when its
+        upload has not begun, or a new one over what there is. Raises OSError of the local disk."""
+        if self.staged is None:
+            if self.sealed is not None and self._write_back.withdraw(self.sealed.staging_id):
+                self.staged, self.sealed = self._staging.reopen(self.sealed), None
+            else:
+                self.staged = self._staging.create(self.sealed or self.inode.version, self.size)
+        self.dirty = True
+        return self.staged
+
+    async def write(self, offset: int, data: bytes) -> int:
+        """Put bytes into the staging file; returns how many. Raises OSError (ENOSPC)."""
+        if self.lock.locked():
+            async with self.lock:
+                return self.edit().write(offset, data)
+        return self.edit().write(offset, data)
+
+    async def truncate(self, size: int) -> None:
+        """Cut or lengthen (with zeros). No byte is fetched for it."""
+        async with self.lock:
+            self.edit().truncate(size)
+
+    async def read(self, span: ByteRange, read_version: ReadVersion) -> bytes:
+        """The bytes of `span`, fewer at the end of the file."""
+        span = span.intersect(ByteRange(0, self.size))
+        layer = self.staged or self.sealed
+        if layer is None:
+            version = self.inode.version
+            return await read_version(version, span) if version and span else b""
+        # local bytes first, at one moment; then what is in B2, which can't change
+        pieces = _gather(layer, span)
+        if len(pieces) == 1 and isinstance(pieces[0], bytes):
+            return pieces[0]
+        parts = [
+            piece if isinstance(piece, bytes) else await read_version(*piece) for piece in pieces
+        ]
+        return b"".join(parts)
+
+
+Piece = bytes | tuple[ObjectVersion, ByteRange]
+
+
+def _gather(layer: StagedFile | SealedFile, span: ByteRange) -> list[Piece]:
+    pieces: list[Piece] = []
+    for extent in layer.extents.within(span):
+        if extent.source is Source.STAGED:
+            pieces.append(layer.pread(extent.span))
+        elif extent.source is Source.HOLE or layer.base is None:
+            pieces.append(bytes(extent.span.size))
+        elif isinstance(layer.base, ObjectVersion):
+            pieces.append((layer.base, extent.span))
+        else:
+            pieces.extend(_gather(layer.base, extent.span))
+    return pieces

@@ -1,0 +1,108 @@
+"""Creator: new files, directories and symlinks, and the attributes that they start with."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+import attrs
+
+from b2mount.errors import AlreadyExists, NotFound, NotSupported
+from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.filesystem.content import FileContent
+from b2mount.filesystem.gate import PathGate
+from b2mount.filesystem.node import Requester
+from b2mount.model import AttributeChange, Attributes, ByteSource, Kind
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.names import check_new_name
+from b2mount.namespace.namespace import Namespace
+from b2mount.store.interface import ObjectStore
+
+
+@attrs.define(eq=False)
+class Creator:
+    """Every method raises AlreadyExists, NotFound when the directory is gone, and what the rules for
+    names refuse: NameTooLong, BadName, IllegalCharacters."""
+
+    _namespace: Namespace
+    _store: ObjectStore
+    _committer: Committer
+    _gate: PathGate
+
+    async def mkdir(self, directory: Inode, name: str, mode: int, requester: Requester) -> Inode:
+        """B2 has the directory's placeholder when this returns."""
+        await self._check_free(directory, name)
+        attributes = _first_attributes(Kind.DIRECTORY, mode, directory, requester)
+        path = directory.path.directory(name)
+        async with self._gate.using(path):
+            version = await self._store.put(path.placeholder, ByteSource(), metadata_of(attributes, None))
+            return self._namespace.created(directory, name, attributes, version)
+
+    async def symlink(self, directory: Inode, name: str, target: str, requester: Requester) -> Inode:
+        """A zero-byte object that carries its target; in B2 when this returns."""
+        await self._check_free(directory, name)
+        attributes = _first_attributes(Kind.SYMLINK, 0o777, directory, requester)
+        attributes = attrs.evolve(attributes, target=target, size=len(os.fsencode(target)))
+        path = directory.path.file(name)
+        async with self._gate.using(path):
+            version = await self._store.put(path, ByteSource(), metadata_of(attributes, None))
+            return self._namespace.created(directory, name, attributes, version)
+
+    async def put_symlink(self, inode: Inode) -> None:
+        """Write a symlink's changed attributes."""
+        async with self._gate.using(inode.path):
+            metadata = metadata_of(inode.attributes, inode.version)
+            version = await self._store.put(inode.path, ByteSource(), metadata)
+            self._namespace.adopted(inode.path, version)
+
+    async def file(self, directory: Inode, name: str, mode: int, requester: Requester) -> FileContent:
+        """An empty file, so far only here. Raises NotSupported for devices and the like."""
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            raise NotSupported("B2 keeps only files, directories and symlinks")
+        await self._check_free(directory, name)
+        attributes = _first_attributes(Kind.FILE, mode, directory, requester)
+        inode = self._namespace.created(directory, name, attributes, None)
+        content = self._committer.content(inode)
+        try:
+            content.edit()
+        except OSError:
+            self._namespace.removed(inode)
+            self._committer.drop_idle(content)
+            raise
+        return content
+
+    async def _check_free(self, directory: Inode, name: str) -> None:
+        check_new_name(directory.path, name)
+        if directory.removed:
+            raise NotFound("the directory was removed")
+        try:
+            await self._namespace.lookup(directory, name)
+        except NotFound:
+            return
+        raise AlreadyExists(f"{name} exists")
+
+
+def _first_attributes(kind: Kind, mode: int, directory: Inode, requester: Requester) -> Attributes:
+    now = time.time_ns()
+    gid = requester.gid
+    mode = stat.S_IMODE(mode)
+    if directory.attributes.mode & stat.S_ISGID:  # the kernel leaves this inheritance to us
+        gid = directory.attributes.gid
+        if kind is Kind.DIRECTORY:
+            mode |= stat.S_ISGID
+    return Attributes(
+        kind, mode, requester.uid, gid, size=0, modified_ns=now, changed_ns=now, accessed_ns=now
+    )
+
+
+def apply(change: AttributeChange, attributes: Attributes) -> Attributes | None:
+    """The changed attributes; None when everything asked for is so already."""
+    wanted = {
+        name: value
+        for name, value in attrs.asdict(change, recurse=False).items()
+        if value is not None and value != getattr(attributes, name)
+    }
+    if not wanted:
+        return None
+    return attrs.evolve(attributes, **wanted, changed_ns=time.time_ns())

@@ -1,0 +1,376 @@
+"""FileSystem: what each file operation means, in terms of names, reading and writing. The only
+coordinator: the three services below do not know each other.
+
+Locks, in the order in which they are taken:
+    1. the kernel's own, per directory, around lookup, create, unlink, mkdir, rmdir and rename
+    2. PathGate: `using` single paths, or `moving` a whole directory
+    3. FileContent.lock, per inode, while its edits are sealed
+None is held while waiting for an upload; rename and unlink hold 2 while B2 moves or hides.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import AsyncIterator
+
+import attrs
+
+from b2mount.errors import (
+    AlreadyExists,
+    BadHandle,
+    InvalidArgument,
+    IsADirectory,
+    NotADirectory,
+    TooLarge,
+)
+from b2mount.filesystem.committer import Committer
+from b2mount.filesystem.content import FileContent
+from b2mount.filesystem.creating import Creator, apply
+from b2mount.filesystem.gate import PathGate
+from b2mount.filesystem.handles import DirectoryHandle, FileHandle, HandleTable
+from b2mount.filesystem.node import Node, Requester
+from b2mount.filesystem.removing import Remover
+from b2mount.filesystem.renaming import Renamer
+from b2mount.filesystem.status import PendingFile, SpaceStatus
+from b2mount.model import AttributeChange, ByteRange, Kind
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.namespace import Namespace
+from b2mount.reading.fetcher import BlockFetcher
+from b2mount.store.interface import ObjectStore
+from b2mount.writing.mover import Mover
+from b2mount.writing.staged_file import Staging
+from b2mount.writing.write_back import WriteBack
+
+LARGEST_FILE = 10 * 1000**4
+"""B2's limit for one object: 10 TB."""
+
+SPACE = SpaceStatus(block_size=4096, blocks=2**38, files=2**40, name_max=250)
+"""1 PiB free; 250 bytes is B2's limit for one component of a name."""
+
+WRITE_FLAGS = os.O_WRONLY | os.O_RDWR
+
+
+@attrs.define(eq=False)
+class FileSystem:
+    """One method per operation. Raises only classes of `errors`, and OSError of the local disk."""
+
+    _namespace: Namespace
+    _fetcher: BlockFetcher
+    _staging: Staging
+    _write_back: WriteBack
+    _mover: Mover
+    _store: ObjectStore
+    _waits: bool
+    """Closes wait until B2 has the file (no --write-back)."""
+    _deletes: bool
+    """unlink removes every version instead of hiding the name."""
+    _files: HandleTable[FileHandle] = attrs.field(factory=HandleTable[FileHandle])
+    _directories: HandleTable[DirectoryHandle] = attrs.field(factory=HandleTable[DirectoryHandle])
+    _gate: PathGate = attrs.field(factory=PathGate)
+    _committer: Committer = attrs.field(init=False)
+    _creator: Creator = attrs.field(init=False)
+    _remover: Remover = attrs.field(init=False)
+    _renamer: Renamer = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        names, gate, store = self._namespace, self._gate, self._store
+        self._committer = Committer(names, self._staging, self._write_back, gate, self._waits)
+        self._creator = Creator(names, store, self._committer, gate)
+        self._remover = Remover(names, store, self._committer, gate, self._deletes)
+        self._renamer = Renamer(
+            names, store, self._committer, self._write_back, self._mover, self._remover, gate
+        )
+        self._write_back.on_uploaded(self._committer.uploaded)
+
+    # -- inodes ----------------------------------------------------------------------------
+
+    async def lookup(self, parent: int, name: str) -> Node:
+        """Raises NotFound, NotADirectory, NameTooLong."""
+        return self._node(await self._namespace.lookup(self._namespace.inode(parent), name))
+
+    def absent_for(self, parent: int) -> float:
+        """Seconds for which a name that was not found may be taken as absent."""
+        return self._namespace.valid_for(self._namespace.inode(parent))
+
+    def looked_up(self, number: int) -> None:
+        """The kernel knows this inode once more."""
+        self._namespace.looked_up(self._namespace.inode(number))
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel knows it `count` times less. Never raises."""
+        self._namespace.forget(number, count)
+
+    def getattr(self, number: int) -> Node:
+        """Raises NotFound for a number the kernel should not have."""
+        return self._node(self._namespace.inode(number))
+
+    def readlink(self, number: int) -> str:
+        """Raises InvalidArgument for anything but a symlink."""
+        target = self._namespace.inode(number).attributes.target
+        if target is None:
+            raise InvalidArgument("not a symlink")
+        return target
+
+    async def setattr(self, number: int, change: AttributeChange, *, size: int | None, fh: int | None) -> Node:
+        """chmod, chown, utimes, truncate. Without a handle that is open for writing, B2 has it when
+        this returns (or it is queued, with --write-back)."""
+        inode = self._namespace.inode(number)
+        if size is not None:
+            await self._truncate(inode, size)
+        changed = apply(change, inode.attributes)
+        if changed is not None:
+            self._namespace.published(inode, changed)
+        if size is not None and fh is None:
+            await self._commit_unless_open(inode)
+        elif changed is not None and not inode.removed:
+            await self._store_attributes(inode)
+        return self._node(inode)
+
+    async def _store_attributes(self, inode: Inode) -> None:
+        if inode.attributes.kind is Kind.DIRECTORY:
+            if inode is not self._namespace.root:
+                await self._remover.write_placeholder(inode)
+        elif inode.attributes.kind is Kind.SYMLINK:
+            await self._creator.put_symlink(inode)
+        else:
+            content = self._committer.content(inode)
+            try:
+                await self._committer.change_attributes(content)
+            finally:
+                self._committer.drop_idle(content)
+
+    async def _commit_unless_open(self, inode: Inode) -> None:
+        content = self._committer.content(inode)
+        if not content.writers:
+            try:
+                await self._committer.commit(content)
+            finally:
+                self._committer.drop_idle(content)
+
+    async def _truncate(self, inode: Inode, size: int) -> None:
+        if inode.attributes.kind is not Kind.FILE:
+            raise IsADirectory("only files have a size to change")
+        if size > LARGEST_FILE:
+            raise TooLarge("B2 keeps at most 10 TB in one file")
+        content = self._committer.content(inode)
+        await content.truncate(size)
+        self._written(content)
+
+    def statfs(self) -> SpaceStatus:
+        """What `df` shows; no call."""
+        return SPACE
+
+    # -- names -----------------------------------------------------------------------------
+
+    async def mkdir(self, parent: int, name: str, mode: int, requester: Requester) -> Node:
+        """B2 has the directory's placeholder when this returns."""
+        directory = self._namespace.inode(parent)
+        return self._node(await self._creator.mkdir(directory, name, mode, requester))
+
+    async def symlink(self, parent: int, name: str, target: str, requester: Requester) -> Node:
+        """A zero-byte object that carries its target; in B2 when this returns."""
+        directory = self._namespace.inode(parent)
+        return self._node(await self._creator.symlink(directory, name, target, requester))
+
+    async def mknod(self, parent: int, name: str, mode: int, requester: Requester) -> Node:
+        """Only regular files: raises NotSupported for others."""
+        content = await self._creator.file(self._namespace.inode(parent), name, mode, requester)
+        await self._committer.commit(content)
+        self._committer.drop_idle(content)
+        return self._node(content.inode)
+
+    async def unlink(self, parent: int, name: str) -> None:
+        """Hide the name (or delete its versions); open handles go on."""
+        await self._remover.unlink(self._namespace.inode(parent), name)
+
+    async def rmdir(self, parent: int, name: str) -> None:
+        """Remove an empty directory."""
+        await self._remover.rmdir(self._namespace.inode(parent), name)
+
+    async def rename(self, old: tuple[int, str], new: tuple[int, str], *, may_replace: bool) -> None:
+        """Copy inside B2 and hide the old name; a directory with everything below it."""
+        inode = self._namespace.inode
+        await self._renamer.rename(
+            (inode(old[0]), old[1]), (inode(new[0]), new[1]), may_replace=may_replace
+        )
+
+    # -- directories -----------------------------------------------------------------------
+
+    def opendir(self, number: int) -> int:
+        """Raises NotADirectory."""
+        inode = self._namespace.inode(number)
+        if inode.attributes.kind is not Kind.DIRECTORY:
+            raise NotADirectory("not a directory")
+        return self._directories.add(DirectoryHandle(inode))
+
+    async def readdir(self, fh: int, start: int) -> AsyncIterator[tuple[int, str, Node]]:
+        """Entries after `start`, each with the offset that goes on behind it. Waits for the first
+        one only: what has not arrived yet is left for the next call."""
+        handle = self._directories.get(fh)
+        if start == 0 or handle.stream is None:
+            handle.stream = self._namespace.children(handle.inode)
+        if start < 1:
+            yield 1, ".", self._node(handle.inode)
+        if start < 2:
+            yield 2, "..", self._node(self._namespace.parent(handle.inode))
+        position = first = max(0, start - 2)
+        while position == first or handle.stream.ready(position):
+            inode = await handle.stream.get(position)
+            if inode is None:
+                return
+            yield position + 3, handle.stream.name(position), self._node(inode)
+            position += 1
+
+    def releasedir(self, fh: int) -> None:
+        """Drop the snapshot."""
+        self._directories.pop(fh)
+
+    # -- files -----------------------------------------------------------------------------
+
+    async def open(self, number: int, flags: int, requester: Requester) -> int:
+        """A handle, pinned to the version that the name has now. O_TRUNC cuts at once."""
+        inode = self._namespace.inode(number)
+        if inode.attributes.kind is not Kind.FILE:
+            raise IsADirectory("only files can be opened")
+        content = self._committer.content(inode)
+        fh = self._handle(content, flags)
+        if flags & os.O_TRUNC:
+            if requester.uid != 0 and inode.attributes.mode & (stat.S_ISUID | stat.S_ISGID):
+                mode = inode.attributes.mode & ~(stat.S_ISUID | stat.S_ISGID)
+                self._namespace.published(inode, attrs.evolve(inode.attributes, mode=mode))
+            await self._truncate(inode, 0)
+        return fh
+
+    async def create(
+        self, parent: int, name: str, mode: int, flags: int, requester: Requester
+    ) -> tuple[Node, int]:
+        """A new file, or the one that is there already (the kernel may not know it yet).
+        Raises AlreadyExists with O_EXCL."""
+        directory = self._namespace.inode(parent)
+        try:
+            content = await self._creator.file(directory, name, mode, requester)
+        except AlreadyExists:
+            if flags & os.O_EXCL:
+                raise
+            inode = await self._namespace.lookup(directory, name)
+            return self._node(inode), await self.open(inode.number, flags, requester)
+        content.untouched = True
+        return self._node(content.inode), self._handle(content, flags | os.O_WRONLY)
+
+    def _handle(self, content: FileContent, flags: int) -> int:
+        may_write = bool(flags & WRITE_FLAGS)
+        if may_write:
+            content.writers += 1
+        else:
+            content.readers += 1
+        return self._files.add(FileHandle(content, may_write, self._fetcher))
+
+    async def read(self, fh: int, offset: int, size: int) -> bytes:
+        """At most `size` bytes; fewer only at the end."""
+        handle = self._files.get(fh)
+        return await handle.content.read(ByteRange(offset, offset + size), handle.read_version)
+
+    async def write(self, fh: int, offset: int, data: bytes) -> int:
+        """Into the staging file; returns how many bytes. Raises OSError (ENOSPC)."""
+        handle = self._files.get(fh)
+        if not handle.may_write:
+            raise BadHandle("not open for writing")
+        if offset + len(data) > LARGEST_FILE:
+            raise TooLarge("B2 keeps at most 10 TB in one file")
+        written = await handle.content.write(offset, data)
+        handle.content.untouched = False
+        self._written(handle.content)
+        return written
+
+    def _written(self, content: FileContent) -> None:
+        now = time.time_ns()
+        attributes = attrs.evolve(
+            content.inode.attributes, size=content.size, modified_ns=now, changed_ns=now
+        )
+        self._namespace.published(content.inode, attributes)
+
+    async def flush(self, fh: int) -> None:
+        """One descriptor was closed. What was written is in B2 when this returns (or durable here,
+        with --write-back). Raises the upload's error; the bytes stay staged."""
+        handle = self._files.get(fh)
+        if not handle.may_write:
+            return
+        if handle.content.untouched and handle.content.size == 0:
+            # a shell closes its spare copy of a new file's descriptor before anything is written
+            handle.content.untouched = False
+            await self._committer.checkpoint(handle.content)
+        else:
+            await self._committer.commit(handle.content)
+
+    async def fsync(self, fh: int) -> None:
+        """What was written is durable on the local disk."""
+        await self._committer.checkpoint(self._files.get(fh).content)
+
+    async def release(self, fh: int) -> None:
+        """The last descriptor of this open is gone. Takes what a memory map wrote after the close."""
+        handle = self._files.pop(fh)
+        handle.close_reader()
+        content = handle.content
+        try:
+            if handle.may_write:
+                await self._committer.commit(content, wait=False)
+        finally:
+            if handle.may_write:
+                content.writers -= 1
+            else:
+                content.readers -= 1
+            if not (content.readers or content.writers) and content.inode.removed:
+                self._committer.discard(content)
+                await self._remover.closed(content.inode)
+            self._committer.drop_idle(content)
+
+    # -- the mount as a whole --------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """Take up what an earlier mount left: unsent files are visible at once and sent behind.
+        Returns how many there were."""
+        return await self._committer.recover()
+
+    async def flush_path(self, path: str | None = None) -> None:
+        """Everything, or the file or directory `path`, is in B2 when this returns. Raises NotFound,
+        and the first upload's error."""
+        where = (await self._walk(path)).path if path else self._namespace.root.path
+        await self._committer.commit_all(where)
+        await self._write_back.flush(where if path else None)
+
+    async def seal_everything(self) -> None:
+        """Nobody writes any more: whatever is still dirty is durable and queued."""
+        await self._committer.commit_all(self._namespace.root.path)
+
+    async def url(self, path: str, expires: int | None) -> str:
+        """The file's URL; with `expires` seconds one that needs no key for that long.
+        Raises NotFound, IsADirectory."""
+        inode = await self._walk(path)
+        if inode.attributes.kind is Kind.DIRECTORY:
+            raise IsADirectory(f"{path} is a directory: only files have a URL")
+        url = self._store.url(inode.path)
+        if expires is None:
+            return url
+        token = await self._store.authorize_download(inode.path.bucket, inode.path.key, expires)
+        return f"{url}?Authorization={token}"
+
+    async def _walk(self, path: str) -> Inode:
+        inode = self._namespace.root
+        for name in path.split("/"):
+            if name:
+                inode = await self._namespace.lookup(inode, name)
+        return inode
+
+    def pending(self) -> tuple[PendingFile, ...]:
+        """What has not reached B2 yet."""
+        return self._committer.pending(self._namespace.root.path)
+
+    @property
+    def open_files(self) -> int:
+        """How many handles are open."""
+        return len(self._files)
+
+    def _node(self, inode: Inode) -> Node:
+        return Node(inode.number, inode.attributes, self._namespace.valid_for(inode))

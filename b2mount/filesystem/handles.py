@@ -1,0 +1,84 @@
+"""HandleTable: what is open. A number is used by one open and never given out again in this mount."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import attrs
+
+from b2mount.errors import BadHandle
+from b2mount.filesystem.content import FileContent
+from b2mount.model import ByteRange, ObjectVersion
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.namespace import ChildStream
+from b2mount.reading.fetcher import BlockFetcher
+from b2mount.reading.reader import ObjectReader
+
+H = TypeVar("H")
+
+
+@attrs.define(eq=False)
+class FileHandle:
+    """One open of a file."""
+
+    content: FileContent
+    may_write: bool
+    _fetcher: BlockFetcher
+    _reader: ObjectReader | None = None
+
+    async def read_version(self, version: ObjectVersion, span: ByteRange) -> bytes:
+        """Bytes of a committed version, with this handle's own readahead."""
+        if self._reader is None or self._reader.version.version_id != version.version_id:
+            self.close_reader()
+            self._reader = ObjectReader(version, self._fetcher)
+        return await self._reader.read(span)
+
+    def close_reader(self) -> None:
+        """Drop the readahead that this handle asked for."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+@attrs.define(eq=False)
+class DirectoryHandle:
+    """One open of a directory. The snapshot is taken when reading begins at the start, which
+    rewinddir does on the same handle."""
+
+    inode: Inode
+    stream: ChildStream | None = None
+
+
+@attrs.define(eq=False)
+class HandleTable(Generic[H]):
+    """Numbers for handles."""
+
+    _handles: dict[int, H] = attrs.field(factory=dict)
+    _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1))
+
+    def add(self, handle: H) -> int:
+        """A number of its own for `handle`."""
+        number = next(self._numbers)
+        self._handles[number] = handle
+        return number
+
+    def get(self, number: int) -> H:
+        """Raises BadHandle."""
+        try:
+            return self._handles[number]
+        except KeyError:
+            raise BadHandle(f"no handle {number} is open") from None
+
+    def pop(self, number: int) -> H:
+        """The handle, no longer open. Raises BadHandle."""
+        handle = self.get(number)
+        del self._handles[number]
+        return handle
+
+    def __iter__(self) -> Iterator[H]:
+        return iter(list(self._handles.values()))
+
+    def __len__(self) -> int:
+        return len(self._handles)

@@ -1,0 +1,131 @@
+"""Remover: names that go away. A file's object is hidden (or deleted), an empty directory's
+placeholder too; a directory that lost its last file gets a placeholder, so that it stays.
+
+Invariants: B2 is asked first, and only what it has confirmed disappears here; nothing that was
+unlinked is sent afterwards; what open handles still see lives until they are closed.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import attrs
+
+from b2mount.errors import B2MountError, IsADirectory, NotADirectory, NotEmpty, NotFound
+from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.filesystem.gate import PathGate
+from b2mount.model import ByteSource, Kind, ObjectPath, ObjectVersion
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.namespace import Namespace
+from b2mount.store.interface import ObjectStore, VersionCursor
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class Remover:
+    """unlink and rmdir."""
+
+    _namespace: Namespace
+    _store: ObjectStore
+    _committer: Committer
+    _gate: PathGate
+    _deletes: bool
+    """--unlink=delete: every version goes, instead of being hidden."""
+    _doomed: dict[int, tuple[ObjectVersion, ...]] = attrs.field(factory=dict)
+    """By inode: versions to delete when its last handle is closed."""
+
+    async def unlink(self, directory: Inode, name: str) -> None:
+        """Remove a file or symlink. Raises NotFound, IsADirectory."""
+        inode = await self._namespace.lookup(directory, name)
+        if inode.attributes.kind is Kind.DIRECTORY:
+            raise IsADirectory(f"{name} is a directory")
+        async with self._gate.using(inode.path):
+            version = inode.version
+            if version is not None:
+                await self._remove_object(inode)
+            self._namespace.removed(inode)
+            await self._drop_unsent(inode)
+            if inode.version is not version:  # an upload that had begun came in meanwhile
+                await self._remove_object(inode)
+        await self.keep(directory)
+
+    async def rmdir(self, directory: Inode, name: str) -> None:
+        """Remove an empty directory. Raises NotFound, NotADirectory, NotEmpty."""
+        inode = await self._namespace.lookup(directory, name)
+        if inode.attributes.kind is not Kind.DIRECTORY:
+            raise NotADirectory(f"{name} is not a directory")
+        async with self._gate.moving(inode.path):
+            if not await self._namespace.is_empty(inode):
+                raise NotEmpty(f"{name} is not empty")
+            if inode.version is not None:
+                await self._remove_name(inode.version.path)
+            self._namespace.removed(inode)
+        await self.keep(directory)
+
+    async def replaced(self, inode: Inode) -> None:
+        """Another object has taken the name of `inode`."""
+        self._namespace.removed(inode)
+        await self._drop_unsent(inode)
+
+    async def keep(self, directory: Inode) -> None:
+        """Write a placeholder when `directory` has just lost its last entry."""
+        if directory.removed or not self._namespace.needs_placeholder(directory):
+            return
+        try:
+            await self.write_placeholder(directory)
+        except B2MountError as error:
+            # the removal itself is done; the directory stays visible here in any case
+            log.warning("%s is empty now and could not be kept in B2: %s", directory.path, error)
+
+    async def write_placeholder(self, directory: Inode) -> None:
+        """Put the object that keeps `directory` alive and carries its attributes."""
+        version = await self._store.put(
+            directory.path.placeholder, ByteSource(), metadata_of(directory.attributes, directory.version)
+        )
+        self._namespace.placeholder_written(directory, version)
+
+    async def closed(self, inode: Inode) -> None:
+        """The last handle of a removed file is gone."""
+        for version in self._doomed.pop(inode.number, ()):
+            await self._store.delete_version(version)
+
+    async def _drop_unsent(self, inode: Inode) -> None:
+        content = self._committer.known(inode)
+        if content is not None:
+            await self._committer.withdraw_for_good(content)
+
+    async def _remove_object(self, inode: Inode) -> None:
+        if not self._deletes:
+            await self._hide(inode.path)
+            return
+        content = self._committer.known(inode)
+        if content is not None and (content.readers or content.writers):
+            self._doomed[inode.number] = await self._versions(inode.path)
+            await self._hide(inode.path)
+        else:
+            await self._remove_name(inode.path)
+
+    async def _remove_name(self, path: ObjectPath) -> None:
+        if not self._deletes:
+            await self._hide(path)
+            return
+        # oldest first: deleting the newest first would bring the older ones back for a moment
+        for version in reversed(await self._versions(path)):
+            await self._store.delete_version(version)
+
+    async def _hide(self, path: ObjectPath) -> None:
+        try:
+            await self._store.hide(path)
+        except NotFound:
+            log.debug("%s was gone from B2 already", path)
+
+    async def _versions(self, path: ObjectPath) -> tuple[ObjectVersion, ...]:
+        """All versions of exactly this name, newest first."""
+        found: list[ObjectVersion] = []
+        cursor: VersionCursor | None = VersionCursor(path.key, None)
+        while cursor is not None and cursor.key == path.key:
+            page = await self._store.list_versions(path.bucket, path.key, start=cursor)
+            found.extend(version for version in page.versions if version.path == path)
+            cursor = page.next_cursor
+        return tuple(found)

@@ -1,0 +1,176 @@
+"""Renamer: `rename`, with POSIX's rules of replacement. B2 has no rename: an object is copied
+inside B2 and its old name hidden, journaled by the Mover, so that a crash is finished later.
+
+Invariants: the new name has its bytes (in B2, or in the journal) before the old name goes; a file
+that was not sent yet only changes the name it will have; open handles follow.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from b2mount.errors import (
+    AlreadyExists,
+    B2MountError,
+    InvalidArgument,
+    IsADirectory,
+    NotADirectory,
+    NotEmpty,
+    NotFound,
+)
+from b2mount.filesystem.committer import Committer
+from b2mount.filesystem.content import FileContent
+from b2mount.filesystem.gate import PathGate
+from b2mount.filesystem.removing import Remover
+from b2mount.model import Kind, ObjectPath, ObjectVersion
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.names import check_new_name
+from b2mount.namespace.namespace import Namespace
+from b2mount.store.interface import ObjectStore
+from b2mount.writing.mover import Mover
+from b2mount.writing.write_back import WriteBack
+
+
+@attrs.define(eq=False)
+class Renamer:
+    """rename(2)."""
+
+    _namespace: Namespace
+    _store: ObjectStore
+    _committer: Committer
+    _write_back: WriteBack
+    _mover: Mover
+    _remover: Remover
+    _gate: PathGate
+
+    async def rename(
+        self, old: tuple[Inode, str], new: tuple[Inode, str], *, may_replace: bool
+    ) -> None:
+        """Give the entry `old` the name `new`. Raises NotFound, AlreadyExists, IsADirectory,
+        NotADirectory, NotEmpty, InvalidArgument, and what B2 or the name rules refuse."""
+        inode = await self._namespace.lookup(*old)
+        target = await self._target(*new)
+        if target is inode:
+            return
+        is_directory = inode.attributes.kind is Kind.DIRECTORY
+        if is_directory and inode.path.holds(new[0].path):
+            raise InvalidArgument("a directory can't be moved into itself")
+        check_new_name(new[0].path, new[1])
+        if target is not None:
+            if not may_replace:
+                raise AlreadyExists(f"{new[1]} exists")
+            await self._check_replaceable(target, is_directory)
+        if is_directory:
+            await self._move_directory(inode, new, target)
+        else:
+            await self._move_file(inode, new, target)
+        await self._remover.keep(old[0])
+
+    async def _target(self, directory: Inode, name: str) -> Inode | None:
+        try:
+            return await self._namespace.lookup(directory, name)
+        except NotFound:
+            return None
+
+    async def _check_replaceable(self, target: Inode, by_directory: bool) -> None:
+        target_is_directory = target.attributes.kind is Kind.DIRECTORY
+        if by_directory and not target_is_directory:
+            raise NotADirectory(f"{target.path.name} is not a directory")
+        if not by_directory and target_is_directory:
+            raise IsADirectory(f"{target.path.name} is a directory")
+        if target_is_directory and not await self._namespace.is_empty(target):
+            raise NotEmpty(f"{target.path.name} is not empty")
+
+    # -- files -----------------------------------------------------------------------------
+
+    async def _move_file(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
+        path = new[0].path.file(new[1])
+        async with self._gate.using(inode.path, path):
+            held_back = self._hold_back(target)
+            try:
+                version = await self._move_bytes(inode, path)
+            except BaseException:
+                if held_back is not None:
+                    await self._committer.commit(held_back, wait=False)
+                raise
+            if target is not None:
+                await self._remover.replaced(target)
+            self._namespace.moved(inode, *new)
+            self._take_version(inode, version)
+
+    def _hold_back(self, target: Inode | None) -> FileContent | None:
+        """Keep an unsent file from coming in over the one that is about to replace it."""
+        content = self._committer.known(target) if target is not None else None
+        if content is None or content.sealed is None:
+            return None
+        content.edit()
+        return content
+
+    async def _move_bytes(self, inode: Inode, path: ObjectPath) -> ObjectVersion | None:
+        content = self._committer.known(inode)
+        unsent = content is not None and await self._rename_unsent(content, path)
+        if inode.version is None:
+            return None
+        if unsent:  # the new name comes with the upload: no copy of bytes that it replaces
+            await self._hide(inode.path)
+            return None
+        return (await self._mover.move([(inode.version, path)]))[0]
+
+    async def _hide(self, path: ObjectPath) -> None:
+        try:
+            await self._store.hide(path)
+        except NotFound:
+            return
+
+    async def _rename_unsent(self, content: FileContent, path: ObjectPath) -> bool:
+        """Let what is on its way arrive under `path`. False when B2 has all that was closed."""
+        if content.staged is not None:
+            await self._write_back.rename(content.staged.staging_id, path)
+        while content.sealed is not None:
+            staging_id = content.sealed.staging_id
+            if await self._write_back.rename(staging_id, path):
+                return True
+            try:
+                await self._write_back.settle(staging_id)
+            except B2MountError:
+                continue  # it stays staged, and can take its new name now
+        return False
+
+    def _take_version(self, inode: Inode, version: ObjectVersion | None) -> None:
+        if version is None:
+            return
+        content = self._committer.known(inode)
+        if content is not None and (content.staged or content.sealed):
+            inode.version = version
+        else:
+            self._namespace.adopted(version.path, version)
+
+    # -- directories -----------------------------------------------------------------------
+
+    async def _move_directory(
+        self, inode: Inode, new: tuple[Inode, str], target: Inode | None
+    ) -> None:
+        old_path, path = inode.path, new[0].path.directory(new[1])
+        async with self._gate.moving(old_path, path):
+            for content in self._committer.under(old_path):
+                await self._rename_unsent(content, content.inode.path.moved(old_path, path))
+            try:
+                moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
+                versions = await self._mover.move(moves)
+            except BaseException:
+                self._namespace.forget_listing(old_path)
+                self._namespace.forget_listing(path)
+                raise
+            if target is not None:
+                self._namespace.removed(target)
+            self._namespace.moved(inode, *new)
+            for version in versions:
+                self._adopt_moved(version)
+        await self._remover.keep(inode)
+
+    def _adopt_moved(self, version: ObjectVersion) -> None:
+        for content in self._committer.under(version.path):
+            if content.staged or content.sealed:
+                content.inode.version = version
+                return
+        self._namespace.adopted(version.path, version)

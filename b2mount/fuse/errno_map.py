@@ -1,0 +1,111 @@
+"""The north border: our exceptions become an errno here, and nowhere else.
+
+pyfuse3 ends the whole mount at any exception but FUSEError, so the boundary is total: what is not
+in the table is a bug, is logged once with its traceback and becomes EIO. Cancellation passes.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, ParamSpec, TypeVar
+
+import pyfuse3
+
+from b2mount import errors
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ERRNO: Final[dict[type[errors.B2MountError], int]] = {
+    errors.NotFound: errno.ENOENT,
+    errors.AlreadyExists: errno.EEXIST,
+    errors.NotADirectory: errno.ENOTDIR,
+    errors.IsADirectory: errno.EISDIR,
+    errors.NotEmpty: errno.ENOTEMPTY,
+    errors.NameTooLong: errno.ENAMETOOLONG,
+    errors.BadName: errno.EINVAL,
+    errors.IllegalCharacters: errno.EILSEQ,
+    errors.InvalidArgument: errno.EINVAL,
+    errors.BadHandle: errno.EBADF,
+    errors.TooManyLinks: errno.EPERM,
+    errors.NotSupported: errno.EOPNOTSUPP,
+    errors.NoAttribute: errno.ENODATA,
+    errors.TooLarge: errno.EFBIG,
+    errors.ReadOnly: errno.EROFS,
+    errors.AccessDenied: errno.EACCES,
+    errors.NotPermitted: errno.EPERM,
+    errors.OverQuota: errno.EDQUOT,
+    errors.NotAuthorized: errno.EACCES,
+    errors.Unavailable: errno.EIO,
+    errors.CorruptData: errno.EIO,
+    errors.Conflict: errno.EIO,
+    errors.StoreFailure: errno.EIO,
+}
+
+WORTH_A_LINE: Final = (
+    errors.AccessDenied,
+    errors.NotPermitted,
+    errors.OverQuota,
+    errors.NotAuthorized,
+    errors.Unavailable,
+    errors.CorruptData,
+    errors.Conflict,
+    errors.StoreFailure,
+)
+"""Outcomes that a person should find in the log; the others are everyday answers."""
+
+
+def errno_of(error: Exception) -> int:
+    """The errno for `error`; EIO for anything that is not in the table.
+
+    The local disk's OSError keeps its own errno (ENOSPC of the staging disk), as long as it is one
+    that the kernel takes: 512 to 999 would leave the caller hanging for ever.
+    """
+    for kind in type(error).__mro__:
+        if kind in ERRNO:
+            return ERRNO[kind]
+    if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < 512:
+        return error.errno
+    return errno.EIO
+
+
+def answers_kernel(handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """The boundary around every operation that the kernel waits for."""
+    name = handler.__name__
+
+    @functools.wraps(handler)
+    async def bounded(*args: P.args, **kwargs: P.kwargs) -> T:
+        began = time.monotonic()
+        try:
+            result = await handler(*args, **kwargs)
+        except pyfuse3.FUSEError:
+            raise
+        except Exception as error:
+            code = _judge(name, error)
+            log.debug("%s%r -> %s", name, args[1:], errno.errorcode.get(code, code))
+            raise pyfuse3.FUSEError(code) from None
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s%r in %.1f ms", name, _short(args[1:]), 1000 * (time.monotonic() - began))
+        return result
+
+    return bounded
+
+
+def _judge(name: str, error: Exception) -> int:
+    if isinstance(error, WORTH_A_LINE):
+        log.warning("%s failed: %s", name, error)
+    elif isinstance(error, OSError):
+        log.warning("%s: the local disk answered: %s", name, error)
+    elif not isinstance(error, errors.B2MountError):
+        log.error("%s met a bug; the program gets EIO", name, exc_info=error)
+    return errno_of(error)
+
+
+def _short(args: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(f"<{len(arg)} bytes>" if isinstance(arg, bytes) and len(arg) > 64 else arg for arg in args)

@@ -1,0 +1,278 @@
+"""Operations: what the kernel calls. Translates, never decides.
+
+Invariants: every handler that the kernel waits for is inside `answers_kernel`; `forget` never
+raises. Which handlers exist is not a matter of taste: a missing one makes the kernel believe for
+ever that the call can't be done (fsync would silently "work").
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+import pyfuse3
+
+from b2mount import errors
+from b2mount.filesystem.filesystem import FileSystem
+from b2mount.filesystem.node import Node, Requester
+from b2mount.fuse.attributes import absent_entry, attribute_change, entry_attributes, statvfs
+from b2mount.fuse.errno_map import answers_kernel
+
+log = logging.getLogger(__name__)
+
+
+def _name(raw: bytes) -> str:
+    return os.fsdecode(raw)
+
+
+def _requester(ctx: pyfuse3.RequestContext) -> Requester:
+    return Requester(ctx.uid, ctx.gid, ctx.umask)
+
+
+class Operations(pyfuse3.Operations):
+    """One mount's operations over one FileSystem."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False  # other hosts may change files: the kernel must not own sizes
+    enable_acl = False  # B2 keeps no ACLs, and set they would shadow the mode
+
+    def __init__(self, filesystem: FileSystem) -> None:
+        super().__init__()
+        self._fs = filesystem
+
+    def _known(self, node: Node) -> pyfuse3.EntryAttributes:
+        """The answer to a call that makes the kernel know an inode once more."""
+        self._fs.looked_up(node.number)
+        return entry_attributes(node)
+
+    # -- names -----------------------------------------------------------------------------
+
+    @answers_kernel
+    async def lookup(
+        self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        try:
+            node = await self._fs.lookup(parent_inode, _name(name))
+        except errors.NotFound:
+            return absent_entry(self._fs.absent_for(parent_inode))
+        return self._known(node)
+
+    async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
+        try:
+            for number, count in inode_list:
+                self._fs.forget(number, count)
+        except Exception:
+            log.exception("forget met a bug")
+
+    @answers_kernel
+    async def getattr(
+        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        return entry_attributes(self._fs.getattr(inode))
+
+    @answers_kernel
+    async def setattr(
+        self,
+        inode: pyfuse3.InodeT,
+        attr: pyfuse3.EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: pyfuse3.FileHandleT | None,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        size = attr.st_size if fields.update_size else None
+        change = attribute_change(fields, attr)
+        return entry_attributes(await self._fs.setattr(inode, change, size=size, fh=fh))
+
+    @answers_kernel
+    async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> bytes:
+        return os.fsencode(self._fs.readlink(inode))
+
+    @answers_kernel
+    async def mkdir(
+        self,
+        parent_inode: pyfuse3.InodeT,
+        name: bytes,
+        mode: pyfuse3.ModeT,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        return self._known(await self._fs.mkdir(parent_inode, _name(name), mode, _requester(ctx)))
+
+    @answers_kernel
+    async def symlink(
+        self,
+        parent_inode: pyfuse3.InodeT,
+        name: bytes,
+        target: bytes,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        node = await self._fs.symlink(parent_inode, _name(name), os.fsdecode(target), _requester(ctx))
+        return self._known(node)
+
+    @answers_kernel
+    async def mknod(
+        self,
+        parent_inode: pyfuse3.InodeT,
+        name: bytes,
+        mode: pyfuse3.ModeT,
+        rdev: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        return self._known(await self._fs.mknod(parent_inode, _name(name), mode, _requester(ctx)))
+
+    @answers_kernel
+    async def link(
+        self,
+        inode: pyfuse3.InodeT,
+        new_parent_inode: pyfuse3.InodeT,
+        new_name: bytes,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        raise errors.TooManyLinks("B2 has no hard links")
+
+    @answers_kernel
+    async def unlink(
+        self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> None:
+        await self._fs.unlink(parent_inode, _name(name))
+
+    @answers_kernel
+    async def rmdir(
+        self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> None:
+        await self._fs.rmdir(parent_inode, _name(name))
+
+    @answers_kernel
+    async def rename(
+        self,
+        parent_inode_old: pyfuse3.InodeT,
+        name_old: bytes,
+        parent_inode_new: pyfuse3.InodeT,
+        name_new: bytes,
+        flags: pyfuse3.FlagT,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        if flags & ~pyfuse3.RENAME_NOREPLACE:
+            raise errors.InvalidArgument("only RENAME_NOREPLACE is known")
+        await self._fs.rename(
+            (parent_inode_old, _name(name_old)),
+            (parent_inode_new, _name(name_new)),
+            may_replace=not flags & pyfuse3.RENAME_NOREPLACE,
+        )
+
+    # -- directories -----------------------------------------------------------------------
+
+    @answers_kernel
+    async def opendir(
+        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.FileHandleT:
+        return pyfuse3.FileHandleT(self._fs.opendir(inode))
+
+    @answers_kernel
+    async def readdir(
+        self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
+    ) -> None:
+        async for position, name, node in self._fs.readdir(fh, start_id):
+            if not pyfuse3.readdir_reply(token, os.fsencode(name), entry_attributes(node), position):
+                return
+            if name not in (".", ".."):  # the kernel counts no lookup for these two
+                self._fs.looked_up(node.number)
+
+    @answers_kernel
+    async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
+        self._fs.releasedir(fh)
+
+    @answers_kernel
+    async def fsyncdir(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
+        """Changes of names are in B2 when the call that made them returns."""
+
+    # -- files -----------------------------------------------------------------------------
+
+    @answers_kernel
+    async def open(
+        self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.FileInfo:
+        return _file_info(await self._fs.open(inode, flags, _requester(ctx)))
+
+    @answers_kernel
+    async def create(
+        self,
+        parent_inode: pyfuse3.InodeT,
+        name: bytes,
+        mode: pyfuse3.ModeT,
+        flags: pyfuse3.FlagT,
+        ctx: pyfuse3.RequestContext,
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        node, fh = await self._fs.create(parent_inode, _name(name), mode, flags, _requester(ctx))
+        return _file_info(fh), self._known(node)
+
+    @answers_kernel
+    async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
+        return await self._fs.read(fh, off, size)
+
+    @answers_kernel
+    async def write(self, fh: pyfuse3.FileHandleT, off: int, buf: bytes) -> int:
+        return await self._fs.write(fh, off, buf)
+
+    @answers_kernel
+    async def flush(self, fh: pyfuse3.FileHandleT) -> None:
+        await self._fs.flush(fh)
+
+    @answers_kernel
+    async def fsync(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
+        await self._fs.fsync(fh)
+
+    @answers_kernel
+    async def release(self, fh: pyfuse3.FileHandleT) -> None:
+        await self._fs.release(fh)
+
+    # -- the rest --------------------------------------------------------------------------
+
+    @answers_kernel
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        return statvfs(self._fs.statfs())
+
+    @answers_kernel
+    async def access(
+        self, inode: pyfuse3.InodeT, mode: pyfuse3.ModeT, ctx: pyfuse3.RequestContext
+    ) -> bool:
+        """Never asked: with default_permissions the kernel decides by itself."""
+        return True
+
+    @answers_kernel
+    async def getxattr(
+        self, inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> bytes:
+        # `security.capability` is asked before every write(2): no lookup, no await, and not
+        # ENODATA, or `ls -l` asks twice for every file
+        raise errors.NotSupported("no extended attributes")
+
+    @answers_kernel
+    async def listxattr(
+        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
+    ) -> Sequence[pyfuse3.XAttrNameT]:
+        return []
+
+    @answers_kernel
+    async def setxattr(
+        self,
+        inode: pyfuse3.InodeT,
+        name: pyfuse3.XAttrNameT,
+        value: bytes,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        raise errors.NotSupported("no extended attributes")
+
+    @answers_kernel
+    async def removexattr(
+        self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
+    ) -> None:
+        raise errors.NotSupported("no extended attributes")
+
+
+def _file_info(fh: int) -> pyfuse3.FileInfo:
+    # an inode has one content until it is changed through this kernel: its pages stay right
+    return pyfuse3.FileInfo(
+        fh=pyfuse3.FileHandleT(fh), direct_io=False, keep_cache=True, nonseekable=False
+    )
+

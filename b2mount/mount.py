@@ -1,0 +1,328 @@
+"""Builds one mount, runs it until it is unmounted, and drains it; the only place that knows every class.
+
+The order of the end, whichever way it comes (umount, `b2mount umount`, SIGTERM, SIGINT):
+requests stop, what is dirty is sealed, the queue drains for a bounded time and the rest is left to
+the journal, services stop, the mount point is cleared.
+
+What can happen on the way: the kernel's connection is aborted (umount -f): pyfuse3.main returns and
+the same end is taken, with the dead mount cleared. The process is killed: the journal has what was
+acknowledged, and the next mount on the same cache directory goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pyfuse3
+import trio
+
+from b2mount.control.server import ControlServer
+from b2mount.errors import B2MountError, MountPointUnusable, NotFound, UsageError
+from b2mount.filesystem.filesystem import FileSystem
+from b2mount.filesystem.status import MountStatus
+from b2mount.fuse.operations import Operations
+from b2mount.model import ObjectPath
+from b2mount.namespace.bucket_tree import BucketTree
+from b2mount.namespace.namespace import Namespace
+from b2mount.namespace.posix_info import AttributeDefaults
+from b2mount.options import MountOptions, Unlink
+from b2mount.reading.block_cache import BlockCache
+from b2mount.reading.fetcher import BlockFetcher
+from b2mount.store.b2_session import open_account
+from b2mount.store.b2_store import B2Store
+from b2mount.store.credentials import find_credentials
+from b2mount.threads import ThreadLane
+from b2mount.writing.journal import Journal
+from b2mount.writing.mover import Mover
+from b2mount.writing.staged_file import Staging
+from b2mount.writing.uploader import Uploader
+from b2mount.writing.write_back import WriteBack
+
+log = logging.getLogger(__name__)
+
+METADATA_LANE: Final = 8
+DOWNLOAD_LANE: Final = 16
+UPLOAD_LANE: Final = 8
+DISK_LANE: Final = 4
+
+DRAIN_TIME: Final = 75.0
+"""Seconds that an unmount which nobody announced may take to send the rest: under systemd's 90."""
+LEAVING_TIME: Final = 5.0
+"""Seconds that programs have for closing their files when the mount is told to end."""
+
+FUSE_TASKS: Final = 300
+"""Handlers at once; beyond that nothing is read from the kernel, not even a stat."""
+READ_AHEAD_KB: Final = 4096
+MAX_BACKGROUND: Final = 256
+CONGESTION: Final = 192
+
+
+def run_mount(options: MountOptions, on_ready: Callable[[], None]) -> int:
+    """Mount, call `on_ready` when the mount point answers, and return when it is unmounted: 0 when
+    everything is in B2, 8 when something is left to the next mount.
+
+    Raises, before it is ready: UsageError, NotAuthorized, AccessDenied, NotFound (no such bucket),
+    Unavailable, MountPointUnusable.
+    """
+    # a thread that holds the interpreter for its whole default slice of 5 ms multiplies the
+    # latency of a stat by 80
+    sys.setswitchinterval(0.0005)
+    return trio.run(Mount(options, on_ready).run)
+
+
+@attrs.define(eq=False)
+class Mount:
+    """One mount from start to end."""
+
+    _options: MountOptions
+    _on_ready: Callable[[], None]
+    _started: float = attrs.field(factory=time.time)
+    _metadata: ThreadLane = attrs.field(factory=lambda: ThreadLane("metadata", METADATA_LANE))
+    _download: ThreadLane = attrs.field(factory=lambda: ThreadLane("download", DOWNLOAD_LANE))
+    _upload: ThreadLane = attrs.field(factory=lambda: ThreadLane("upload", UPLOAD_LANE))
+    _disk: ThreadLane = attrs.field(factory=lambda: ThreadLane("disk", DISK_LANE))
+    _store: B2Store = attrs.field(init=False)
+    _cache: BlockCache = attrs.field(init=False)
+    _namespace: Namespace = attrs.field(init=False)
+    _write_back: WriteBack = attrs.field(init=False)
+    _filesystem: FileSystem = attrs.field(init=False)
+    _read_only: bool = attrs.field(init=False)
+    _missing: tuple[str, ...] = attrs.field(init=False)
+    _services: trio.Nursery = attrs.field(init=False)
+    _hurry: bool = False
+    """The user does not want to wait for what is unsent."""
+
+    async def run(self) -> int:
+        """The whole life of the mount."""
+        await self._open_store()
+        root = await self._find_root()
+        async with trio.open_nursery() as services:
+            self._services = services
+            await self._build(root, services)
+            services.start_soon(self._watch_signals)
+            await services.start(ControlServer(self, self._options.mountpoint, self._leave).run)
+            try:
+                await self._serve()
+            finally:
+                with trio.CancelScope(shield=True):
+                    left = await self._drain()
+                pyfuse3.close(unmount=True)
+                services.cancel_scope.cancel()
+        return 8 if left else 0
+
+    # -- start -----------------------------------------------------------------------------
+
+    async def _open_store(self) -> None:
+        options = self._options
+        credentials = find_credentials(options.credentials, options.profile)
+        account = await self._metadata.run(partial(open_account, credentials))
+        self._store = B2Store(
+            account,
+            metadata=self._metadata,
+            download=self._download,
+            upload=self._upload,
+            retry_for=options.retry_for,
+            limit_download=options.limit_download,
+            limit_upload=options.limit_upload,
+        )
+
+    async def _find_root(self) -> ObjectPath:
+        bucket, prefix = self._options.source.bucket, self._options.source.prefix
+        account = self._store.account
+        if not bucket:
+            raise UsageError("name the bucket to mount: b2mount mount BUCKET MOUNTPOINT")
+        names = [found.name for found in await self._store.list_buckets()]
+        if bucket not in names:
+            known = f"; there are: {', '.join(names[:10])}" if names else ""
+            raise NotFound(f"no bucket {bucket!r} that this key can see{known}")
+        if not prefix.startswith(account.prefix):
+            if not account.prefix.startswith(prefix):
+                raise NotFound(f"the key sees only names under {account.prefix!r}: mount {bucket}/{account.prefix}")
+            prefix = account.prefix[: account.prefix.rfind("/") + 1]
+        wanted = ("listFiles", "readFiles", "writeFiles")
+        self._missing = tuple(name for name in wanted if name not in account.capabilities)
+        self._read_only = self._options.read_only or "writeFiles" in self._missing
+        if "writeFiles" in self._missing and not self._options.read_only:
+            log.warning("the key may not write (no writeFiles): %s is mounted read-only", bucket)
+        return ObjectPath(bucket, prefix)
+
+    async def _build(self, root: ObjectPath, services: trio.Nursery) -> None:
+        options, store = self._options, self._store
+        directory = self._state_directory(root)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        staging = Staging(directory / "staging", self._disk)
+        staging.open()
+        self._cache = BlockCache(directory / "blocks", options.cache_size, self._disk)
+        await self._cache.load()
+        fetcher = BlockFetcher(store, self._cache, parallel=DOWNLOAD_LANE)
+        journal = Journal(directory / "journal.sqlite3", self._disk)
+        uploader = Uploader(store, self._disk, fetcher.read)
+        self._write_back = WriteBack(
+            store,
+            journal,
+            staging,
+            uploader,
+            delay=options.write_back or 0,
+            parallel=UPLOAD_LANE,
+            retry_for=options.retry_for,
+        )
+        defaults = AttributeDefaults(options.uid, options.gid, options.umask)
+        self._namespace = Namespace(
+            BucketTree(store, root), root, defaults=defaults, ttl=options.ttl, max_names=options.max_names
+        )
+        mover = Mover(store, journal, parallel=METADATA_LANE)
+        self._filesystem = FileSystem(
+            self._namespace,
+            fetcher,
+            staging,
+            self._write_back,
+            mover,
+            store,
+            waits=options.write_back is None,
+            deletes=options.unlink is Unlink.DELETE,
+        )
+        services.start_soon(fetcher.run)
+        if not self._read_only:
+            await self._recover(mover)
+            services.start_soon(self._write_back.run)
+
+    def _state_directory(self, root: ObjectPath) -> Path:
+        """Of one account and one source, so that two mounts share nothing by accident and the next
+        mount of the same source finds what this one leaves."""
+        identity = f"{self._store.account.account_id}\n{root.bucket}\n{root.key}"
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        return self._options.cache_dir / f"{root.bucket}-{digest}"
+
+    async def _recover(self, mover: Mover) -> None:
+        await mover.replay()
+        count = await self._filesystem.recover()
+        if count:
+            log.info("%d files that an earlier mount had not sent are on their way", count)
+
+    # -- run -------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        mountpoint = self._options.mountpoint
+        try:
+            pyfuse3.init(Operations(self._filesystem), mountpoint, self._fuse_options())
+        except RuntimeError as error:
+            raise MountPointUnusable(f"could not mount on {mountpoint}: {error}") from error
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(pyfuse3.main, max_tasks=FUSE_TASKS))
+            # in the mount table it is already; it answers only when main() has met the kernel
+            device = (await self._metadata.run(os.stat, mountpoint)).st_dev
+            await self._disk.run(_tune_kernel, device)
+            log.info("%s is mounted on %s", self._options.source, mountpoint)
+            self._on_ready()
+
+    def _fuse_options(self) -> set[str]:
+        source = str(self._options.source).replace("\\", "\\\\").replace(",", "\\,")
+        options = {f"fsname={source}", "subtype=b2mount", "default_permissions", "noatime"}
+        options |= {"allow_other"} if self._options.allow_other else set()
+        options |= {"ro"} if self._read_only else set()
+        return options
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    continue
+                log.info("%s: unmounting", signal.Signals(number).name)
+                await self._unmount()
+
+    def _leave(self) -> None:
+        """`b2mount umount --now`."""
+        self._hurry = True
+        self._services.start_soon(self._unmount)
+
+    async def _unmount(self) -> None:
+        """Take the mount point away. Programs that are still inside have a moment to close what
+        they have open; then serving ends."""
+        command = ["umount", "--lazy"] if os.getuid() == 0 else ["fusermount3", "-u", "-z"]
+        try:
+            await self._disk.run(partial(_quietly, [*command, self._options.mountpoint]))
+        except (OSError, subprocess.SubprocessError) as error:
+            log.warning("could not unmount %s: %s", self._options.mountpoint, error)
+        else:
+            await trio.sleep(LEAVING_TIME)
+        pyfuse3.terminate()
+
+    # -- end -------------------------------------------------------------------------------
+
+    async def _drain(self) -> int:
+        """Seal what is dirty and send what there is time for; returns how many files are left."""
+        if self._read_only:
+            return 0
+        limit = 0.0 if self._hurry else DRAIN_TIME
+        try:
+            await self._filesystem.seal_everything()
+            with trio.move_on_after(limit):
+                await self._write_back.flush()
+        except (B2MountError, OSError) as error:
+            log.warning("not everything could be sent: %s", error)
+        left = self._write_back.pending()
+        for upload in left:
+            log.warning("%s is left to the next mount: %s", upload.path, upload.reason or upload.state)
+        return len(left)
+
+    # -- what the control socket asks --------------------------------------------------------
+
+    def status(self) -> MountStatus:
+        """The mount at this moment."""
+        cache = self._cache.status()
+        return MountStatus(
+            source=str(self._options.source),
+            mountpoint=self._options.mountpoint,
+            pid=os.getpid(),
+            started=self._started,
+            read_only=self._read_only,
+            missing_capabilities=self._missing,
+            pending=self._filesystem.pending(),
+            cache_bytes=cache.bytes,
+            cache_capacity=cache.capacity,
+            cache_hits=cache.hits,
+            cache_misses=cache.misses,
+            today=_calls(self._store.ledger.today()),
+            since_mount=_calls(self._store.ledger.total()),
+            odd_names=self._namespace.odd_names,
+            open_files=self._filesystem.open_files,
+        )
+
+    async def flush_path(self, path: str | None) -> None:
+        """Everything, or what is at `path`, is in B2 when this returns."""
+        await self._filesystem.flush_path(path)
+
+    async def url(self, path: str, expires: int | None) -> str:
+        """The URL of a file."""
+        return await self._filesystem.url(path, expires)
+
+
+def _tune_kernel(device: int) -> None:
+    """Bigger readahead and more requests at once, where this user may set them: the kernel's own
+    128 KiB and 12 requests keep a line with 40 ms to the first byte idle."""
+    connection = f"/sys/fs/fuse/connections/{os.minor(device)}"
+    _set(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", READ_AHEAD_KB)
+    _set(f"{connection}/max_background", MAX_BACKGROUND)
+    _set(f"{connection}/congestion_threshold", CONGESTION)
+
+
+def _set(path: str, value: int) -> None:
+    try:
+        Path(path).write_text(str(value))
+    except OSError as error:
+        log.debug("%s stays as it is: %s", path, error)
+
+
+def _quietly(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
