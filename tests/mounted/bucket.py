@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import attrs
 from b2sdk.v3 import B2Api, Bucket, FileVersion, InMemoryAccountInfo
+
+from b2mount.emulator.records import Attributes
+from b2mount.emulator.server import EmulatorServer
 
 
 @attrs.frozen
@@ -64,7 +67,7 @@ def open_account(url: str, key_id: str, application_key: str) -> B2Api:
 class RemoteBucket:
     """A bucket of the emulator."""
 
-    api: B2Api
+    server: EmulatorServer
     bucket: Bucket
 
     @property
@@ -89,6 +92,20 @@ class RemoteBucket:
 
     def put(self, key: str, data: bytes, info: Mapping[str, str] | None = None) -> str:
         return str(self.bucket.upload_bytes(data, key, file_info=dict(info or {})).id_)
+
+    def fill(self, names: Iterable[str], data: bytes) -> None:
+        """Many objects with the same bytes, without a request for each."""
+        state = self.server.state
+
+        def put_all() -> None:
+            content, attributes = state.store(data), Attributes("text/plain")
+            bucket = state.buckets.named(self.name)
+            assert bucket is not None
+            with state.contents.changes():
+                for name in names:
+                    state.files.put(bucket, name, content, attributes)
+
+        self.server.run(put_all)
 
     def versions(self, key: str) -> list[str]:
         return [version.action for version in self.bucket.list_file_versions(key)]

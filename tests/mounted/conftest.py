@@ -47,7 +47,7 @@ class MountMaker:
     def bucket(self) -> RemoteBucket:
         """A new, empty bucket."""
         name = f"bucket-{os.getpid()}-{next(BUCKET_NUMBERS)}"
-        return RemoteBucket(self.api, self.api.create_bucket(name, "allPrivate"))
+        return RemoteBucket(self.server, self.api.create_bucket(name, "allPrivate"))
 
     def prepare(self, *options: str, bucket: BucketView | None = None, limit: float = TIME_LIMIT) -> Mount:
         """A mount that is not started yet."""

@@ -11,8 +11,6 @@ import ctypes
 import errno
 import itertools
 import os
-import random
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -24,14 +22,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.mounted.harness import Directory
+from tests.mounted.trees import LONG_AGO, assert_same_trees, look, pattern
 
 pytestmark = pytest.mark.kernel
 
 RUNS, STEPS = 44, 60
 WANTED_STEPS = 2000
 RUNS_PER_REMOUNT = 14
-LONG_AGO = 1_600_000_000
-"""Times before this were set on purpose and must agree to the nanosecond; later ones are a clock's."""
 RENAME_NOREPLACE = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -98,11 +95,6 @@ NEW = drawn_from([WITHIN] * 8 + [EXISTING, ANYTHING])
 ANY = drawn_from([EXISTING, WITHIN] * 4 + [ANYTHING])
 
 
-def pattern(seed: int, size: int) -> bytes:
-    """Bytes that tell where they come from."""
-    return random.Random(seed).randbytes(size)
-
-
 def rename_if_free(old: Path, new: Path) -> None:
     """renameat2(RENAME_NOREPLACE), which `mv -n` and `mv` use."""
     if LIBC.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), RENAME_NOREPLACE):
@@ -120,44 +112,6 @@ class Side:
     def close_all(self) -> None:
         while self.descriptors:
             os.close(self.descriptors.pop())
-
-
-def times_of(status: os.stat_result) -> str | int:
-    """The modification time when it was set on purpose, else that it is a clock's."""
-    return status.st_mtime_ns if status.st_mtime < LONG_AGO else "recently"
-
-
-def look(status: os.stat_result) -> tuple[object, ...]:
-    """What must agree of a stat. Sizes and times of directories are the file system's own business."""
-    kind = stat.S_IFMT(status.st_mode)
-    common = (kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-    if kind == stat.S_IFDIR:
-        return common
-    if kind == stat.S_IFLNK:
-        return (*common, status.st_size)
-    return (*common, status.st_size, times_of(status))
-
-
-def tree(root: Path) -> Iterator[tuple[str, object]]:
-    """Everything below `root`, in order."""
-    for directory, directories, files in os.walk(root):
-        directories.sort()
-        for name in sorted(directories + files):
-            path = Path(directory, name)
-            status = path.lstat()
-            yield str(path.relative_to(root)), look(status)
-            if stat.S_ISREG(status.st_mode):
-                yield f"{path.relative_to(root)} content", path.read_bytes()
-            elif stat.S_ISLNK(status.st_mode):
-                yield f"{path.relative_to(root)} target", path.readlink()
-
-
-def assert_same_trees(here: Path, there: Path) -> None:
-    """Names, attributes and contents agree."""
-    expected, found = dict(tree(here)), dict(tree(there))
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert found[name] == value, f"{name} differs"
 
 
 def outcome(action: Callable[[], T]) -> T | str:
