@@ -1,0 +1,142 @@
+"""DirectoryCache: listings and single answers, for their time to live, within a number of names.
+
+Invariants: nothing past its time is served; a time to live counts from when the question was asked.
+All that is kept is bounded by `max_names`, least recently used goes first. A listing that is being
+read page by page is shared by all who read it, and kept by them alone until it is complete.
+
+Must not know: inodes, what this mount changed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from weakref import WeakValueDictionary
+
+import attrs
+import trio
+from cachetools import LRUCache, TLRUCache
+
+from b2mount.model import Entry, ObjectPath
+from b2mount.namespace.listing import Listing
+
+_BIG_DIRECTORIES: Final = 1024
+
+
+@attrs.frozen
+class Answer:
+    """What the store said of one name."""
+
+    entry: Entry | None
+    expires: float
+
+    @property
+    def size(self) -> int:
+        """It counts as one name."""
+        return 1
+
+
+def _expiry(_key: ObjectPath, value: Listing | Answer, _now: float) -> float:
+    return value.expires
+
+
+def _size(value: Listing | Answer) -> int:
+    return value.size
+
+
+class DirectoryCache:
+    """What the store said lately."""
+
+    def __init__(self, max_names: int) -> None:
+        self._max_names = max_names
+        self._known: TLRUCache[ObjectPath, Listing | Answer] = TLRUCache(
+            maxsize=max_names, ttu=_expiry, timer=trio.current_time, getsizeof=_size
+        )
+        self._growing: WeakValueDictionary[ObjectPath, Listing] = WeakValueDictionary()
+        self._big: LRUCache[ObjectPath, bool] = LRUCache(maxsize=_BIG_DIRECTORIES)
+
+    @property
+    def names(self) -> int:
+        """How many names are kept, listings counting as one more each."""
+        return int(self._known.currsize)
+
+    def listing(self, directory: ObjectPath) -> Listing | None:
+        """What is known of a directory: all of it, or its beginning."""
+        growing = self._growing.get(directory)
+        if growing is not None and growing.expires > trio.current_time():
+            return growing
+        known = self._known.get(directory)
+        return known if isinstance(known, Listing) else None
+
+    def answer(self, directory: ObjectPath, name: str) -> Answer | None:
+        """What is known of one name that was asked for alone."""
+        known = self._known.get(directory.file(name))
+        return known if isinstance(known, Answer) else None
+
+    def is_big(self, directory: ObjectPath) -> bool:
+        """Whether the directory did not fit into one page when it was last seen."""
+        return bool(self._big.get(directory, False))
+
+    def put(self, directory: ObjectPath, listing: Listing) -> None:
+        """Keep a listing, if it is within bounds, and in time."""
+        self.drop(directory)
+        if listing.size <= self._max_names:
+            self._known[directory] = listing
+        if listing.is_complete:
+            self._big.pop(directory, None)
+        else:
+            self._big[directory] = True
+
+    def put_answer(self, directory: ObjectPath, name: str, answer: Answer) -> None:
+        """Keep what was said of one name."""
+        if self._max_names > 0:
+            self._known[directory.file(name)] = answer
+
+    def growing(self, directory: ObjectPath) -> Listing:
+        """The listing to go on with: the one that is known, or being read, or a new one. It is shared
+        from now on, and kept by its readers until `put`."""
+        listing = self.listing(directory)
+        if listing is None:
+            listing = Listing()
+        if not listing.is_complete:
+            self.drop(directory)
+            self._growing[directory] = listing
+        return listing
+
+    def read_on(self, directory: ObjectPath, listing: Listing) -> None:
+        """A listing is about to grow: while it does, its readers keep it, not the bounded table."""
+        if self.listing(directory) is listing:
+            self.drop(directory)
+            self._growing[directory] = listing
+
+    def drop(self, directory: ObjectPath) -> None:
+        """Forget one directory's listing."""
+        self._known.pop(directory, None)
+        self._growing.pop(directory, None)
+
+    def forget(self, path: ObjectPath | None) -> None:
+        """Forget what was said of a path and all below it, and the listing that it stands in."""
+        for table in (self._known, self._growing):
+            for key in list(table):
+                if path is None or path.holds(key) or key in (path, path.parent, path.parent.file(path.name)):
+                    self._expire(key)
+
+    def moved(self, old: ObjectPath, new: ObjectPath) -> None:
+        """Carry what is known below the directory `old` to `new`, in place of what was known there."""
+        self.forget_below(new)
+        for key in [key for key in self._known if old.holds(key)]:
+            self._known[key.moved(old, new)] = self._known.pop(key)
+        for key, listing in [one for one in self._growing.items() if old.holds(one[0])]:
+            del self._growing[key]
+            self._growing[key.moved(old, new)] = listing
+
+    def forget_below(self, directory: ObjectPath) -> None:
+        """Forget what was said of a directory and of all below it."""
+        for table in (self._known, self._growing):
+            for key in [key for key in table if directory.holds(key)]:
+                self._expire(key)
+
+    def _expire(self, key: ObjectPath) -> None:
+        """Forget it, also where it is being read: it must not come back as complete."""
+        for value in (self._known.pop(key, None), self._growing.pop(key, None)):
+            if isinstance(value, Listing):
+                value.expires = float("-inf")

@@ -1,0 +1,100 @@
+"""Names and keys: which keys a path can spell, and which new names B2 would take. Pure.
+
+Invariants: on the names that can be spelled, name <-> key is a bijection; all others are invisible,
+and counted. A directory's placeholder is never a name.
+
+Must not know: the store, inodes, time.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from b2mount.errors import BadName, IllegalCharacters, NameTooLong
+from b2mount.model import DELIMITER, PLACEHOLDER, ObjectPath
+
+MAX_NAME_BYTES: Final = 255
+"""What Linux can show (NAME_MAX)."""
+MAX_SEGMENT_BYTES: Final = 250
+MAX_KEY_BYTES: Final = 1000
+"""What the B2 library sends. The service documents 1024 today, 1000 earlier."""
+MAX_TARGET_BYTES: Final = 1024
+"""A symlink's target shares B2's limit for all object info: 7,000 bytes, 2,048 with encryption,
+percent-encoded."""
+_ODD_KEYS_REMEMBERED: Final = 10_000
+
+
+def can_be_spelled(name: str) -> bool:
+    """Whether a component of a key can be a name in a directory."""
+    if name in ("", ".", "..", PLACEHOLDER) or DELIMITER in name or "\0" in name:
+        return False
+    size = encoded_size(name)
+    return size is not None and size <= MAX_NAME_BYTES
+
+
+def encoded_size(text: str) -> int | None:
+    """Length in UTF-8, None for what is not Unicode (bytes of a path that are no UTF-8)."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return None
+
+
+def check_looked_up_name(name: str) -> None:
+    """Raises NameTooLong for what no Linux file system has. The kernel leaves that to us."""
+    if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES:
+        raise NameTooLong(f"a name of more than {MAX_NAME_BYTES} bytes")
+
+
+def check_new_name(directory: ObjectPath, name: str) -> None:
+    """Whether B2 would take an object of this name. Raises NameTooLong, BadName, IllegalCharacters."""
+    _check(directory.key + name, name)
+
+
+def check_new_directory_name(directory: ObjectPath, name: str) -> None:
+    """The same for a directory, whose placeholder has to fit as well."""
+    _check(directory.key + name + DELIMITER + PLACEHOLDER, name)
+
+
+def check_new_target(target: str) -> None:
+    """Whether a symlink can point there. Raises NameTooLong, BadName, IllegalCharacters."""
+    size = encoded_size(target)
+    if size is None or "\0" in target:
+        raise IllegalCharacters("B2 keeps symlink targets as UTF-8 text only")
+    if not target:
+        raise BadName("a symlink needs a target")
+    if size > MAX_TARGET_BYTES:
+        raise NameTooLong(f"a symlink target of {size} bytes; B2 has room for {MAX_TARGET_BYTES}")
+
+
+def _check(key: str, name: str) -> None:
+    size = encoded_size(name)
+    if size is None:
+        raise IllegalCharacters("B2 takes names in UTF-8 only")
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in name):
+        raise IllegalCharacters(f"B2 takes no control characters in names: {name!r}")
+    if size > MAX_SEGMENT_BYTES:
+        raise NameTooLong(f"a name of {size} bytes; B2 takes {MAX_SEGMENT_BYTES}")
+    if "\\" in name:
+        raise BadName(f"B2 takes no backslash in names: {name!r}")
+    if not can_be_spelled(name):
+        raise BadName(f"not a name for a file: {name!r}")
+    if len(key.encode()) > MAX_KEY_BYTES:
+        raise NameTooLong(f"a path of more than {MAX_KEY_BYTES} bytes in the bucket")
+
+
+@attrs.define
+class OddNames:
+    """The keys seen that no path can spell. Exact up to ten thousand, then it stops counting."""
+
+    _keys: set[str] = attrs.field(factory=set, init=False)
+
+    def saw(self, keys: tuple[str, ...]) -> None:
+        """Remember them; a key counts once, however often it is listed."""
+        if keys and len(self._keys) < _ODD_KEYS_REMEMBERED:
+            self._keys.update(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)

@@ -1,0 +1,388 @@
+"""Namespace: what exists, under which name and number.
+
+Invariants: a name resolves the same way in `lookup` and in `children`. What this mount did is seen
+here at once and is not undone by a listing from before (see overlay). An inode keeps its number as
+long as it is the same version, or the same directory; a file that was replaced in B2 is a new inode,
+and the old one lives on for its handles. The methods that change something are plain functions: they
+happen at one moment, and are called when it is true here.
+
+Must not know: bytes, uploads, FUSE, errno; which Tree it has.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+from cachetools import LRUCache
+
+from b2mount.errors import NotADirectory, NotFound
+from b2mount.model import PLACEHOLDER, Attributes, Entry, Kind, ObjectPath, ObjectVersion
+from b2mount.namespace.children import ChildStream
+from b2mount.namespace.directory_cache import Answer, DirectoryCache
+from b2mount.namespace.inode import Inode, InodeTable
+from b2mount.namespace.lister import Lister
+from b2mount.namespace.listing import Listing, empty_listing
+from b2mount.namespace.names import can_be_spelled, check_looked_up_name
+from b2mount.namespace.overlay import Overlay, Record
+from b2mount.namespace.posix_info import (
+    AttributeDefaults,
+    attributes_of,
+    bare_directory,
+    kind_of,
+    placeholder_attributes,
+    with_times_of,
+)
+from b2mount.namespace.tree import Tree
+
+_CHANGED_DIRECTORIES: Final = 4096
+"""Directories whose times are remembered after the kernel has forgotten them."""
+
+
+class Namespace:
+    """The names of one mount: B2's, with what this mount did on top."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        root: ObjectPath,
+        *,
+        defaults: AttributeDefaults,
+        ttl: float,
+        max_names: int,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._tree = tree
+        self._defaults = defaults
+        self._ttl = ttl
+        self._now_ns = now_ns
+        self._started_ns = now_ns()
+        self._cache = DirectoryCache(max_names)
+        self._overlay = Overlay(ttl)
+        self._lister = Lister(tree, self._cache, self._overlay, ttl, self._learn)
+        self._inodes = InodeTable(root, bare_directory(defaults, self._started_ns))
+        self._changed: LRUCache[int, Inode] = LRUCache(maxsize=_CHANGED_DIRECTORIES)
+        self.root: Final = self._inodes.root
+
+    async def run(self) -> None:
+        """Fetch the pages of listings ahead of their readers, until cancelled. Optional."""
+        await self._lister.run()
+
+    @property
+    def odd_names(self) -> int:
+        """How many keys were seen that no path can spell."""
+        return len(self._lister.odd)
+
+    # -- questions --------------------------------------------------------------------------
+
+    def inode(self, number: int) -> Inode:
+        """The inode of a number, removed or not. Raises NotFound."""
+        return self._inodes.get(number)
+
+    async def lookup(self, directory: Inode, name: str) -> Inode:
+        """What `name` in `directory` is; `.` and `..` work. Raises NotFound, NotADirectory,
+        NameTooLong, and what the store raises."""
+        check_looked_up_name(name)
+        while True:
+            self._check_directory(directory)
+            if name in (".", ".."):
+                return directory if name == "." else self._parent(directory)
+            if not can_be_spelled(name):
+                raise NotFound(name)
+            path = directory.path
+            answer = self._known(directory, name)
+            if answer is None:
+                answer = await self._lister.entry(directory, name)
+            if path != directory.path or directory.removed:
+                continue
+            inode = self._resolve(directory, name, answer)
+            if inode is None:
+                raise NotFound(f"{path}{name}")
+            return inode
+
+    def valid_for(self, inode: Inode) -> float:
+        """Seconds for which the kernel may keep name and attributes: what is left of the ttl."""
+        now = trio.current_time()
+        if inode is self.root:
+            return self._ttl
+        if inode.removed:
+            return 0.0
+        record = self._record(inode.path)
+        if record is None or record.inode is not inode:
+            return max(0.0, inode.fresh_until - now)
+        return self._ttl if record.is_pending else max(0.0, record.until - now)
+
+    def absent_for(self, directory: Inode, name: str) -> float:
+        """Seconds for which the kernel may take it that there is no such name; 0 for unknown."""
+        record = self._overlay.get(directory.path, name)
+        answer = self._known(directory, name)
+        exists = answer is None or answer.entry is not None or (record is not None and not record.is_gone)
+        return 0.0 if exists or answer is None else max(0.0, answer.expires - trio.current_time())
+
+    def looked_up(self, inode: Inode, count: int = 1) -> None:
+        """The kernel has been told of the inode. Never raises."""
+        self._inodes.looked_up(inode, count)
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel has dropped what it was told. Never raises."""
+        self._inodes.forget(number, count)
+
+    def children(self, directory: Inode) -> ChildStream:
+        """The entries of a directory as of now. Raises NotADirectory, NotFound."""
+        self._check_directory(directory)
+        here: dict[str, Inode] = {}
+        for name, record in self._overlay.records(directory.path).items():
+            inode = self._resolve(directory, name, Answer(record.entry, record.until))
+            if inode is not None:
+                here[name] = inode
+        listing = self._cache.growing(directory.path)
+        return ChildStream(directory, listing, here, self._lister, self._child)
+
+    async def is_empty(self, directory: Inode) -> bool:
+        """Whether the directory has no entries; its placeholder is none. Raises NotADirectory,
+        NotFound, and what the store raises."""
+        return await self.children(directory).get(0) is None
+
+    def needs_placeholder(self, directory: Inode) -> bool:
+        """Whether B2 is about to lose the directory: all of it is known, and nothing is left in it."""
+        listing = self._cache.listing(directory.path)
+        if directory is self.root or directory.removed or listing is None or not listing.is_complete:
+            return False
+        if listing.placeholder is not None or listing.has_marker:
+            return False
+        records = self._overlay.records(directory.path)
+        all_gone = all(record.is_gone for record in records.values())
+        return all_gone and all(name in records for name in listing.names)
+
+    async def subtree(self, directory: Inode) -> list[ObjectVersion]:
+        """Every object at or below a directory, placeholders too, straight from B2."""
+        return await self._tree.subtree(directory.path)
+
+    # -- what this mount did ----------------------------------------------------------------
+
+    def created(
+        self, directory: Inode, name: str, attributes: Attributes, version: ObjectVersion | None
+    ) -> Inode:
+        """A new name is there. `version` is what B2 has of it (a directory's placeholder), None when
+        that is still to come and `adopted` will say so."""
+        is_directory = attributes.kind is Kind.DIRECTORY
+        path = directory.path.directory(name) if is_directory else directory.path.file(name)
+        inode = self._inodes.add(path, attributes, version)
+        if is_directory:
+            now = trio.current_time()
+            listing = empty_listing(now, now + self._ttl)
+            listing.placeholder = version
+            self._cache.put(path, listing)
+        if version is None:
+            self._overlay.pending(directory.path, name, inode)
+            self._keep(directory)
+        else:
+            self._settle(path, inode, Entry(name, attributes.kind, version))
+        self._entries_changed(directory)
+        return inode
+
+    def removed(self, inode: Inode) -> None:
+        """The name is gone, here and in B2 (call it when B2 has hidden it). The inode lives on for
+        its handles; its directory stays until it is removed itself, even when it is empty now."""
+        if inode.removed or inode is self.root:
+            return
+        path, parent = inode.path, self._parent(inode)
+        self._overlay.settled(path.parent, path.name, None, None, inode.version)
+        self._inodes.detach(inode)
+        inode.attributes = attrs.evolve(inode.attributes, changed_ns=self._now_ns())
+        if inode.is_directory:
+            self._cache.drop(path)
+        self._keep(parent)
+        self._entries_changed(parent)
+
+    def moved(self, inode: Inode, directory: Inode, name: str) -> None:
+        """The inode has another name now; the target must be gone. Everything known below a directory
+        comes along. `adopted` says, before or after, when B2 has an object under its new name."""
+        if inode.removed:
+            return
+        old, parent = inode.path, self._parent(inode)
+        new = directory.path.directory(name) if inode.is_directory else directory.path.file(name)
+        there = self._record(new)
+        self._overlay.settled(old.parent, old.name, None, None, inode.version)
+        self._inodes.move(inode, new)
+        if inode.is_directory:
+            self._cache.moved(old, new)
+            self._overlay.moved(old, new)
+            self._lister.directory_moved()
+        early = there.entry if there and not there.is_pending and not inode.is_directory else None
+        if early is not None and early.version is not None:
+            inode.version = early.version
+            self._settle(new, inode, early)
+        else:
+            self._overlay.pending(new.parent, name, inode)
+            self._keep(directory)
+        inode.attributes = attrs.evolve(inode.attributes, changed_ns=self._now_ns())
+        self._keep(parent)
+        self._entries_changed(parent)
+        self._entries_changed(directory)
+
+    def published(self, inode: Inode, attributes: Attributes) -> None:
+        """Programs of this machine see these attributes now; `adopted` will say when B2 has them."""
+        inode.attributes = attributes
+        inode.entries_changed_ns = 0
+        if inode.removed or inode is self.root:
+            return
+        record = self._record(inode.path)
+        if record is None or not record.is_pending or record.inode is not inode:
+            self._overlay.pending(inode.path.parent, inode.path.name, inode)
+            self._keep(self._parent(inode))
+
+    def adopted(self, path: ObjectPath, version: ObjectVersion) -> None:
+        """B2 has `version` under `path` (a file, a directory or its placeholder), and nothing newer
+        is pending here. The inode keeps its number and its times."""
+        if path.name == PLACEHOLDER and not path.is_directory:
+            path = path.parent
+        if path.is_directory:
+            self._adopted_placeholder(path, version)
+            return
+        record = self._record(path)
+        inode = record.inode if record else self._inodes.at(path)
+        if inode is None and record is not None and record.entry is not None:
+            inode = self._inodes.at(path)
+        if inode is not None and inode.kind is not kind_of(version):
+            self._inodes.detach(inode)
+            inode = None
+        replaced = inode.version if inode else None
+        if inode is not None:
+            is_ours = record is not None and record.is_pending
+            stored = attributes_of(version, self._defaults)
+            inode.attributes = with_times_of(inode.attributes, stored, is_ours=is_ours)
+            inode.version = version
+        self._settle(path, inode, Entry(path.name, kind_of(version), version), replaced)
+
+    def rebased(self, path: ObjectPath, version: ObjectVersion) -> None:
+        """B2 has `version` under `path`, while a newer state of the file is still pending here."""
+        record = self._record(path)
+        if record is None or not record.is_pending or record.inode is None:
+            self.adopted(path, version)
+            return
+        record.inode.version = version
+        self._overlay.rebased(path.parent, path.name, Entry(path.name, kind_of(version), version))
+
+    def forget_listing(self, path: ObjectPath | None) -> None:
+        """Ask B2 again for a path and all below it (None: for everything). What is pending stays."""
+        self._cache.forget(path)
+        self._overlay.forget(path)
+        for inode in self._inodes:
+            if path is None or path.holds(inode.path) or inode.path == path:
+                inode.fresh_until = 0.0
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _check_directory(self, directory: Inode) -> None:
+        if not directory.is_directory:
+            raise NotADirectory(str(directory.path))
+        if directory.removed:
+            raise NotFound(f"{directory.path} is gone")
+
+    def _record(self, path: ObjectPath) -> Record | None:
+        return self._overlay.get(path.parent, path.name)
+
+    def _parent(self, inode: Inode) -> Inode:
+        if inode is self.root:
+            return inode
+        path = inode.path.parent
+        parent = self._inodes.at(path)
+        return parent if parent is not None and parent.is_directory else self._new_directory(path)
+
+    def _known(self, directory: Inode, name: str) -> Answer | None:
+        """What is known without asking: this mount's own deeds first."""
+        record = self._overlay.get(directory.path, name)
+        if record is not None:
+            return Answer(record.entry, record.until)
+        return self._lister.known(directory.path, name)
+
+    def _child(self, directory: Inode, name: str, listing: Listing | None) -> Inode | None:
+        """An entry of a listing as an inode; without a listing, whoever has the name now."""
+        if listing is None:
+            return self._inodes.at(directory.path.file(name))
+        return self._resolve(directory, name, Answer(listing.entries.get(name), listing.expires))
+
+    def _resolve(self, directory: Inode, name: str, answer: Answer) -> Inode | None:
+        """Entry -> inode, the one that has the name if it is still the same thing."""
+        record = self._overlay.get(directory.path, name)
+        if record is not None and record.inode is not None:
+            return record.inode
+        entry = answer.entry if record is None else record.entry
+        expires = answer.expires if record is None else record.until
+        inode = self._inodes.at(directory.path.file(name))
+        if entry is None:
+            self._inodes.detach(inode)
+            return None
+        if inode is None or not inode.stands_for(entry):
+            inode = self._new_inode(directory.path, entry)
+        inode.fresh_until = max(inode.fresh_until, expires)
+        return inode
+
+    def _new_inode(self, directory: ObjectPath, entry: Entry) -> Inode:
+        if entry.kind is Kind.DIRECTORY or entry.version is None:
+            return self._new_directory(directory.directory(entry.name))
+        attributes = attributes_of(entry.version, self._defaults)
+        return self._inodes.add(directory.file(entry.name), attributes, entry.version)
+
+    def _new_directory(self, path: ObjectPath) -> Inode:
+        inode = self._inodes.add(path, bare_directory(self._defaults, self._started_ns), None)
+        listing = self._cache.listing(path)
+        if listing is not None:
+            self._learn(inode, listing)
+        return inode
+
+    def _learn(self, directory: Inode, listing: Listing) -> None:
+        """A directory's own attributes stand on its placeholder, which only its own listing shows."""
+        version, known = listing.placeholder, directory.version
+        if version is None or directory.removed:
+            return
+        if known is not None and (known == version or known.uploaded_ms > version.uploaded_ms):
+            return
+        attributes = placeholder_attributes(version, self._defaults)
+        changed = max(attributes.modified_ns, directory.entries_changed_ns)
+        directory.attributes = attrs.evolve(attributes, modified_ns=changed)
+        directory.version = version
+
+    def _entries_changed(self, directory: Inode) -> None:
+        now = self._now_ns()
+        directory.entries_changed_ns = now
+        directory.attributes = attrs.evolve(directory.attributes, modified_ns=now, changed_ns=now)
+        self._changed[directory.number] = directory
+
+    def _keep(self, directory: Inode) -> None:
+        """The directory exists, whatever B2 shows: something in it is known here only, or what kept
+        it in B2 may just have gone. So do those above it."""
+        while directory is not self.root:
+            path = directory.path
+            record = self._record(path)
+            self._overlay.pending(path.parent, path.name, directory)
+            if record is not None and record.is_pending:
+                return
+            directory = self._parent(directory)
+
+    def _settle(
+        self, path: ObjectPath, inode: Inode | None, entry: Entry, replaced: ObjectVersion | None = None
+    ) -> None:
+        """B2 has it; so B2 has the directories above it as well."""
+        self._overlay.settled(path.parent, path.name, inode, entry, replaced)
+        above = path.parent
+        while above != self.root.path and not self._overlay.has_pending(above):
+            record = self._record(above)
+            if record is None or not record.is_pending or record.inode is None:
+                return
+            own = Entry(above.name, Kind.DIRECTORY, record.inode.version)
+            self._overlay.settled(above.parent, above.name, record.inode, own)
+            above = above.parent
+
+    def _adopted_placeholder(self, path: ObjectPath, version: ObjectVersion) -> None:
+        listing, inode = self._cache.listing(path), self._inodes.at(path)
+        if listing is not None:
+            listing.placeholder = version
+        if inode is not None and inode.is_directory:
+            inode.version = version
+        if inode is not self.root and not self._overlay.has_pending(path):
+            self._settle(path, inode, Entry(path.name, Kind.DIRECTORY, version))
