@@ -12,10 +12,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Final
 
 from b2mount.model import ByteSource, FileSlice, Literal, Zeros
+from b2mount.store.rate_limit import RateLimit
 
 PIECE_SIZE: Final = 256 * 1024
 SHA1_HEX_SIZE: Final = 40
@@ -52,17 +53,26 @@ def _slice_of_file(piece: FileSlice) -> Generator[bytes, None, None]:
         os.close(descriptor)
 
 
+class SourceUnreadable(Exception):
+    """The local bytes could not be read: `reason` says why. Not the network's fault."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class UploadBody(io.RawIOBase):
     """A file-like body for one request: the source's bytes, then the 40 hex digits of their SHA-1.
 
-    `throttle(n)` is called before n bytes are handed out, and may sleep. Can be rewound to 0, not
-    elsewhere. Close it: it may hold a file open.
+    Can be rewound to 0, not elsewhere. Close it: it may hold a file open. `abandon` may be called
+    by another thread; everything else belongs to the one that sends.
     """
 
-    def __init__(self, source: ByteSource, throttle: Callable[[int], None] | None = None) -> None:
+    def __init__(self, source: ByteSource, limit: RateLimit | None = None) -> None:
         super().__init__()
         self._source = source
-        self._throttle = throttle
+        self._limit = limit
+        self._abandoned = False
         self._size = source.size + SHA1_HEX_SIZE
         self.failure: OSError | None = None
         """Why the local bytes could not be read."""
@@ -103,18 +113,26 @@ class UploadBody(io.RawIOBase):
         """Up to `size` bytes, empty at the end only."""
         if size is None or size < 0:
             return self.readall()
+        if self._abandoned:
+            raise OSError("nobody wants this upload any more")
+        if self._limit is not None:
+            size = min(size, self._limit.piece_size)
         if not self._rest:
             self._rest = memoryview(next(self._pieces, b""))
         data = bytes(self._rest[:size])
         self._rest = self._rest[size:]
         self._position += len(data)
-        if data and self._throttle is not None:
-            self._throttle(len(data))
+        if self._limit is not None:
+            self._limit.take(len(data))
         return data
 
     def readall(self) -> bytes:
         """Everything that is left."""
         return b"".join(iter(lambda: self.read(PIECE_SIZE), b""))
+
+    def abandon(self) -> None:
+        """Make the next read fail, so that the request ends soon."""
+        self._abandoned = True
 
     def close(self) -> None:
         """Close the local file, if one is open."""

@@ -1,0 +1,244 @@
+"""What runs in the lanes: one function per request to B2 that b2sdk does not offer as we need it.
+
+Invariants: each sends one request (b2sdk's session here tries once); what has been done already
+counts as done; no state is kept.
+
+Must not know: trio, retries.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+from urllib.parse import quote
+
+import attrs
+import requests
+from b2sdk._internal import exception as sdk
+from b2sdk.v3 import B2Session, MetadataDirectiveMode
+
+from b2mount.errors import StoreFailure
+from b2mount.model import ByteRange, ObjectMetadata
+from b2mount.store.rate_limit import RateLimit
+from b2mount.store.upload_body import SourceUnreadable, UploadBody
+
+PIECE_SIZE: Final = 256 * 1024
+SLOWEST_PIECE: Final = 60.0
+"""Seconds that 256 KiB may take to arrive; a connection slower than that is taken for dead."""
+
+
+class Digest(Protocol):
+    """A hash that grows."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+        ...
+
+
+@attrs.frozen
+class UploadAddress:
+    """Where to upload to, with the token that opens it."""
+
+    url: str
+    token: str = attrs.field(repr=False)
+
+
+def list_names(
+    session: B2Session, bucket_id: str, prefix: str, delimiter: str, start: str, limit: int
+) -> object:
+    """A page of b2_list_file_names; b2sdk's own has no delimiter."""
+    return _post(
+        session,
+        "b2_list_file_names",
+        bucketId=bucket_id,
+        prefix=prefix or None,
+        delimiter=delimiter or None,
+        startFileName=start or None,
+        maxFileCount=limit,
+    )
+
+
+def list_versions(
+    session: B2Session,
+    bucket_id: str,
+    prefix: str,
+    delimiter: str,
+    start: tuple[str | None, str | None],
+    limit: int,
+) -> object:
+    """A page of b2_list_file_versions."""
+    return _post(
+        session,
+        "b2_list_file_versions",
+        bucketId=bucket_id,
+        prefix=prefix or None,
+        delimiter=delimiter or None,
+        startFileName=start[0],
+        startFileId=start[1],
+        maxFileCount=limit,
+    )
+
+
+def _post(session: B2Session, endpoint: str, **parameters: object) -> object:
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return session._wrap_default_token(
+        lambda api_url, token: session.raw_api._post_json(api_url, endpoint, token, **given)
+    )
+
+
+def hide(session: B2Session, bucket_id: str, key: str) -> None:
+    """b2_hide_file; a name that is hidden already is fine."""
+    try:
+        session.hide_file(bucket_id, key)
+    except sdk.FileAlreadyHidden:
+        return
+
+
+def delete_version(session: B2Session, version_id: str, key: str) -> None:
+    """b2_delete_file_version; a version that is gone already is fine."""
+    try:
+        session.delete_file_version(version_id, key)
+    except sdk.FileNotPresent:
+        return
+
+
+def cancel(session: B2Session, upload_id: str) -> None:
+    """b2_cancel_large_file; an upload that is gone, or finished, is fine."""
+    try:
+        session.cancel_large_file(upload_id)
+    except (sdk.BadRequest, sdk.ResourceNotFound):
+        return
+
+
+def copy(
+    session: B2Session, version_id: str, bucket_id: str, key: str, metadata: ObjectMetadata | None
+) -> object:
+    """b2_copy_file, with the source's metadata or with other."""
+    if metadata is None:
+        return session.copy_file(
+            version_id,
+            key,
+            metadata_directive=MetadataDirectiveMode.COPY,
+            destination_bucket_id=bucket_id,
+        )
+    return session.copy_file(
+        version_id,
+        key,
+        metadata_directive=MetadataDirectiveMode.REPLACE,
+        content_type=metadata.content_type,
+        file_info=dict(metadata.info),
+        destination_bucket_id=bucket_id,
+    )
+
+
+def upload_file(
+    session: B2Session, address: UploadAddress, key: str, metadata: ObjectMetadata, body: UploadBody
+) -> object:
+    """Send a whole object. Raises SourceUnreadable when the local bytes fail."""
+    return _sending(
+        body,
+        lambda: session.raw_api.upload_file(
+            address.url,
+            address.token,
+            key,
+            len(body),
+            metadata.content_type,
+            "hex_digits_at_end",
+            metadata.info,
+            body,
+        ),
+    )
+
+
+def upload_part(session: B2Session, address: UploadAddress, number: int, body: UploadBody) -> object:
+    """Send one part. Raises SourceUnreadable when the local bytes fail."""
+    return _sending(
+        body,
+        lambda: session.raw_api.upload_part(
+            address.url, address.token, number, len(body), "hex_digits_at_end", body
+        ),
+    )
+
+
+def _sending(body: UploadBody, send: Callable[[], object]) -> object:
+    """b2sdk takes an unreadable file for a broken connection; only the body knows better."""
+    try:
+        return send()
+    except Exception:
+        if body.failure is not None:
+            raise SourceUnreadable(body.failure) from body.failure
+        raise
+    finally:
+        body.close()
+
+
+def download(
+    emit: Callable[[bytes], None],
+    session: B2Session,
+    version_id: str,
+    span: ByteRange,
+    digest: Digest | None,
+    limit: RateLimit | None,
+) -> None:
+    """Fetch `span` of a version, or its beginning when the connection breaks; `digest` sees every
+    byte that `emit` gets."""
+    url = session.get_download_url_by_id(quote(version_id, safe=""))
+    with session.download_file_from_url(url, range_=(span.start, span.stop - 1)) as response:
+        try:
+            _check_range(response.status_code, response.headers, span)
+            _pass_on(response, span.size, emit, digest, limit)
+        finally:
+            response.close()
+
+
+def _check_range(status: int, headers: Mapping[str, str], span: ByteRange) -> None:
+    """A server may answer with the whole object; then only its beginning is of use."""
+    if status == 206 and "Content-Range" in headers:
+        found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/[0-9]{1,19}", headers["Content-Range"])
+        if found and int(found[1]) == span.start and int(found[2]) < span.stop:
+            return
+    elif span.start == 0:
+        return
+    raise StoreFailure("B2 sent other bytes than were asked for")
+
+
+def _pass_on(
+    response: requests.Response,
+    size: int,
+    emit: Callable[[bytes], None],
+    digest: Digest | None,
+    limit: RateLimit | None,
+) -> None:
+    left = size
+    while left:
+        piece = _piece(response, min(left, PIECE_SIZE))
+        if not piece:
+            raise sdk.TruncatedOutput(size - left, size)
+        left -= len(piece)
+        if digest is not None:
+            digest.update(piece)
+        emit(piece)
+        if limit is not None:
+            limit.take(len(piece))
+
+
+def _piece(response: requests.Response, size: int) -> bytes:
+    """The next `size` bytes, or fewer at the end of what the server sends."""
+    deadline = time.monotonic() + SLOWEST_PIECE
+    chunks: list[bytes] = []
+    while size:
+        try:
+            chunk = response.raw.read1(size, decode_content=False)
+        except Exception:
+            if chunks:
+                break  # what has come is of use; the next read meets the error again
+            raise
+        if not chunk:
+            break
+        chunks.append(chunk)
+        size -= len(chunk)
+        if time.monotonic() > deadline:
+            raise requests.Timeout("the bytes drip in")
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

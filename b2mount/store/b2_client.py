@@ -1,0 +1,354 @@
+"""B2Client: one request after the other until it succeeds; the meeting of trio and b2sdk.
+
+Invariants: one try is one lane call is one request; every request is in the ledger; a refused
+token is renewed once for everybody who met it; an upload URL serves one upload at a time; what
+leaves here is one of our exceptions, or OSError of the local disk.
+
+Must not know: what the replies mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import attrs
+import trio
+from b2sdk.v3 import B2Session
+
+from b2mount.errors import B2MountError, CorruptData, NotAuthorized
+from b2mount.model import ByteRange, ByteSource, ObjectVersion
+from b2mount.store import b2_calls, b2_records
+from b2mount.store.b2_calls import UploadAddress
+from b2mount.store.b2_errors import (
+    is_damaged_upload,
+    is_transient,
+    needs_new_token,
+    needs_new_upload_url,
+)
+from b2mount.store.b2_session import Authorization, authorize, close_account
+from b2mount.store.credentials import Credentials
+from b2mount.store.ledger import Ledger
+from b2mount.store.patience import Patience
+from b2mount.store.rate_limit import RateLimit
+from b2mount.store.upload_body import SourceUnreadable, UploadBody
+from b2mount.threads import ThreadLane
+
+T = TypeVar("T")
+
+MOST_IDLE_URLS: Final = 16
+
+
+@attrs.frozen
+class Lanes:
+    """The ways into threads, one for each kind of request, so that none waits for another kind."""
+
+    metadata: ThreadLane = attrs.field(factory=lambda: ThreadLane("metadata", 8))
+    download: ThreadLane = attrs.field(factory=lambda: ThreadLane("download", 16))
+    upload: ThreadLane = attrs.field(factory=lambda: ThreadLane("upload", 8))
+
+    @property
+    def width(self) -> int:
+        """How many requests there can be at once."""
+        return self.metadata.width + self.download.width + self.upload.width
+
+
+@attrs.frozen
+class Limits:
+    """Bytes a second over all connections; None for as fast as it goes."""
+
+    download: RateLimit | None = None
+    upload: RateLimit | None = None
+
+
+@attrs.frozen(eq=False)
+class UploadTarget:
+    """Where bytes go: a bucket or a large file, which has a pool of upload URLs."""
+
+    pool: str
+    """The bucket's or the large file's id."""
+    address_call: str
+    """B2's name of the call that gives a URL."""
+    address: Callable[[B2Session], object]
+    call: str
+    """B2's name of the upload itself."""
+    send: Callable[[B2Session, UploadAddress, UploadBody], object]
+
+
+@attrs.define(eq=False)
+class Renewal:
+    """One authorization on its way, and who waits for it."""
+
+    done: trio.Event = attrs.field(factory=trio.Event)
+    error: Exception | None = None
+
+
+@attrs.define(eq=False)
+class B2Client:
+    """See the module. Authorize it before the first call."""
+
+    session: B2Session
+    credentials: Credentials
+    lanes: Lanes
+    ledger: Ledger
+    limits: Limits
+    retry_for: float
+    _authorization: Authorization | None = attrs.field(init=False, default=None)
+    _generation: int = attrs.field(init=False, default=0)
+    _renewal: Renewal | None = attrs.field(init=False, default=None)
+    _idle_urls: dict[str, list[UploadAddress]] = attrs.field(init=False, factory=dict)
+
+    # -- authorization -------------------------------------------------------------------------
+
+    @property
+    def authorization(self) -> Authorization:
+        """As of the last one. Raises NotAuthorized when there was none."""
+        if self._authorization is None:
+            raise NotAuthorized("not authorized yet")
+        return self._authorization
+
+    async def authorize(self) -> None:
+        """Get a token, with retries. Raises NotAuthorized when B2 does not know the key."""
+        patience = Patience(self.retry_for)
+        generation = self._generation
+        while True:
+            try:
+                return await self._renew(generation)
+            except Exception as error:
+                await patience.before_next_try(error)
+
+    async def _renew(self, generation: int) -> None:
+        """Authorize again, once, unless someone did since `generation`; join whoever is at it."""
+        while self._generation == generation:
+            if self._renewal is None:
+                return await self._authorize_once()
+            renewal = self._renewal
+            await renewal.done.wait()
+            if renewal.error is not None:
+                raise renewal.error
+        return None
+
+    async def _authorize_once(self) -> None:
+        renewal = self._renewal = Renewal()
+        try:
+            self.ledger.called("b2_authorize_account")
+            self._authorization = await self.lanes.metadata.run(authorize, self.session, self.credentials)
+            self._generation += 1
+        except Exception as error:
+            renewal.error = error
+            if needs_new_token(error):
+                renewal.error = NotAuthorized("B2 does not know this application key, or it was revoked")
+            raise renewal.error from error
+        finally:
+            self._renewal = None
+            renewal.done.set()
+
+    def close(self) -> None:
+        """Close all connections."""
+        close_account(self.session)
+
+    # -- questions and small changes -------------------------------------------------------------
+
+    async def call(self, name: str, work: Callable[[B2Session], T], *, lane: ThreadLane | None = None) -> T:
+        """`work(session)`, retried. When cancelled, returns at once: it may or may not happen."""
+        into = lane or self.lanes.metadata
+        return await self._retried(name, lambda: into.run(work, self.session))
+
+    async def change(
+        self,
+        name: str,
+        work: Callable[[B2Session], T],
+        *,
+        when_refused: Callable[[B2MountError], Awaitable[T]] | None = None,
+    ) -> T:
+        """As `call`, but known to have ended when it returns, also when cancelled. `when_refused`
+        is asked when another try than the first is refused: the first may have been heard."""
+        return await self._retried(
+            name, lambda: self.lanes.metadata.run_uncancelled(work, self.session), when_refused
+        )
+
+    async def _retried(
+        self,
+        name: str,
+        attempt: Callable[[], Awaitable[T]],
+        when_refused: Callable[[B2MountError], Awaitable[T]] | None = None,
+    ) -> T:
+        patience = Patience(self.retry_for)
+        for tries in itertools.count(1):
+            generation = self._generation
+            self.ledger.called(name)
+            try:
+                return await attempt()
+            except Exception as error:
+                try:
+                    await self._before_next_try(error, generation, patience)
+                except B2MountError as final:
+                    if when_refused is None or tries == 1:
+                        raise
+                    return await when_refused(final)
+        raise AssertionError("unreachable")
+
+    async def _before_next_try(
+        self, error: Exception, generation: int, patience: Patience, *, at_once: bool = False
+    ) -> None:
+        """Return when another try makes sense. Raises our exception when none does."""
+        if needs_new_token(error) and (is_transient(error) or patience.renewals == 0):
+            patience.renewals += 1
+            at_once = patience.renewals == 1
+            try:
+                await self._renew(generation)
+            except Exception as renewal_error:
+                error, at_once = renewal_error, False
+            else:
+                return await patience.pause(error, at_once=at_once)
+        return await patience.before_next_try(error, at_once=at_once)
+
+    # -- bytes out -------------------------------------------------------------------------------
+
+    async def upload(self, target: UploadTarget, source: ByteSource) -> tuple[object, str]:
+        """B2's reply, and the SHA-1 of what was sent. Raises OSError when `source` can't be read."""
+        patience = Patience(self.retry_for)
+        while True:
+            generation = self._generation
+            try:
+                address = await self._upload_address(target)
+            except Exception as error:
+                await self._before_next_try(error, generation, patience)
+                continue
+            body = UploadBody(source, self.limits.upload)
+            try:
+                reply = await self._send(target, address, body)
+            except Exception as error:
+                await self._after_failed_upload(error, target, address, body, patience)
+                continue
+            finally:
+                self.ledger.sent(min(body.tell(), source.size))
+            self._put_back(target, address)
+            return reply, body.sha1
+
+    async def _upload_address(self, target: UploadTarget) -> UploadAddress:
+        idle = self._idle_urls.get(target.pool)
+        if idle:
+            return idle.pop()
+        self.ledger.called(target.address_call)
+        reply = b2_records.record(await self.lanes.upload.run(target.address, self.session))
+        return UploadAddress(
+            b2_records.text(reply, "uploadUrl"), b2_records.text(reply, "authorizationToken")
+        )
+
+    async def _send(self, target: UploadTarget, address: UploadAddress, body: UploadBody) -> object:
+        """One upload, waited out; when cancelled, it is cut short first."""
+        self.ledger.called(target.call)
+        failure: Exception | None = None
+        reply: object = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_abandon_when_cancelled, body)
+            try:
+                reply = await self.lanes.upload.run_uncancelled(target.send, self.session, address, body)
+            except Exception as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return reply
+
+    async def _after_failed_upload(
+        self,
+        error: Exception,
+        target: UploadTarget,
+        address: UploadAddress,
+        body: UploadBody,
+        patience: Patience,
+    ) -> None:
+        if isinstance(error, SourceUnreadable):
+            raise error.reason
+        if body.tell() and patience.is_new:
+            patience.renew()  # a long upload has not used up its patience when it breaks at its end
+        if not needs_new_upload_url(error):
+            self._put_back(target, address)
+        elif not is_transient(error) or needs_new_token(error):
+            self.forget_urls(target.pool)  # as old as this one, and as useless
+        if needs_new_upload_url(error) or is_damaged_upload(error):
+            return await patience.before_next_url(error)
+        return await patience.before_next_try(error)
+
+    def _put_back(self, target: UploadTarget, address: UploadAddress) -> None:
+        idle = self._idle_urls.setdefault(target.pool, [])
+        if len(idle) < MOST_IDLE_URLS:
+            idle.append(address)
+
+    def forget_urls(self, pool: str) -> None:
+        """Drop the idle upload URLs of a bucket or of a large file."""
+        self._idle_urls.pop(pool, None)
+
+    # -- bytes in --------------------------------------------------------------------------------
+
+    async def download(
+        self, version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]
+    ) -> None:
+        """As ObjectStore.read_range says."""
+        whole = span == ByteRange(0, version.size) and version.sha1 is not None
+        digest = hashlib.sha1(usedforsecurity=False) if whole else None
+        delivery = Delivery(span, deliver, self.ledger)
+        patience = Patience(self.retry_for)
+        while left := delivery.left:
+            generation = self._generation
+            self.ledger.called("b2_download_file_by_id")
+            try:
+                await self.lanes.download.stream(
+                    b2_calls.download,
+                    delivery.take,
+                    self.session,
+                    version.version_id,
+                    left,
+                    digest,
+                    self.limits.download,
+                )
+            except Exception as error:
+                progress = delivery.left != left
+                if progress:
+                    patience.renew()
+                await self._before_next_try(error, generation, patience, at_once=progress)
+            delivery.check()
+        if digest is not None and digest.hexdigest() != version.sha1:
+            raise CorruptData(f"the bytes of {version.path} do not match their SHA-1")
+
+
+@attrs.define(eq=False)
+class Delivery:
+    """What has been delivered of a span. An error of `deliver` is kept: it must not meet trio's
+    inner loop, where it would end the program."""
+
+    _span: ByteRange
+    _deliver: Callable[[bytes], None]
+    _ledger: Ledger
+    _error: Exception | None = None
+
+    @property
+    def left(self) -> ByteRange:
+        """What is missing; empty at the end."""
+        return self._span
+
+    def take(self, data: bytes) -> None:
+        """The next bytes are here."""
+        self._ledger.received(len(data))
+        self._span = ByteRange(self._span.start + len(data), self._span.stop)
+        try:
+            if self._error is None:
+                self._deliver(data)
+        except Exception as error:
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what `deliver` raised."""
+        if self._error is not None:
+            raise self._error
+
+
+async def _abandon_when_cancelled(body: UploadBody) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        body.abandon()

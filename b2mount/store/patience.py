@@ -1,0 +1,79 @@
+"""Patience: how often, after which pauses and for how long one verb is tried.
+
+Invariants: there is a last try; a pause is never longer than what is left; Retry-After wins over
+our own back-off; time is trio's, so a MockClock can play it.
+
+Must not know: what is being tried.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import attrs
+import trio
+
+from b2mount.store.b2_errors import is_transient, translated, wait_asked_for
+
+FIRST_PAUSE: Final = 0.25
+LONGEST_PAUSE: Final = 16.0
+TRIES_AT_ONCE: Final = 5
+"""Other upload URLs that are tried without a pause; B2 asks for at least five."""
+
+
+@attrs.define(eq=False)
+class Patience:
+    """The tries of one verb; they end `retry_for` seconds after the first, or after progress."""
+
+    _retry_for: float
+    renewals: int = attrs.field(init=False, default=0)
+    """How often the account's token was renewed on the way."""
+    is_new: bool = attrs.field(init=False, default=True)
+    """Whether `renew` was not called yet."""
+    _deadline: float = attrs.field(init=False)
+    _pause: float = attrs.field(init=False, default=FIRST_PAUSE)
+    _at_once: int = attrs.field(init=False, default=TRIES_AT_ONCE)
+
+    @_deadline.default
+    def _from_now(self) -> float:
+        return trio.current_time() + self._retry_for
+
+    def renew(self) -> None:
+        """There was progress: everything begins anew."""
+        self.is_new = False
+        self._deadline = self._from_now()
+        self._pause, self._at_once = FIRST_PAUSE, TRIES_AT_ONCE
+
+    async def before_next_try(self, error: Exception, *, at_once: bool = False) -> None:
+        """Sleep until it is time to try again after `error`; with `at_once`, a few times not at all.
+        Raises our exception for `error` when it is final or the time is up."""
+        if not is_transient(error):
+            raise translated(error) from error
+        await self.pause(error, at_once=at_once)
+
+    async def before_next_url(self, error: Exception) -> None:
+        """The same after an upload that failed, which another upload URL may heal."""
+        if self._at_once > 0:
+            await self.pause(error, at_once=True)
+        else:
+            await self.before_next_try(error)
+
+    async def pause(self, error: Exception, *, at_once: bool = False) -> None:
+        """Sleep, however final `error` looks. Raises when the time is up."""
+        left = self._deadline - trio.current_time()
+        if left <= 0:
+            raise translated(error) from error
+        if at_once and self._at_once > 0:
+            self._at_once -= 1
+            await trio.lowlevel.checkpoint()
+            return
+        asked = wait_asked_for(error)
+        if asked is not None and asked > left:
+            raise translated(error) from error
+        await trio.sleep(min(left, self._next_pause()) if asked is None else asked)
+
+    def _next_pause(self) -> float:
+        pause = self._pause * random.uniform(0.5, 1.0)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        return pause
