@@ -107,6 +107,9 @@ def _parser() -> Parser:
     _add_control(made)
     made["emulator"].add_argument("--data", required=True, metavar="DIR", help="where it keeps everything")
     made["emulator"].add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
+    made["emulator"].add_argument(
+        "--bucket", action="append", default=[], metavar="NAME", help="make this bucket if it is missing"
+    )
     return parser
 
 

@@ -1,0 +1,47 @@
+# Everything sets itself up: on a fresh Debian with git, make and python3, `make demo` is enough.
+#
+#   make demo         mount a bucket of a local, emulated B2 (or your own: see README)
+#   make demo-stop    send what is unsent, unmount, end the emulator
+#   make test         every test, those on a real mount too
+#   make fast         only the tests that need no kernel
+#   make lint         ruff and mypy
+#   make bench        b2mount and rclone, side by side
+#   make map          which module imports which
+
+SHELL := /bin/sh
+PYTHON_ENV := .venv/bin/python
+RUN_READY := .venv/ready-to-run
+TEST_READY := .venv/ready-to-test
+
+.PHONY: demo demo-stop test fast lint bench map
+.DELETE_ON_ERROR:
+
+demo: $(RUN_READY)
+	@$(PYTHON_ENV) -m b2mount.cli.demo start
+
+demo-stop: $(RUN_READY)
+	@$(PYTHON_ENV) -m b2mount.cli.demo stop
+
+test: $(TEST_READY)
+	$(PYTHON_ENV) -m pytest
+
+fast: $(TEST_READY)
+	$(PYTHON_ENV) -m pytest -m "not kernel and not clients"
+
+lint: $(TEST_READY)
+	$(PYTHON_ENV) -m ruff check .
+	$(PYTHON_ENV) -m mypy
+
+bench: $(TEST_READY)
+	$(PYTHON_ENV) -m tests.bench
+
+map: $(RUN_READY)
+	@$(PYTHON_ENV) .ci/map.py
+
+$(RUN_READY): pyproject.toml .ci/set-up
+	@sh .ci/set-up run
+	@touch $@
+
+$(TEST_READY): pyproject.toml .ci/set-up
+	@sh .ci/set-up test
+	@touch $(RUN_READY) $@
