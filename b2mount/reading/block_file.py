@@ -13,6 +13,7 @@ Must not know: versions, which blocks there are, trio.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -47,7 +48,7 @@ def write_whole(path: str, *pieces: Data) -> int:
     try:
         descriptor = _create(temporary)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        make_private(os.path.dirname(path))
         descriptor = _create(temporary)
     try:
         size = _write_all(descriptor, pieces)
@@ -56,6 +57,18 @@ def write_whole(path: str, *pieces: Data) -> int:
         os.unlink(temporary)
         raise
     return size
+
+
+def make_private(directory: str) -> None:
+    """Make a directory, and those above it that are missing, for this user alone. Fine when it is
+    there. Raises OSError."""
+    missing = []
+    while not os.path.isdir(directory):
+        missing.append(directory)
+        directory = os.path.dirname(directory)
+    for path in reversed(missing):  # os.makedirs gives its mode to the last one only
+        with contextlib.suppress(FileExistsError):  # another thread was sooner
+            os.mkdir(path, 0o700)
 
 
 def _write_all(descriptor: int, pieces: tuple[Data, ...]) -> int:

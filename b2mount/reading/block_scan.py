@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Final
 
+from b2mount.reading.block_file import make_private
 from b2mount.reading.block_index import GROUP, Group, size_on_disk
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ _KEY_DIGITS: Final = 32
 def scan(root: str) -> list[tuple[str, int, Group]]:
     """All groups of blocks under `root`, which is made if need be, least recently used first.
     Raises OSError when the directory can't be read."""
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    make_private(root)
     os.chmod(root, 0o700)
     found: list[tuple[str, int, Group]] = []
     for directory, key in _version_directories(root):

@@ -114,7 +114,8 @@ class BlockFetcher:
         return await self._get(version, index, witness)
 
     async def begin(self, version: ObjectVersion, witness: Witness) -> None:
-        """To be called once before anything is wanted for a reader: what comes is checked then."""
+        """To be called before anything is wanted for a reader: what comes is checked then.
+        Raises CorruptData when the reader has had wrong bytes."""
         await self._integrity.begin(version, witness)
 
     def want(self, version: ObjectVersion, indexes: range, owner: object) -> int:

@@ -155,7 +155,9 @@ class Integrity:
 
     async def begin(self, version: ObjectVersion, witness: Witness) -> None:
         """Give a new reader the check of its version, before anything is fetched for it. It gets
-        none when there is nothing to check, or the version is checked whole."""
+        none when there is nothing to check, or the version is checked whole. Raises CorruptData
+        when the reader has had wrong bytes."""
+        self._refuse(witness)
         if witness.check is None and version.sha1 is not None and version.size > SMALL:
             witness.check = self.known(version) or await self._load(version)
 
@@ -202,13 +204,18 @@ class Integrity:
             self._pass(check, index)
             if check.is_holding and check.is_running:
                 await check.settled.wait()
+                self._refuse(witness)
                 return False
-        if check.has_failed or witness.is_misled:
-            raise CorruptData(f"the bytes of {check.version.path} do not match their SHA-1")
+        self._refuse(witness)
         if not check.is_verified:
             check.witnesses.add(witness)
             witness.given.add(index)
         return True
+
+    def _refuse(self, witness: Witness) -> None:
+        check = witness.check
+        if check is not None and (check.has_failed or witness.is_misled):
+            raise CorruptData(f"the bytes of {check.version.path} do not match their SHA-1")
 
     async def _advance(self, check: VersionCheck) -> None:
         """Hash on from where the check stands, as far as the blocks reach."""

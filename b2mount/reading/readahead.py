@@ -27,6 +27,8 @@ and leave some to be waiting for a free one."""
 FLIGHT: Final = 4 << 20
 _GROWTH: Final = 8
 _RUNS: Final = 8
+_LIVELY: Final = 16
+"""Reads after which a run that nobody went on with no longer counts against the others."""
 _SLACK: Final = 1 << 20
 """The kernel has several reads on the way at once and they may change places: a read this close
 behind a run's end belongs to it, and one as close before it as a read is long."""
@@ -69,7 +71,8 @@ class ReadaheadWindow:
         run.used = self._clock
         run.grown = True
         run.frontier = max(run.frontier, span.start // self._block_size)
-        return self._wanted(run, min(limit, LIMIT, run.had * _GROWTH))
+        lively = sum(other.grown and other.used >= self._clock - _LIVELY for other in self._runs)
+        return self._wanted(run, min(min(limit, LIMIT) // lively, run.had * _GROWTH))
 
     def taken(self, stop: int) -> None:
         """Only blocks before `stop` were taken of what the last read wanted: the rest is wanted

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from pathlib import Path
+
+import pytest
+import trio
+
+from b2mount.model import BlockId
+from b2mount.reading import block_cache
+from b2mount.reading.block_cache import BlockCache, directory_key
+from b2mount.reading.block_file import BLOCK_SIZE
+from b2mount.threads import ThreadLane
+from tests.reading.conftest import MIB, bytes_of, until
+
+BLOCKS = [bytes_of(BLOCK_SIZE, seed) for seed in range(8)]
+
+
+async def again(cache_before: BlockCache, tmp_path: Path, capacity: int = 256 * MIB) -> BlockCache:
+    """The cache as the next mount finds it."""
+    cache = BlockCache(tmp_path / "blocks", capacity, cache_before.lane)
+    await cache.load()
+    return cache
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "blocks").rglob("*") if path.is_file()]
+
+
+def file_of(tmp_path: Path, block: BlockId) -> Path:
+    key = directory_key(block.version_id)
+    return tmp_path / "blocks" / key[:2] / key[2:] / str(block.index)
+
+
+async def test_blocks_are_there_after_a_remount(cache: BlockCache, tmp_path: Path) -> None:
+    for index, data in enumerate(BLOCKS):
+        await cache.put(BlockId("v", index), data)
+    after = await again(cache, tmp_path)
+    for index, data in enumerate(BLOCKS):
+        assert await after.get(BlockId("v", index)) == data
+    assert sorted(after.indexes("v")) == list(range(8))
+    assert after.status() == block_cache.CacheStatus(cache.status().bytes, 8, 256 * MIB, 8, 0)
+    assert await after.get(BlockId("v", 8)) is None
+    assert after.status().misses == 1
+
+
+async def test_size_is_what_the_files_take(cache: BlockCache, tmp_path: Path) -> None:
+    for index, data in enumerate(BLOCKS):
+        await cache.put(BlockId("v", index), data)
+    assert cache.status().bytes == sum(path.stat().st_blocks * 512 for path in files(tmp_path))
+
+
+async def test_everything_is_private(cache: BlockCache, tmp_path: Path) -> None:
+    await cache.put(BlockId("v", 0), b"x")
+    for path in (tmp_path / "blocks", *(tmp_path / "blocks").rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("version_id", ["../../../etc/passwd", "a/b", "", "\x00", "ä" * 500, "\udcff"])
+async def test_a_version_id_is_a_strangers_text(cache: BlockCache, tmp_path: Path, version_id: str) -> None:
+    await cache.put(BlockId(version_id, 0), b"data")
+    (path,) = files(tmp_path)
+    assert path.relative_to(tmp_path / "blocks").parts[2] == "0"
+    assert await (await again(cache, tmp_path)).get(BlockId(version_id, 0)) == b"data"
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone", "directory"])
+async def test_a_damaged_block_is_no_block_and_is_removed(
+    cache: BlockCache, tmp_path: Path, damage: str
+) -> None:
+    block = BlockId("v", 3)
+    await cache.put(block, BLOCKS[0])
+    path = file_of(tmp_path, block)
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.unlink()
+    if damage == "directory":
+        path.mkdir()
+    elif damage != "gone":
+        path.write_bytes(bytes({"flip": content, "cut": content[:70000], "empty": bytearray()}[damage]))
+    after = BlockCache(tmp_path / "blocks", 256 * MIB, cache.lane)
+    after._index = cache._index
+    assert block in after
+    assert await after.get(block) is None
+    assert block not in after
+    assert after.status().bytes == 0
+    assert damage == "directory" or not path.exists()
+    await after.put(block, BLOCKS[1])
+    assert await after.get(block) == BLOCKS[1]
+
+
+async def test_least_recently_used_versions_go_when_it_is_full(tmp_path: Path, lane: ThreadLane) -> None:
+    taken = BLOCK_SIZE + 4096
+    cache = BlockCache(tmp_path / "blocks", 4 * taken, lane, memory=0)
+    await cache.load()
+    for name in "abcd":
+        await cache.put(BlockId(name, 0), BLOCKS[0])
+    assert await cache.get(BlockId("a", 0)) is not None
+    await cache.put(BlockId("e", 0), BLOCKS[0])
+    assert [BlockId(name, 0) in cache for name in "abcde"] == [True, False, True, True, True]
+    assert len(files(tmp_path)) == 4
+    assert cache.status().bytes == 4 * taken
+    assert not (file_of(tmp_path, BlockId("b", 0)).parent).exists()
+
+
+async def test_the_order_of_use_survives_a_remount(cache: BlockCache, tmp_path: Path) -> None:
+    for number, name in enumerate("abc"):
+        await cache.put(BlockId(name, 0), BLOCKS[0])
+        os.utime(file_of(tmp_path, BlockId(name, 0)), (0, 1000 + number))
+    second = await again(cache, tmp_path)
+    assert await second.get(BlockId("a", 0)) is not None
+    third = await again(second, tmp_path, capacity=BLOCK_SIZE + 4096)
+    assert [BlockId(name, 0) in third for name in "abc"] == [True, False, False]
+    assert len(files(tmp_path)) == 1
+
+
+async def test_evicting_a_version_frees_it_alone(cache: BlockCache, tmp_path: Path) -> None:
+    await cache.put(BlockId("a", 0), BLOCKS[0])
+    await cache.put(BlockId("a", 1), BLOCKS[1])
+    await cache.put(BlockId("b", 0), BLOCKS[2])
+    assert cache.evict("a") == 2 * (BLOCK_SIZE + 4096)
+    assert await cache.get(BlockId("a", 0)) is None
+    assert await cache.get(BlockId("b", 0)) == BLOCKS[2]
+    assert cache.evict("a") == 0
+    await cache.put(BlockId("b", 1), BLOCKS[3])
+    assert len(files(tmp_path)) == 2
+
+
+async def test_a_block_that_is_evicted_while_it_is_being_written_stays_away(
+    cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = block_cache._write_all
+
+    def write_all(writes: list[block_cache.Write]) -> tuple[list[int | None], str]:
+        trio.from_thread.run_sync(cache.evict, "v")
+        return real(writes)
+
+    monkeypatch.setattr(block_cache, "_write_all", write_all)
+    await cache.put(BlockId("v", 0), BLOCKS[0])
+    assert await cache.get(BlockId("v", 0)) is None
+    assert files(tmp_path) == []
+    assert cache.status().bytes == 0
+
+
+async def test_a_full_disk_only_means_not_cached(
+    cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "writev", full)
+    await cache.put(BlockId("v", 0), BLOCKS[0])
+    assert await cache.get(BlockId("v", 0)) == BLOCKS[0]  # from memory
+    assert files(tmp_path) == []
+    assert cache.status().blocks == 0
+    monkeypatch.undo()
+    await cache.put(BlockId("v", 1), BLOCKS[1])
+    assert cache.status().blocks == 1
+
+
+async def test_a_cache_directory_that_cant_be_is_no_error(
+    tmp_path: Path, lane: ThreadLane, expect_warning
+) -> None:
+    expect_warning("no cached blocks")
+    (tmp_path / "blocks").write_text("in the way")
+    cache = BlockCache(tmp_path / "blocks", MIB, lane)
+    await cache.load()
+    await cache.put(BlockId("v", 0), b"x")
+    assert await cache.get(BlockId("v", 0)) == b"x"
+
+
+async def test_strays_are_removed_at_the_start(cache: BlockCache, tmp_path: Path) -> None:
+    await cache.put(BlockId("v", 0), BLOCKS[0])
+    directory = file_of(tmp_path, BlockId("v", 0)).parent
+    for name in ("1.tmp", "x", "007", "-1", "٣"):
+        (directory / name).write_text("stray")
+    doomed = tmp_path / "blocks" / "gone-1234"
+    doomed.mkdir()
+    (doomed / "0").write_text("left by a killed mount")
+    empty = tmp_path / "blocks" / "00" / ("0" * 30)
+    empty.mkdir(parents=True)
+    (empty / "digests").write_text("of nothing")
+    after = await again(cache, tmp_path)
+    assert files(tmp_path) == [directory / "0"]
+    assert not doomed.exists()
+    assert not empty.exists()
+    assert await after.get(BlockId("v", 0)) == BLOCKS[0]
+
+
+async def test_arrivals_are_written_behind_and_at_the_end(cache: BlockCache, tmp_path: Path) -> None:
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cache.run)
+            cache.add(BlockId("v", 0), BLOCKS[0])
+            assert cache.backlog_size == BLOCK_SIZE
+            await until(lambda: not cache.backlog_size)
+            assert len(files(tmp_path)) == 1
+            cache.add(BlockId("v", 1), BLOCKS[1])
+            scope.cancel()
+    assert cache.backlog_size == 0
+    assert len(files(tmp_path)) == 2
+
+
+async def test_digests_are_kept_as_long_as_a_block_is(cache: BlockCache, tmp_path: Path) -> None:
+    digests = array("I", [1, 2, 3])
+    await cache.keep_digests("v", digests)
+    assert await cache.digests("v") is None
+    cache.add(BlockId("v", 0), BLOCKS[0])
+    await cache.keep_digests("v", digests)
+    after = await again(cache, tmp_path)
+    assert await after.digests("v") == digests
+    assert await after.digests("w") is None
+    after.evict("v")
+    assert await after.digests("v") is None
+
+
+async def test_damaged_digests_are_none(cache: BlockCache, tmp_path: Path) -> None:
+    cache.add(BlockId("v", 0), BLOCKS[0])
+    await cache.keep_digests("v", array("I", [1, 2, 3]))
+    path = file_of(tmp_path, BlockId("v", 0)).parent / "digests"
+    path.write_bytes(b"\x00" + path.read_bytes()[1:])
+    assert await cache.digests("v") is None
+
+
+async def test_use_is_noted_on_disk_now_and_then(cache: BlockCache, tmp_path: Path) -> None:
+    await cache.put(BlockId("v", 0), BLOCKS[0])
+    path = file_of(tmp_path, BlockId("v", 0))
+    os.utime(path, (0, 1000))
+    after = await again(cache, tmp_path)
+    await after.get(BlockId("v", 0))
+    assert time.time() - path.stat().st_mtime < 60

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from b2mount.errors import CorruptData, Unavailable
+from b2mount.model import BlockId, ByteRange, ObjectVersion
+from b2mount.reading.block_cache import BlockCache
+from b2mount.reading.block_file import BLOCK_SIZE
+from b2mount.reading.fetcher import BlockFetcher
+from b2mount.reading.reader import ObjectReader
+from tests.fakes.faulty_store import FaultyStore
+from tests.reading.conftest import MIB, bytes_of, seed, until
+from tests.reading.test_reader import read_through
+
+SIZE = 6 * MIB + 999
+COUNT = -(-SIZE // BLOCK_SIZE)
+RIGHT = bytes_of(SIZE)
+STEP = 128 * 1024
+
+
+@pytest.fixture
+def version(store: FaultyStore) -> ObjectVersion:
+    return seed(store, SIZE)
+
+
+@pytest.fixture
+def mended() -> list[ObjectVersion]:
+    return []
+
+
+@pytest.fixture
+async def fetcher(
+    store: FaultyStore, cache: BlockCache, nursery: trio.Nursery, mended: list[ObjectVersion]
+) -> BlockFetcher:
+    fetcher = BlockFetcher(store, cache, parallel=8, mended=mended.append)
+    nursery.start_soon(fetcher.run)
+    return fetcher
+
+
+async def digests_of(cache: BlockCache, version: ObjectVersion) -> bool:
+    """Whether the version is found right, in a while."""
+    for _ in range(2500):
+        if await cache.digests(version.version_id) is not None:
+            return True
+        await trio.sleep(0.002)
+    return False
+
+
+async def test_a_version_that_has_passed_is_known_to_be_right(
+    fetcher: BlockFetcher, cache: BlockCache, version: ObjectVersion, mended: list[ObjectVersion]
+) -> None:
+    reader = ObjectReader(version, fetcher)
+    assert await read_through(reader, STEP) == RIGHT
+    assert await digests_of(cache, version)
+    assert mended == []
+
+
+async def test_in_any_order(fetcher: BlockFetcher, cache: BlockCache, version: ObjectVersion) -> None:
+    reader = ObjectReader(version, fetcher)
+    for index in reversed(range(COUNT)):
+        await reader.read(ByteRange(index * BLOCK_SIZE, min(SIZE, (index + 1) * BLOCK_SIZE)))
+    assert await digests_of(cache, version)
+
+
+async def test_a_reader_with_wrong_bytes_never_reaches_the_end(
+    store: FaultyStore,
+    fetcher: BlockFetcher,
+    version: ObjectVersion,
+    mended: list[ObjectVersion],
+    expect_warning,
+) -> None:
+    expect_warning("came with wrong bytes")
+    store.flip(100)  # in the first block, which is handed out at once
+    reader = ObjectReader(version, fetcher)
+    assert (await reader.read(ByteRange(0, STEP))) != RIGHT[:STEP]
+    with pytest.raises(CorruptData):
+        await read_through(reader, STEP, start=STEP)
+    with pytest.raises(CorruptData):
+        await reader.read(ByteRange(SIZE - 10, SIZE))
+    assert mended == [version]
+    reader.close()
+    assert await read_through(ObjectReader(version, fetcher), STEP) == RIGHT
+
+
+async def test_who_had_none_of_the_wrong_bytes_never_notices(
+    store: FaultyStore,
+    fetcher: BlockFetcher,
+    version: ObjectVersion,
+    cache: BlockCache,
+    expect_warning,
+) -> None:
+    expect_warning("came with wrong bytes")
+    reader = ObjectReader(version, fetcher)
+    await reader.read(ByteRange(0, STEP))
+    store.flip(1000)
+    fetcher.want(version, range(30, COUNT), object())
+    await trio.testing.wait_all_tasks_blocked()
+    assert await read_through(reader, STEP, start=STEP) == RIGHT[STEP:]
+    assert await digests_of(cache, version)
+
+
+async def test_a_block_that_comes_differently_each_time_is_decided_by_vote(
+    store: FaultyStore,
+    fetcher: BlockFetcher,
+    version: ObjectVersion,
+    expect_warning,
+) -> None:
+    expect_warning("came with wrong bytes")
+    last = COUNT - 1
+    await fetcher.read(version, ByteRange(0, last * BLOCK_SIZE))
+    store.flip(5)  # the last block
+    store.flip(last * BLOCK_SIZE - MIB * 4 + 6, at=3)  # once more as it is compared, elsewhere
+    reader = ObjectReader(version, fetcher)
+    got = await reader.read(ByteRange(last * BLOCK_SIZE, SIZE))
+    assert got == RIGHT[last * BLOCK_SIZE :]
+
+
+async def test_a_version_that_stays_wrong_is_corrupt_and_not_kept(
+    store: FaultyStore,
+    fetcher: BlockFetcher,
+    version: ObjectVersion,
+    tmp_path: Path,
+    expect_warning,
+) -> None:
+    expect_warning("came with wrong bytes")
+    expect_warning("stays unreadable")
+    store.inner.corrupt(version, 5 * MIB)  # type: ignore[attr-defined]
+    reader = ObjectReader(version, fetcher)
+    with pytest.raises(CorruptData):
+        await read_through(reader, STEP)
+    with pytest.raises(CorruptData):
+        await reader.read(ByteRange(0, 1))
+    await until(lambda: not fetcher.status().blocks)
+    store.inner.corrupt(version, 5 * MIB)  # type: ignore[attr-defined]
+    assert await read_through(ObjectReader(version, fetcher), STEP) == RIGHT  # B2 has mended it
+
+
+async def test_a_network_that_fails_meanwhile_is_corrupt_for_now(
+    store: FaultyStore, fetcher: BlockFetcher, version: ObjectVersion, expect_warning
+) -> None:
+    expect_warning("came with wrong bytes")
+    expect_warning("stays unreadable")
+    await fetcher.read(version, ByteRange(0, SIZE - BLOCK_SIZE))
+    store.flip(5)
+    store.fail("read_range", Unavailable("no network"), at=2, times=10)
+    with pytest.raises(CorruptData):
+        await fetcher.read(version, ByteRange(SIZE - 1, SIZE))
+
+
+async def test_a_block_that_comes_again_is_compared_before_anyone_gets_it(
+    store: FaultyStore, fetcher: BlockFetcher, version: ObjectVersion, cache: BlockCache
+) -> None:
+    reader = ObjectReader(version, fetcher)
+    await read_through(reader, STEP)
+    assert await digests_of(cache, version)
+    for index in (0, 1, 2):
+        cache.drop(BlockId(version.version_id, index))
+    store.flip(7)
+    store.flip(8, at=2)
+    assert await reader.read(ByteRange(0, 100)) == RIGHT[:100]
+
+
+async def test_after_a_remount_too(
+    store: FaultyStore, fetcher: BlockFetcher, version: ObjectVersion, cache: BlockCache, tmp_path: Path
+) -> None:
+    await read_through(ObjectReader(version, fetcher), STEP)
+    assert await digests_of(cache, version)
+    after = BlockCache(tmp_path / "blocks", 256 * MIB, cache.lane)
+    await after.load()
+    after.drop(BlockId(version.version_id, 4))
+    async with trio.open_nursery() as nursery:
+        second = BlockFetcher(store, after, parallel=4)
+        nursery.start_soon(second.run)
+        requests = store.calls["read_range"]
+        store.flip(9)
+        assert await read_through(ObjectReader(version, second), STEP) == RIGHT
+        assert store.calls["read_range"] == requests + 2  # the one that was dropped: wrong, then right
+        nursery.cancel_scope.cancel()
+
+
+async def test_blocks_of_an_earlier_mount_count_as_passed(
+    store: FaultyStore, version: ObjectVersion, cache: BlockCache, tmp_path: Path, expect_warning
+) -> None:
+    expect_warning("came with wrong bytes")
+    wrong = bytearray(RIGHT[:BLOCK_SIZE])
+    wrong[77] ^= 1
+    await cache.put(BlockId(version.version_id, 0), bytes(wrong))  # got before it could be known
+    after = BlockCache(tmp_path / "blocks", 256 * MIB, cache.lane)
+    await after.load()
+    async with trio.open_nursery() as nursery:
+        fetcher = BlockFetcher(store, after, parallel=4)
+        nursery.start_soon(fetcher.run)
+        reader = ObjectReader(version, fetcher)
+        assert await read_through(reader, STEP, start=STEP) == RIGHT[STEP:]
+        assert await reader.read(ByteRange(0, STEP)) == RIGHT[:STEP]
+        nursery.cancel_scope.cancel()
+
+
+async def test_blocks_trimmed_before_their_turn_hold_nobody_up(
+    store: FaultyStore, version: ObjectVersion, tmp_path: Path, cache: BlockCache
+) -> None:
+    tiny = BlockCache(tmp_path / "tiny", 0, cache.lane, memory=4 * BLOCK_SIZE)
+    async with trio.open_nursery() as nursery:
+        fetcher = BlockFetcher(store, tiny, parallel=4)
+        nursery.start_soon(fetcher.run)
+        reader = ObjectReader(version, fetcher)
+        with trio.fail_after(10):
+            for index in [*reversed(range(COUNT)), *range(COUNT)]:
+                span = ByteRange(index * BLOCK_SIZE, min(SIZE, (index + 1) * BLOCK_SIZE))
+                assert await reader.read(span) == RIGHT[span.start : span.stop]
+        nursery.cancel_scope.cancel()
+
+
+async def test_without_a_sha1_nothing_is_held_back(
+    store: FaultyStore, fetcher: BlockFetcher, version: ObjectVersion, cache: BlockCache
+) -> None:
+    unknown = ObjectVersion(version.path, version.version_id, SIZE, 1)
+    assert await read_through(ObjectReader(unknown, fetcher), STEP) == RIGHT
+    assert await cache.digests(version.version_id) is None
+
+
+async def test_eviction_in_the_middle_is_no_trouble(fetcher: BlockFetcher, version: ObjectVersion) -> None:
+    reader = ObjectReader(version, fetcher)
+    with trio.fail_after(10):
+        for at in range(0, SIZE, STEP):
+            assert await reader.read(ByteRange(at, min(SIZE, at + STEP))) == RIGHT[at : at + STEP]
+            if at // STEP % 7 == 3:
+                fetcher.evict(version.version_id)

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from b2mount.model import ByteRange, ObjectVersion
+from b2mount.reading.block_cache import BlockCache
+from b2mount.reading.fetcher import BlockFetcher
+from b2mount.reading.reader import ObjectReader
+from b2mount.threads import ThreadLane
+from tests.fakes.faulty_store import FaultyStore
+from tests.reading.conftest import MIB, bytes_of, seed
+from tests.reading.line import CONNECTION, FIRST_BYTE, TOTAL, Line, version_of
+
+GIB = 1 << 30
+KIB = 1 << 10
+
+
+async def read_through(reader: ObjectReader, step: int, start: int = 0, stop: int | None = None) -> bytes:
+    stop = reader.version.size if stop is None else stop
+    pieces = [await reader.read(ByteRange(at, min(stop, at + step))) for at in range(start, stop, step)]
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("step", [1000, 128 * KIB, MIB])
+async def test_every_byte_is_right(store: FaultyStore, fetcher: BlockFetcher, step: int) -> None:
+    size = (6 if step > 1000 else 1) * MIB + 777
+    reader = ObjectReader(seed(store, size), fetcher)
+    assert await read_through(reader, step) == bytes_of(size)
+    reader.close()
+
+
+async def test_readers_of_one_version_share_its_flights(store: FaultyStore, fetcher: BlockFetcher) -> None:
+    version = seed(store, 8 * MIB)
+    got: list[bytes] = []
+
+    async def read() -> None:
+        reader = ObjectReader(version, fetcher)
+        got.append(await read_through(reader, 128 * KIB))
+        reader.close()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(read)
+    assert got == [bytes_of(8 * MIB)] * 4
+    spans: list[ByteRange] = [call.arguments[1] for call in store.log]  # type: ignore[misc]
+    assert sum(span.size for span in spans) == 8 * MIB
+
+
+async def test_again_from_the_cache_without_a_request(store: FaultyStore, fetcher: BlockFetcher) -> None:
+    version = seed(store, 8 * MIB)
+    await read_through(ObjectReader(version, fetcher), MIB)
+    requests = store.calls["read_range"]
+    assert await read_through(ObjectReader(version, fetcher), 128 * KIB) == bytes_of(8 * MIB)
+    assert store.calls["read_range"] == requests
+
+
+async def test_a_closed_reader_fetches_nothing_more(store: FaultyStore, fetcher: BlockFetcher) -> None:
+    reader = ObjectReader(seed(store, 40 * MIB), fetcher)
+    await read_through(reader, 128 * KIB, stop=MIB)
+    reader.close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert fetcher._ahead_size == 0
+    assert not fetcher._flights
+    assert store.running["read_range"] == 0
+
+
+# -- on a simulated line, in simulated time ------------------------------------------------------------
+
+
+def on_the_line(
+    tmp_path: Path, test: Callable[[Line, BlockFetcher], Awaitable[None]], *, parallel: int = 16
+) -> None:
+    async def main() -> None:
+        line = Line()
+        lane = ThreadLane("disk", 4)
+        cache = BlockCache(tmp_path / "blocks", 0, lane)  # in memory alone: a thread takes real time
+        fetcher = BlockFetcher(line, cache, parallel=parallel)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetcher.run)
+            await test(line, fetcher)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("step", [128 * KIB, MIB])
+def test_reading_in_order_fills_the_line(tmp_path: Path, step: int) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        began = trio.current_time()
+        await read_through(ObjectReader(version_of(512 * MIB), fetcher), step)
+        assert trio.current_time() - began <= 1.05 * (FIRST_BYTE + 512 * MIB / TOTAL)
+        assert len(line.requests) <= 160
+        assert line.sent == 512 * MIB
+
+    on_the_line(tmp_path, test)
+
+
+def test_the_first_bytes_come_after_one_round_trip(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        began = trio.current_time()
+        await ObjectReader(version_of(GIB), fetcher).read(ByteRange(0, 64 * KIB))
+        assert trio.current_time() - began <= FIRST_BYTE + 128 * KIB / CONNECTION + 0.001
+        assert line.sent <= 128 * KIB
+
+    on_the_line(tmp_path, test)
+
+
+def test_random_reads_fetch_little_more_than_they_ask_for(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        reader = ObjectReader(version_of(GIB), fetcher)
+        pick = random.Random(11)
+        for _ in range(100):
+            at = pick.randrange(GIB - 64 * KIB)
+            await reader.read(ByteRange(at, at + 64 * KIB))
+        await trio.sleep(5)
+        assert line.sent <= 25e6
+        assert len(line.requests) <= 110
+
+    on_the_line(tmp_path, test)
+
+
+def test_the_head_of_many_big_files_is_cheap(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        for number in range(100):
+            reader = ObjectReader(version_of(GIB, f"file{number}"), fetcher)
+            await reader.read(ByteRange(0, 128 * KIB))  # what the kernel makes of 64 KiB
+            reader.close()
+        await trio.sleep(5)
+        assert line.sent <= 40e6
+        assert len(line.requests) == 100
+
+    on_the_line(tmp_path, test)
+
+
+def test_two_places_in_turns_are_read_at_the_pace_of_the_line(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        reader = ObjectReader(version_of(GIB), fetcher)
+        began = trio.current_time()
+        for at in range(0, 96 * MIB, 128 * KIB):
+            await reader.read(ByteRange(at, at + 128 * KIB))
+            await reader.read(ByteRange(512 * MIB + at, 512 * MIB + at + 128 * KIB))
+        assert trio.current_time() - began <= 1.25 * (192 * MIB / TOTAL)
+
+    on_the_line(tmp_path, test)
+
+
+def test_a_zip_is_read_from_its_end_and_then_from_the_front(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        reader = ObjectReader(version_of(GIB), fetcher)
+        await reader.read(ByteRange(GIB - 22, GIB))
+        await reader.read(ByteRange(GIB - 64 * KIB, GIB))
+        await reader.read(ByteRange(GIB - 300 * KIB, GIB - 64 * KIB))
+        await reader.read(ByteRange(0, 4 * KIB))
+        await trio.sleep(5)
+        assert line.sent <= 512 * KIB
+
+    on_the_line(tmp_path, test)
+
+
+def test_many_readers_share_the_line_fairly(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        ends: list[float] = []
+        began = trio.current_time()
+
+        async def read(version: ObjectVersion) -> None:
+            await read_through(ObjectReader(version, fetcher), 128 * KIB)
+            ends.append(trio.current_time() - began)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(16):
+                nursery.start_soon(read, version_of(32 * MIB, f"file{number}"))
+        assert max(ends) <= 1.1 * 512 * MIB / TOTAL
+        assert min(ends) >= 0.8 * max(ends)
+        assert line.sent <= 1.02 * 512 * MIB
+
+    on_the_line(tmp_path, test)
+
+
+def test_a_random_read_passes_a_sequential_reader(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_through, ObjectReader(version_of(GIB), fetcher), 128 * KIB)
+            await trio.sleep(2)
+            began = trio.current_time()
+            await ObjectReader(version_of(GIB, "other"), fetcher).read(ByteRange(MIB, MIB + 4096))
+            assert trio.current_time() - began <= 3 * FIRST_BYTE
+            nursery.cancel_scope.cancel()
+
+    on_the_line(tmp_path, test)
