@@ -49,15 +49,28 @@ class ChildStream:
 
         A position that was read before and whose entry has gone since gives an inode that is
         `removed`, to be skipped. Raises what the store raises; asking again tries again."""
+        while True:
+            while not self.ready(position):
+                await self._lister.advance(self._directory, self._listing)
+            if position >= len(self._given):
+                return None
+            name, inode = self._given[position]
+            if self._is_here(name, inode):
+                return inode
+            if position < len(self._given) - 1:
+                return Inode(0, self._directory.path.file(name), _NOTHING, None, removed=True)
+            self._given.pop()  # nobody was told of a later one: the next takes its place
+
+    def ready(self, position: int) -> bool:
+        """Whether `get` would answer without waiting."""
         while position >= len(self._given):
             name = self._next_name()
-            if name is not None:
-                self._give(name)
-            elif self._listing.is_complete or self._directory.removed:
-                return None
-            else:
-                await self._lister.advance(self._directory, self._listing)
-        return self._still(position)
+            if name is None:
+                return self._listing.is_complete or self._directory.removed
+            inode = self._resolve(self._directory, name, None if name in self._here else self._listing)
+            if inode is not None:
+                self._given.append((name, inode))
+        return True
 
     def _next_name(self) -> str | None:
         """The next name in order, None when the pages so far have no more."""
@@ -73,14 +86,6 @@ class ChildStream:
                 return name
         return self._waiting.popleft() if self._waiting and listing.is_complete else None
 
-    def _give(self, name: str) -> None:
-        inode = self._resolve(self._directory, name, None if name in self._here else self._listing)
-        if inode is not None:
-            self._given.append((name, inode))
-
-    def _still(self, position: int) -> Inode:
-        name, inode = self._given[position]
+    def _is_here(self, name: str, inode: Inode) -> bool:
         directory = self._directory.path
-        if not inode.removed and inode.path in (directory.file(name), directory.directory(name)):
-            return inode
-        return Inode(0, directory.file(name), _NOTHING, None, removed=True)
+        return not inode.removed and inode.path in (directory.file(name), directory.directory(name))

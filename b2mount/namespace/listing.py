@@ -27,8 +27,8 @@ class Level:
     entries: tuple[Entry, ...]
     """In the byte order of the keys; a name may still be here both as file and as directory."""
     placeholder: ObjectVersion | None
-    has_marker: bool
-    """Whether there is an object with the directory's own key, as S3 tools write it."""
+    marker: ObjectVersion | None
+    """The object with the directory's own key, as S3 tools write it."""
     odd: tuple[str, ...]
     """Keys that can't be shown."""
     cursor: str | None
@@ -41,13 +41,13 @@ def level_of(page: ObjectPage, directory: ObjectPath) -> Level:
     rows: list[tuple[str, Entry]] = []
     odd: list[str] = []
     placeholder: ObjectVersion | None = None
-    has_marker = False
+    marker: ObjectVersion | None = None
     for version in page.objects:
         name = version.path.key[base:]
         if version.action is not Action.UPLOAD:
             continue
         if not name and directory.key:
-            has_marker = True
+            marker = version
         elif name == PLACEHOLDER:
             placeholder = version
         elif can_be_spelled(name):
@@ -62,7 +62,7 @@ def level_of(page: ObjectPage, directory: ObjectPath) -> Level:
             odd.append(prefix)
     rows.sort(key=itemgetter(0))
     entries = tuple(entry for _, entry in rows)
-    return Level(entries, placeholder, has_marker, tuple(odd), _cursor(page.next_key, directory.key))
+    return Level(entries, placeholder, marker, tuple(odd), _cursor(page.next_key, directory.key))
 
 
 def _cursor(next_key: str | None, prefix: str) -> str | None:
@@ -83,7 +83,7 @@ class Listing:
     names: list[str] = attrs.field(factory=list)
     """The settled entries' names, in the order in which they were settled."""
     placeholder: ObjectVersion | None = None
-    has_marker: bool = False
+    marker: ObjectVersion | None = None
     cursor: str | None = ""
     """Where the next page begins; None when there is none."""
     _held: dict[str, Entry] = attrs.field(factory=dict)
@@ -101,7 +101,7 @@ class Listing:
     @property
     def keeps_itself(self) -> bool:
         """Whether the directory exists in B2 for all that is known: something is in it."""
-        return bool(self.names or self._held or self.placeholder or self.has_marker)
+        return bool(self.names or self._held or self.placeholder or self.marker)
 
     @property
     def size(self) -> int:
@@ -133,7 +133,7 @@ class Listing:
             else:
                 self._held[entry.name] = entry
         self.placeholder = level.placeholder or self.placeholder
-        self.has_marker = self.has_marker or level.has_marker
+        self.marker = level.marker or self.marker
         self.cursor = level.cursor
         return tuple(odd)
 

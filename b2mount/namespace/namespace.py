@@ -23,20 +23,21 @@ from b2mount.errors import NotADirectory, NotFound
 from b2mount.model import PLACEHOLDER, Attributes, Entry, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.children import ChildStream
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
-from b2mount.namespace.inode import Inode, InodeTable
+from b2mount.namespace.inode import Inode
 from b2mount.namespace.lister import Lister
-from b2mount.namespace.listing import Listing, empty_listing
+from b2mount.namespace.listing import empty_listing
 from b2mount.namespace.names import can_be_spelled, check_looked_up_name
 from b2mount.namespace.overlay import Overlay, Record
 from b2mount.namespace.posix_info import (
     AttributeDefaults,
     attributes_of,
-    bare_directory,
     kind_of,
-    placeholder_attributes,
     with_times_of,
 )
+from b2mount.namespace.resolver import Resolver
 from b2mount.namespace.tree import Tree
+
+__all__ = ["ChildStream", "Namespace"]
 
 _CHANGED_DIRECTORIES: Final = 4096
 """Directories whose times are remembered after the kernel has forgotten them."""
@@ -59,11 +60,11 @@ class Namespace:
         self._defaults = defaults
         self._ttl = ttl
         self._now_ns = now_ns
-        self._started_ns = now_ns()
         self._cache = DirectoryCache(max_names)
         self._overlay = Overlay(ttl)
-        self._lister = Lister(tree, self._cache, self._overlay, ttl, self._learn)
-        self._inodes = InodeTable(root, bare_directory(defaults, self._started_ns))
+        self._resolver = Resolver(root, self._overlay, self._cache, defaults, now_ns())
+        self._inodes = self._resolver.inodes
+        self._lister = Lister(tree, self._cache, self._overlay, ttl, self._resolver.learn)
         self._changed: LRUCache[int, Inode] = LRUCache(maxsize=_CHANGED_DIRECTORIES)
         self.root: Final = self._inodes.root
 
@@ -98,7 +99,7 @@ class Namespace:
                 answer = await self._lister.entry(directory, name)
             if path != directory.path or directory.removed:
                 continue
-            inode = self._resolve(directory, name, answer)
+            inode = self._resolver.resolve(directory, name, answer)
             if inode is None:
                 raise NotFound(f"{path}{name}")
             return inode
@@ -135,11 +136,11 @@ class Namespace:
         self._check_directory(directory)
         here: dict[str, Inode] = {}
         for name, record in self._overlay.records(directory.path).items():
-            inode = self._resolve(directory, name, Answer(record.entry, record.until))
+            inode = self._resolver.resolve(directory, name, Answer(record.entry, record.until))
             if inode is not None:
                 here[name] = inode
         listing = self._cache.growing(directory.path)
-        return ChildStream(directory, listing, here, self._lister, self._child)
+        return ChildStream(directory, listing, here, self._lister, self._resolver.child)
 
     async def is_empty(self, directory: Inode) -> bool:
         """Whether the directory has no entries; its placeholder is none. Raises NotADirectory,
@@ -151,7 +152,7 @@ class Namespace:
         listing = self._cache.listing(directory.path)
         if directory is self.root or directory.removed or listing is None or not listing.is_complete:
             return False
-        if listing.placeholder is not None or listing.has_marker:
+        if listing.placeholder is not None or listing.marker is not None:
             return False
         records = self._overlay.records(directory.path)
         all_gone = all(record.is_gone for record in records.values())
@@ -184,14 +185,29 @@ class Namespace:
         self._entries_changed(directory)
         return inode
 
+    def recovered(
+        self, path: ObjectPath, attributes: Attributes, version: ObjectVersion | None
+    ) -> Inode | None:
+        """An earlier mount left a file unsent: it is there, and so are the directories above it,
+        whatever B2 shows. `version` is what it was made from. None outside of this mount."""
+        if not self.root.path.holds(path) or not can_be_spelled(path.name) or path.is_directory:
+            return None
+        inode = self._inodes.at(path)
+        if inode is None or inode.is_directory:
+            inode = self._inodes.add(path, attributes, version)
+        self.published(inode, attributes)
+        return inode
+
     def removed(self, inode: Inode) -> None:
         """The name is gone, here and in B2 (call it when B2 has hidden it). The inode lives on for
         its handles; its directory stays until it is removed itself, even when it is empty now."""
-        if inode.removed or inode is self.root:
+        path, parent, current = inode.path, self._parent(inode), self._inodes.at(inode.path)
+        if inode is self.root or (inode.removed and self._record(path) is not None):
             return
-        path, parent = inode.path, self._parent(inode)
-        self._overlay.settled(path.parent, path.name, None, None, inode.version)
-        self._inodes.detach(inode)
+        for gone in (inode, current):
+            if gone is not None:
+                self._overlay.settled(path.parent, path.name, None, None, gone.version)
+                self._inodes.detach(gone)
         inode.attributes = attrs.evolve(inode.attributes, changed_ns=self._now_ns())
         if inode.is_directory:
             self._cache.drop(path)
@@ -286,13 +302,6 @@ class Namespace:
     def _record(self, path: ObjectPath) -> Record | None:
         return self._overlay.get(path.parent, path.name)
 
-    def _parent(self, inode: Inode) -> Inode:
-        if inode is self.root:
-            return inode
-        path = inode.path.parent
-        parent = self._inodes.at(path)
-        return parent if parent is not None and parent.is_directory else self._new_directory(path)
-
     def _known(self, directory: Inode, name: str) -> Answer | None:
         """What is known without asking: this mount's own deeds first."""
         record = self._overlay.get(directory.path, name)
@@ -300,52 +309,8 @@ class Namespace:
             return Answer(record.entry, record.until)
         return self._lister.known(directory.path, name)
 
-    def _child(self, directory: Inode, name: str, listing: Listing | None) -> Inode | None:
-        """An entry of a listing as an inode; without a listing, whoever has the name now."""
-        if listing is None:
-            return self._inodes.at(directory.path.file(name))
-        return self._resolve(directory, name, Answer(listing.entries.get(name), listing.expires))
-
-    def _resolve(self, directory: Inode, name: str, answer: Answer) -> Inode | None:
-        """Entry -> inode, the one that has the name if it is still the same thing."""
-        record = self._overlay.get(directory.path, name)
-        if record is not None and record.inode is not None:
-            return record.inode
-        entry = answer.entry if record is None else record.entry
-        expires = answer.expires if record is None else record.until
-        inode = self._inodes.at(directory.path.file(name))
-        if entry is None:
-            self._inodes.detach(inode)
-            return None
-        if inode is None or not inode.stands_for(entry):
-            inode = self._new_inode(directory.path, entry)
-        inode.fresh_until = max(inode.fresh_until, expires)
-        return inode
-
-    def _new_inode(self, directory: ObjectPath, entry: Entry) -> Inode:
-        if entry.kind is Kind.DIRECTORY or entry.version is None:
-            return self._new_directory(directory.directory(entry.name))
-        attributes = attributes_of(entry.version, self._defaults)
-        return self._inodes.add(directory.file(entry.name), attributes, entry.version)
-
-    def _new_directory(self, path: ObjectPath) -> Inode:
-        inode = self._inodes.add(path, bare_directory(self._defaults, self._started_ns), None)
-        listing = self._cache.listing(path)
-        if listing is not None:
-            self._learn(inode, listing)
-        return inode
-
-    def _learn(self, directory: Inode, listing: Listing) -> None:
-        """A directory's own attributes stand on its placeholder, which only its own listing shows."""
-        version, known = listing.placeholder, directory.version
-        if version is None or directory.removed:
-            return
-        if known is not None and (known == version or known.uploaded_ms > version.uploaded_ms):
-            return
-        attributes = placeholder_attributes(version, self._defaults)
-        changed = max(attributes.modified_ns, directory.entries_changed_ns)
-        directory.attributes = attrs.evolve(attributes, modified_ns=changed)
-        directory.version = version
+    def _parent(self, inode: Inode) -> Inode:
+        return self._resolver.parent(inode)
 
     def _entries_changed(self, directory: Inode) -> None:
         now = self._now_ns()

@@ -1,0 +1,100 @@
+"""Resolver: entries -> inodes, so that a name is the same inode whoever asks for it.
+
+Invariants: an inode keeps its number as long as it is the same version, or the same directory; when
+B2 shows something else under a name, that is a new inode, and the old one lives on for its handles.
+What this mount did (the overlay) goes before what an entry says.
+
+Must not know: how entries are fetched.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from b2mount.model import Entry, Kind, ObjectPath
+from b2mount.namespace.directory_cache import Answer, DirectoryCache
+from b2mount.namespace.inode import Inode, InodeTable
+from b2mount.namespace.listing import Listing
+from b2mount.namespace.overlay import Overlay
+from b2mount.namespace.posix_info import (
+    AttributeDefaults,
+    attributes_of,
+    bare_directory,
+    placeholder_attributes,
+)
+
+
+class Resolver:
+    """The inodes of a mount, and which entry is which."""
+
+    def __init__(
+        self,
+        root: ObjectPath,
+        overlay: Overlay,
+        cache: DirectoryCache,
+        defaults: AttributeDefaults,
+        started_ns: int,
+    ) -> None:
+        """Directories without a placeholder are as old as the mount: `started_ns`."""
+        self._overlay = overlay
+        self._cache = cache
+        self._defaults = defaults
+        self._bare: Final = bare_directory(defaults, started_ns)
+        self.inodes: Final = InodeTable(root, self._bare)
+
+    def resolve(self, directory: Inode, name: str, answer: Answer) -> Inode | None:
+        """Who has the name now, `answer` being what the store says; None for nobody."""
+        record = self._overlay.get(directory.path, name)
+        if record is not None and record.inode is not None:
+            return record.inode
+        entry = answer.entry if record is None else record.entry
+        expires = answer.expires if record is None else record.until
+        inode = self.inodes.at(directory.path.file(name))
+        if entry is None:
+            self.inodes.detach(inode)
+            return None
+        if inode is None or not inode.stands_for(entry):
+            inode = self._new_inode(directory.path, entry)
+        inode.fresh_until = max(inode.fresh_until, expires)
+        return inode
+
+    def child(self, directory: Inode, name: str, listing: Listing | None) -> Inode | None:
+        """An entry of a listing as an inode; without a listing, whoever has the name here."""
+        if listing is None:
+            return self.inodes.at(directory.path.file(name))
+        return self.resolve(directory, name, Answer(listing.entries.get(name), listing.expires))
+
+    def parent(self, inode: Inode) -> Inode:
+        """The directory that an inode stands in; the root's is itself."""
+        if inode is self.inodes.root:
+            return inode
+        path = inode.path.parent
+        parent = self.inodes.at(path)
+        return parent if parent is not None and parent.is_directory else self._new_directory(path)
+
+    def learn(self, directory: Inode, listing: Listing) -> None:
+        """A directory's own attributes stand on its placeholder, which only its own listing shows."""
+        version, known = listing.placeholder or listing.marker, directory.version
+        if version is None or directory.removed:
+            return
+        if known is not None and (known == version or known.uploaded_ms > version.uploaded_ms):
+            return
+        attributes = placeholder_attributes(version, self._defaults)
+        changed = max(attributes.modified_ns, directory.entries_changed_ns)
+        directory.attributes = attrs.evolve(attributes, modified_ns=changed)
+        directory.version = version
+
+    def _new_inode(self, directory: ObjectPath, entry: Entry) -> Inode:
+        if entry.kind is Kind.DIRECTORY or entry.version is None:
+            return self._new_directory(directory.directory(entry.name))
+        attributes = attributes_of(entry.version, self._defaults)
+        return self.inodes.add(directory.file(entry.name), attributes, entry.version)
+
+    def _new_directory(self, path: ObjectPath) -> Inode:
+        inode = self.inodes.add(path, self._bare, None)
+        listing = self._cache.listing(path)
+        if listing is not None:
+            self.learn(inode, listing)
+        return inode
