@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import queue
+import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
+from b2mount.cli import flush_command, umount_command
 from b2mount.control import places
+from b2mount.control.client import ControlClient
 from b2mount.control.places import MountEntry
+from b2mount.control.server import ControlServer
+from b2mount.errors import MountPointUnusable
+from tests.control.fake_mount import FakeMount
 
 
 @attrs.define
@@ -41,3 +51,58 @@ def table(monkeypatch: pytest.MonkeyPatch) -> MountTable:
     monkeypatch.setattr(places, "mount_table", lambda: made.entries)
     monkeypatch.setattr("b2mount.cli.status_command.mount_table", lambda: made.entries)
     return made
+
+
+@attrs.define
+class Running:
+    """A fake mount behind a real control server in another thread, with a process that ends when it
+    is unmounted."""
+
+    mount: FakeMount
+    table: MountTable
+    process: subprocess.Popen[bytes]
+    token: trio.lowlevel.TrioToken
+    unmounted: list[str] = attrs.field(factory=list)
+    busy: bool = False
+
+    @property
+    def mountpoint(self) -> str:
+        return self.mount.mountpoint
+
+    def finish_uploads(self) -> None:
+        self.token.run_sync_soon(self.mount.sent.set)
+
+    def unmount(self, mountpoint: str, *, lazily: bool = False) -> None:
+        if self.busy:
+            raise MountPointUnusable(f"{mountpoint} is in use by vim (7)")
+        self.unmounted.append(mountpoint)
+        self.table.remove(mountpoint)
+        self.process.kill()
+
+
+@pytest.fixture
+def running(tmp_path: Path, table: MountTable, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    (tmp_path / "m").mkdir()
+    started: queue.Queue[tuple[FakeMount, trio.lowlevel.TrioToken, trio.CancelScope]] = queue.Queue()
+
+    async def serve() -> None:
+        mount = FakeMount(mountpoint=str(tmp_path / "m"))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(ControlServer(mount, mount.mountpoint, mount.request_unmount).run)
+            started.put((mount, trio.lowlevel.current_trio_token(), nursery.cancel_scope))
+
+    thread = threading.Thread(target=trio.run, args=(serve,))
+    thread.start()
+    mount, token, scope = started.get(timeout=30)
+    table.add(mount.mountpoint)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        made = Running(mount, table, process, token)
+        monkeypatch.setattr(ControlClient, "process", lambda self: os.pidfd_open(process.pid))
+        monkeypatch.setattr(umount_command, "unmount", made.unmount)
+        monkeypatch.setattr(umount_command, "is_dead", lambda path: False)
+        monkeypatch.setattr(flush_command, "GLANCE", 0.01)
+        monkeypatch.setattr(umount_command, "GLANCE", 0.01)
+        yield made
+        token.run_sync_soon(scope.cancel)
+        thread.join()
+        process.kill()

@@ -25,8 +25,11 @@ class FakeMount:
     sent: trio.Event = attrs.field(factory=trio.Event)
     flushed: list[str | None] = attrs.field(factory=list)
     left: bool = False
+    looks: int = 0
+    """How often its status was asked for."""
 
     def status(self) -> MountStatus:
+        self.looks += 1
         return MountStatus(
             source="b2://bucket/photos",
             mountpoint=self.mountpoint,

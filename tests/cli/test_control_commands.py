@@ -1,0 +1,233 @@
+"""status, flush, url and umount, with a fake mount behind a real socket."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from b2mount.cli import progress, umount_command
+from b2mount.cli.main import main
+from b2mount.control.messages import status_to_json
+from b2mount.errors import OverQuota
+from tests.cli.conftest import MountTable, Running
+from tests.control.fake_mount import pending
+
+Captured = pytest.CaptureFixture[str]
+
+
+# -- umount ------------------------------------------------------------------------------------
+
+
+def test_umount_waits_for_the_uploads_and_the_process(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (pending("a"),)
+    running.finish_uploads()
+    assert main(["umount", running.mountpoint]) == 0
+    assert running.mount.flushed == [None]
+    assert running.unmounted == [running.mountpoint]
+    assert running.process.wait(0) is not None
+    assert not running.mount.left
+
+
+def test_umount_shows_how_far_it_is(
+    running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0)
+    running.mount.unsent = (pending("a", size=2048), pending("b", size=2048))
+
+    def wait_for_looks(count: int) -> None:
+        enough = running.mount.looks + count
+        while running.mount.looks < enough:
+            time.sleep(0.001)
+
+    def upload() -> None:
+        wait_for_looks(3)
+        running.mount.unsent = (pending("b", size=2048, sent=1024),)
+        wait_for_looks(3)
+        running.finish_uploads()
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    assert main(["umount", running.mountpoint]) == 0
+    thread.join()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "b2mount: 2 files left, 0 B of 4.0 KiB sent"
+    assert lines[1] == "b2mount: 1 file left, 3.0 KiB of 4.0 KiB sent"
+
+
+def test_umount_gives_up_in_time_and_stays_mounted(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (pending("a", size=3 << 20), pending("b"), pending("c"), pending("d"))
+    assert main(["umount", running.mountpoint, "--timeout", "50ms"]) == 8
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "4 files (3.0 MiB) not in B2 yet: a, b, c and 1 more; given up after 0.05 s; still mounted" in said
+    assert running.unmounted == []
+
+
+def test_umount_names_what_failed_and_stays_mounted(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (pending("a", state="failed", reason="storage cap reached"),)
+    running.mount.failure = OverQuota("storage cap reached")
+    running.finish_uploads()
+    assert main(["umount", running.mountpoint]) == 8
+    assert "not in B2 yet: a (storage cap reached); still mounted" in capsys.readouterr().err
+    assert running.unmounted == []
+
+
+def test_umount_now_leaves_what_is_unsent(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (pending("a"),)
+
+    def unmount(mountpoint: str) -> None:
+        running.unmounted.append(mountpoint)
+        running.table.remove(mountpoint)
+        threading.Timer(0.05, running.process.kill).start()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(umount_command, "unmount", unmount)
+        assert main(["umount", "--now", running.mountpoint]) == 8
+    assert "1 file (100 B) not in B2 yet: a; unmounted, the next mount sends it" in capsys.readouterr().err
+    assert running.mount.left
+    assert running.mount.flushed == []
+    assert running.unmounted == [running.mountpoint]
+
+
+def test_umount_now_with_nothing_unsent_is_done(running: Running, capsys: Captured) -> None:
+    assert main(["umount", "--now", running.mountpoint]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_process_that_does_not_end_is_told(
+    running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(umount_command, "LEAVING", 0.05)
+    monkeypatch.setattr(umount_command, "unmount", lambda path: running.table.remove(path))
+    assert main(["umount", "--now", running.mountpoint]) == 8
+    assert "unmounted, and still being sent" in capsys.readouterr().err
+
+
+def test_a_busy_mount_stays(running: Running, capsys: Captured) -> None:
+    running.busy = True
+    running.finish_uploads()
+    assert main(["umount", running.mountpoint]) == 5
+    assert "in use by vim (7)" in capsys.readouterr().err
+    assert not running.mount.left
+    assert main(["umount", "--now", running.mountpoint]) == 5
+    assert not running.mount.left
+
+
+def test_a_dead_mount_is_cleared(running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(umount_command, "is_dead", lambda path: True)
+    assert main(["umount", running.mountpoint]) == 0
+    assert "was dead and is cleared" in capsys.readouterr().err
+    assert running.mount.flushed == []
+
+
+def test_umount_of_what_is_no_mount(table: MountTable, capsys: Captured) -> None:
+    assert main(["umount", "/mnt"]) == 5
+    assert "not where b2mount has mounted anything" in capsys.readouterr().err
+    table.add("/mnt", "fuse.sshfs")
+    assert main(["umount", "/mnt"]) == 5
+
+
+def test_umount_now_and_timeout_contradict(capsys: Captured) -> None:
+    assert main(["umount", "/m", "--now", "--timeout", "5"]) == 2
+    assert "contradict" in capsys.readouterr().err
+
+
+# -- status ------------------------------------------------------------------------------------
+
+
+def test_status_for_people(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (
+        pending("a", size=200, sent=86, state="uploading"),
+        pending("b", state="failed", reason="storage cap reached"),
+        *(pending(f"c{number}") for number in range(30)),
+    )
+    assert main(["status", running.mountpoint]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"b2://bucket/photos on {running.mountpoint}, for ")
+    for expected in (
+        "32 files",
+        "a  200 B  uploading 43%",
+        "b  100 B  failed: storage cap reached",
+        "and 12 more",
+        "3.0 MiB of 10.0 GiB, 75 % hits",
+        "calls by class: 4 A, 1,200 B; 5.0 MiB down, 7.0 KiB up; $0.0012",
+        "mounted   no calls",
+        "2 objects whose names no path can spell",
+    ):
+        assert expected in text
+
+
+def test_status_of_all(running: Running, capsys: Captured) -> None:
+    running.table.add("/mnt/silent", source="b2://other")
+    assert main(["status"]) == 0
+    text = capsys.readouterr().out
+    assert "b2://bucket/photos on" in text
+    assert "b2://other on /mnt/silent: no process of yours answers" in text
+
+
+def test_status_of_nothing(table: MountTable, capsys: Captured) -> None:
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out == "nothing is mounted\n"
+    assert main(["status", "/mnt"]) == 5
+
+
+def test_status_for_programs(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (pending("a"),)
+    expected = json.loads(json.dumps(status_to_json(running.mount.status())))
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [expected]
+    assert main(["status", running.mountpoint, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == expected
+
+
+# -- flush -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("below", "path"), [("", None), ("/a/b", "a/b"), ("/a/../c", "c"), ("/", None)])
+def test_flush_of_a_path(running: Running, below: str, path: str | None) -> None:
+    running.finish_uploads()
+    assert main(["flush", running.mountpoint + below]) == 0
+    assert running.mount.flushed == [path]
+
+
+def test_flush_of_everything(running: Running) -> None:
+    running.finish_uploads()
+    assert main(["flush"]) == 0
+    assert running.mount.flushed == [None]
+
+
+def test_flush_of_what_cant_be_sent(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (pending("a", state="failed", reason="cap"),)
+    running.mount.failure = OverQuota("cap")
+    running.finish_uploads()
+    assert main(["flush", f"{running.mountpoint}/a"]) == 8
+    assert "not in B2 yet: a (cap)" in capsys.readouterr().err
+
+
+def test_flush_outside(table: MountTable, capsys: Captured) -> None:
+    assert main(["flush", "/etc"]) == 5
+    assert "not inside anything that b2mount has mounted" in capsys.readouterr().err
+
+
+# -- url ---------------------------------------------------------------------------------------
+
+
+def test_url(running: Running, capsys: Captured) -> None:
+    assert main(["url", f"{running.mountpoint}/a b"]) == 0
+    assert capsys.readouterr().out == "https://f000.example/file/bucket/a b?None\n"
+    assert main(["url", f"{running.mountpoint}/a", "--expires", "1d"]) == 0
+    assert capsys.readouterr().out == "https://f000.example/file/bucket/a?86400\n"
+
+
+def test_url_of_nothing_is_not_a_missing_bucket(running: Running, capsys: Captured) -> None:
+    path = f"{running.mountpoint}/missing"
+    assert main(["url", path]) == 1
+    assert capsys.readouterr().err == f"b2mount: {path}: no such file\n"
+
+
+@pytest.mark.parametrize("expires", ["8d", "0", "500ms"])
+def test_url_for_longer_than_b2_allows(running: Running, expires: str, capsys: Captured) -> None:
+    assert main(["url", f"{running.mountpoint}/a", "--expires", expires]) == 2
+    assert "7 days" in capsys.readouterr().err

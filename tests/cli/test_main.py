@@ -1,0 +1,278 @@
+"""What a person types, what comes back: exit codes and one line on stderr."""
+
+from __future__ import annotations
+
+import importlib
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from b2mount import errors
+from b2mount.cli import main as program
+from b2mount.cli.exit_codes import EXIT_CODES, exit_code, exit_codes_table
+from b2mount.cli.main import main, main_mount_helper
+from b2mount.cli.parser import COMMANDS, RESERVED
+from b2mount.errors import B2MountError
+from b2mount.options import MountOptions, mount_options
+
+Calls = list[Namespace]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Nothing is carried out; what would be is noted."""
+    seen: Calls = []
+    module = ModuleType("noted")
+
+    def execute(parsed: Namespace) -> int:
+        seen.append(parsed)
+        return 0
+
+    module.execute = execute  # type: ignore[attr-defined]
+    monkeypatch.setattr(importlib, "import_module", lambda name: module)
+    return seen
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    def make(error: BaseException) -> None:
+        def execute(parsed: Namespace) -> int:
+            raise error
+
+        module = ModuleType("failing")
+        module.execute = execute  # type: ignore[attr-defined]
+        monkeypatch.setattr(importlib, "import_module", lambda name: module)
+
+    return make
+
+
+def mounting(parsed: Namespace) -> MountOptions:
+    assert parsed.command == "mount"
+    return mount_options(parsed.source, parsed.mountpoint, parsed.settings)
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("b2mount: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("b2mount: ").rstrip("\n")
+
+
+# -- mounting ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "mount bucket /m --read-only --ttl 5m --cache-size=1G",
+        "bucket /m --read-only --ttl 5m --cache-size=1G",
+        "--read-only bucket /m --ttl=5m --cache-size 1G",
+        "bucket /m -o ro,ttl=5m,cache-size=1G",
+        "b2://bucket /m -o ro -o ttl=5m -o cache_size=1G",
+        "-o read-only,_netdev,ttl=5m,cache-size=1G bucket /m",
+        "mount bucket /m -o ttl=7,ro --ttl 5m --cache-size 1G",
+    ],
+)
+def test_all_ways_to_say_one_mount(words: str, calls: Calls) -> None:
+    assert main(words.split()) == 0
+    options = mounting(calls[0])
+    assert str(options.source) == "b2://bucket"
+    assert (options.mountpoint, options.read_only, options.ttl, options.cache_size) == (
+        "/m",
+        True,
+        300,
+        1 << 30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("--write-back bucket /m", 1),
+        ("bucket /m --write-back", 1),
+        ("bucket --write-back=5 /m", 5),
+        ("bucket /m -o write-back", 1),
+        ("bucket /m -o write_back=2m", 120),
+        ("bucket /m", None),
+    ],
+)
+def test_write_back_takes_no_word_but_its_own(words: str, seconds: float | None, calls: Calls) -> None:
+    assert main(words.split()) == 0
+    assert mounting(calls[0]).write_back == seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "what to do?"),
+        ("bucket", "MOUNTPOINT"),
+        ("mount", "SOURCE, MOUNTPOINT"),
+        ("bucket /m --cach-size 5", "unknown option 'cach-size' (did you mean cache-size?)"),
+        ("bucket /m --at yesterday", "unknown option 'at'"),
+        ("bucket /m --read", "unknown option 'read'"),
+        ("bucket /m -o encryption=b2", "unknown option 'encryption'"),
+        ("bucket /m extra", "unknown argument 'extra'"),
+        ("bucket /m -x", "unknown argument '-x'"),
+        ("bucket /m --ttl", "--ttl"),
+        ("bucket /m --ttl soon", "option ttl: 'soon'"),
+        ("bucket /m --read-only=yes", "--read-only"),
+        ("bucket /m -o remount", "remount"),
+        ("umount", "MOUNTPOINT"),
+        ("umount /m --timeout soon", "'soon' is not a time"),
+        ("status --watch", "unknown argument '--watch'"),
+        ("url", "PATH"),
+        ("emulator", "--data"),
+        ("emulator --data d --port x", "--port"),
+    ],
+)
+def test_wrong_command_lines(
+    words: str, message: str, calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    assert message in complaint(capsys)
+    assert calls == []
+
+
+@pytest.mark.parametrize("word", sorted(RESERVED))
+def test_words_that_read_as_a_command_are_no_bucket(
+    word: str, calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, "/m"]) == 2
+    assert f"there is no command {word!r}; for a bucket of that name write b2://{word}" in complaint(capsys)
+    assert main([f"b2://{word}", "/m"]) == 0
+
+
+def test_help_names_every_command_and_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+    with pytest.raises(SystemExit):
+        main(["mount", "--help"])
+    text = capsys.readouterr().out
+    assert "--write-back[=SECONDS]" in text
+    assert "--unlink hide|delete" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("b2mount 0.")
+
+
+# -- mount.b2 ----------------------------------------------------------------------------------
+
+
+def test_the_helper_of_mount8(calls: Calls) -> None:
+    words = ["my-bucket", "/mnt/b2", "-n", "-o", "rw,user,_netdev,nofail,ttl=5m", "-v", "-t", "b2"]
+    assert main_mount_helper(words) == 0
+    options = mounting(calls[0])
+    assert (options.mountpoint, options.ttl, options.read_only) == ("/mnt/b2", 300, False)
+
+
+def test_the_helper_fakes_when_told(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_mount_helper(["my-bucket", "/mnt/b2", "-f", "-o", "ro"]) == 0
+    assert main_mount_helper(["my-bucket", "/mnt/b2", "-f", "-o", "nonsense"]) == 2
+    assert "unknown option 'nonsense'" in complaint(capsys)
+    assert calls == []
+
+
+def test_the_helper_is_sloppy_when_told(calls: Calls) -> None:
+    assert main_mount_helper(["my-bucket", "/mnt/b2", "-s", "-o", r"nonsense=1,ttl=7,cache-dir=/a\,b"]) == 0
+    options = mounting(calls[0])
+    assert (options.ttl, options.cache_dir) == (7, Path("/a,b"))
+
+
+@pytest.mark.parametrize("words", [[], ["my-bucket"], ["my-bucket", "/m", "-q"]])
+def test_the_helper_called_wrongly(
+    words: list[str], calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main_mount_helper(words) == 2
+    complaint(capsys)
+
+
+# -- errors ------------------------------------------------------------------------------------
+
+OURS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, B2MountError) and kind is not B2MountError
+]
+
+
+def test_every_code_of_the_contract() -> None:
+    expected = {
+        "UsageError": 2,
+        "NotAuthorized": 3,
+        "AccessDenied": 3,
+        "NotPermitted": 3,
+        "NotFound": 4,
+        "MountPointUnusable": 5,
+        "FuseMissing": 6,
+        "Unavailable": 7,
+        "UnsentData": 8,
+    }
+    assert {kind.__name__: exit_code(kind("x")) for kind in OURS if exit_code(kind("x")) != 1} == expected
+    assert len(EXIT_CODES) == len(expected)
+
+
+def test_readme_has_the_exit_codes() -> None:
+    assert exit_codes_table() in (Path(__file__).parents[2] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_every_error_is_one_line_and_its_code(
+    kind: type[B2MountError],
+    failing: Callable[[BaseException], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failing(kind("what happened,\nand what to do"))
+    assert main(["status"]) == exit_code(kind("x"))
+    assert complaint(capsys) == "what happened, and what to do"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/x"), 1, "/x: No such file or directory"),
+        (OSError("odd"), 1, "odd"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyError("secret"), 1, "a fault of b2mount itself, please report it: KeyError at test_main.py:"),
+    ],
+)
+def test_other_errors_too(
+    error: BaseException,
+    code: int,
+    message: str,
+    failing: Callable[[BaseException], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failing(error)
+    assert main(["status"]) == code
+    said = complaint(capsys)
+    assert said.startswith(message)
+    assert "secret" not in said
+
+
+def test_a_missing_libfuse_is_exit_6(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(name: str) -> None:
+        raise ImportError("libfuse3.so.3: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    assert main(["bucket", "/m"]) == 6
+    assert "apt-get install fuse3" in complaint(capsys)
+
+
+def test_every_command_has_its_module() -> None:
+    assert set(program.MODULES) == set(COMMANDS)
+    for name in set(program.MODULES.values()):
+        assert callable(importlib.import_module(name).execute)
