@@ -112,6 +112,7 @@ class Mount:
     time_limit: float
     programs: Programs
     path: Path
+    source: str
     process: subprocess.Popen[str] | None = None
     _generation: int = 0
     _device: int | None = None
@@ -129,7 +130,7 @@ class Mount:
         place = Place(root)
         point = place.mount_point
         programs = Programs(place.environment(secrets), lambda: abort_connection(point))
-        return cls(bucket, place, options, limit, programs, point)
+        return cls(bucket, place, options, limit, programs, point, bucket.name)
 
     # -- life --------------------------------------------------------------------------
 
@@ -140,8 +141,13 @@ class Mount:
 
     def command(self, *options: str) -> list[str]:
         """The command line of the mount."""
-        base = [sys.executable, "-m", "b2mount", "mount", self.bucket.name, str(self.path)]
+        base = [sys.executable, "-m", "b2mount", "mount", self.source, str(self.path)]
         return [*base, "--cache-dir", str(self.cache), *self.options, *options]
+
+    def use_key(self, key_id: str, application_key: str) -> None:
+        """Mount with another key."""
+        environment = self.programs.environment
+        environment.update(B2_APPLICATION_KEY_ID=key_id, B2_APPLICATION_KEY=application_key)
 
     def start(self) -> None:
         """Mount, and wait until the mount answers."""
@@ -149,7 +155,7 @@ class Mount:
             self.process = subprocess.Popen(
                 self.command("--foreground"),
                 cwd=self.place.root,
-                env=dict(self.programs.environment),
+                env=self.programs.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -83,7 +83,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 class Programs:
     """Runs programs in one environment, with a way out for when they hang."""
 
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     abort: Callable[[], None]
 
     def start(self, command: Sequence[str | Path], *, cwd: Path | None = None) -> subprocess.Popen[str]:
@@ -91,7 +91,7 @@ class Programs:
         return subprocess.Popen(
             [str(word) for word in command],
             cwd=cwd,
-            env=dict(self.environment),
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,229 @@
+"""What docs promise of the commands, on a real mount: what they do and the exit codes they end with."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import urllib.request
+
+import pytest
+
+from b2mount.emulator.faults import Fault
+from tests.mounted.conftest import MountMaker
+from tests.mounted.harness import Mount
+from tests.mounted.processes import mount_entry, wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+def attempt(mount: Mount, *options: str) -> tuple[int, str]:
+    """Exit code and output of a `b2mount mount` that is to fail, or to go to the background."""
+    return mount.programs.attempt(mount.command(*options))
+
+
+def fails(mount: Mount, code: int, *words: str, options: tuple[str, ...] = ()) -> None:
+    """The mount must fail with this exit code and one line with these words in it."""
+    found, output = attempt(mount, *options)
+    assert found == code, output
+    assert output.count("\n") == 1, output
+    for word in words:
+        assert word in output
+    assert mount.programs.environment["B2_APPLICATION_KEY"] not in output
+    assert mount_entry(mount.path) is None
+
+
+def test_mount_goes_to_the_background_when_it_is_ready(make_mount: MountMaker) -> None:
+    """`mount` goes to the background when the mount is ready (exit 0)."""
+    mount = make_mount.prepare()
+    code, output = attempt(mount)
+    assert code == 0, output
+    entry = mount_entry(mount.path)
+    assert entry is not None
+    assert (entry.kind, entry.source) == ("fuse.b2mount", f"b2://{mount.bucket.name}")
+    (mount.path / "file").write_bytes(b"bytes")
+    assert mount.bucket.read("file") == b"bytes"
+    code, output = mount.b2mount("umount", mount.path)
+    assert code == 0, output
+    assert mount_entry(mount.path) is None
+
+
+def test_the_command_name_may_be_left_out_and_options_follow_o(make_mount: MountMaker) -> None:
+    mount = make_mount.prepare()
+    words = f"cache-dir={mount.cache},ttl=5,ro,_netdev,x-systemd.automount"
+    command = ["python", "-m", "b2mount", f"b2://{mount.bucket.name}", str(mount.path), "-o", words]
+    code, output = mount.programs.attempt(command)
+    assert code == 0, output
+    assert "ro" in mount.programs.run("findmnt", "-n", "-o", "OPTIONS", mount.path).split(",")
+    assert mount.b2mount("umount", mount.path) == (0, "")
+
+
+def test_wrong_use(make_mount: MountMaker) -> None:
+    """Unknown or contradictory options end with exit 2 and one line that names them."""
+    mount = make_mount.prepare()
+    fails(mount, 2, "nonsense", options=("--nonsense",))
+    fails(mount, 2, "read-only", "write-back", options=("--read-only", "--write-back"))
+    fails(mount, 2, "cache-size", options=("--cache-size=lots",))
+
+
+def test_a_wrong_key(make_mount: MountMaker) -> None:
+    mount = make_mount.prepare()
+    mount.use_key(make_mount.server.key_id, "K00wrong")
+    fails(mount, 3)
+
+
+def test_no_key_at_all(make_mount: MountMaker) -> None:
+    mount = make_mount.prepare()
+    del mount.programs.environment["B2_APPLICATION_KEY_ID"]
+    found, output = attempt(mount)
+    assert found == 3, output
+    assert output.count("\n") == 1
+
+
+def test_no_such_bucket(make_mount: MountMaker) -> None:
+    mount = make_mount.prepare()
+    mount.source = "nowhere-to-be-found"
+    fails(mount, 4, "nowhere-to-be-found")
+
+
+def test_an_unusable_mount_point(make_mount: MountMaker) -> None:
+    mount = make_mount.prepare()
+    (mount.path / "something").write_bytes(b"")
+    fails(mount, 5, "not empty")
+    (mount.path / "something").unlink()
+    mount.path.rmdir()
+    fails(mount, 5, "not there")
+    mount.path.write_bytes(b"")
+    fails(mount, 5, "not a directory")
+    mount.path.unlink()
+    mount.path.mkdir()
+    mount.start()
+    code, output = attempt(mount)
+    assert code == 5, output
+    assert "already mounted" in output
+    mount.check()
+
+
+def test_an_unreachable_b2(make_mount: MountMaker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    mount = make_mount.prepare("--retry-for=2")
+    mount.programs.environment["B2_ENVIRONMENT"] = f"http://127.0.0.1:{port}"
+    begun = time.monotonic()
+    fails(mount, 7)
+    assert time.monotonic() - begun < 40
+
+
+def test_umount_waits_until_everything_is_in_b2(make_mount: MountMaker) -> None:
+    """`umount` waits until everything is in B2."""
+    mount = make_mount("--write-back=60")
+    for number in range(20):
+        (mount.path / str(number)).write_bytes(b"x" * 100_000)
+    assert mount.bucket.objects() == {}
+    code, output = mount.b2mount("umount", mount.path)
+    assert code == 0, output
+    assert len(mount.bucket.objects()) == 20
+    assert mount.wait_for_end() == 0
+    assert mount_entry(mount.path) is None
+
+
+def test_umount_with_a_timeout_says_what_is_unsent(make_mount: MountMaker) -> None:
+    """Exit code 8: unsent data left. The mount stays."""
+    mount = make_mount("--write-back=60", "--retry-for=60")
+    mount.expect_log("WARNING")
+    make_mount.server.faults.replace([Fault(endpoint="b2_upload*"), Fault(endpoint="b2_get_upload*")])
+    (mount.path / "precious").write_bytes(b"x")
+    code, output = mount.b2mount("umount", "--timeout", "1", mount.path)
+    assert code == 8, output
+    assert "precious" in output
+    mount.check()
+    make_mount.server.faults.clear()
+    assert mount.b2mount("umount", mount.path)[0] == 0
+    assert mount.bucket.read("precious") == b"x"
+
+
+def test_a_busy_mount_is_not_unmounted(mount: Mount) -> None:
+    with (mount.path / "file").open("wb"):
+        code, output = mount.b2mount("umount", mount.path)
+        assert code == 5, output
+        assert "in use" in output
+        mount.check()
+    assert mount.b2mount("umount", mount.path)[0] == 0
+
+
+def test_umount_of_nothing(make_mount: MountMaker) -> None:
+    mount = make_mount.prepare()
+    code, output = mount.b2mount("umount", mount.path)
+    assert code == 5, output
+    assert output.count("\n") == 1
+
+
+def test_status_tells_what_is_mounted_and_unsent(make_mount: MountMaker) -> None:
+    """`status`: what is mounted, pending uploads with progress, cache, calls and cost today; --json."""
+    mount = make_mount("--write-back=60")
+    (mount.path / "sub").mkdir()
+    (mount.path / "sub" / "waiting").write_bytes(b"x" * 5000)
+    code, output = mount.b2mount("status", "--json", mount.path)
+    assert code == 0, output
+    status = json.loads(output)
+    assert status["mountpoint"] == str(mount.path)
+    assert mount.bucket.name in status["source"]
+    assert [(entry["path"], entry["size"]) for entry in status["pending"]] == [("sub/waiting", 5000)]
+    code, output = mount.b2mount("status")
+    assert code == 0
+    assert "sub/waiting" in output
+    assert str(mount.path) in output
+    assert mount.b2mount("flush", mount.path / "sub")[0] == 0
+    assert mount.bucket.read("sub/waiting") == b"x" * 5000
+    status = json.loads(mount.b2mount("status", "--json", mount.path)[1])
+    assert status["pending"] == []
+    assert status["today"]["by_class"]["A"] >= 1
+
+
+def test_flush_returns_when_everything_is_in_b2(make_mount: MountMaker) -> None:
+    """`flush [PATH]` returns when everything (or PATH) is in B2."""
+    mount = make_mount("--write-back=60")
+    for name in ("one", "two"):
+        (mount.path / name).write_bytes(name.encode())
+    assert mount.b2mount("flush", mount.path / "one")[0] == 0
+    assert mount.bucket.read("one") == b"one"
+    assert "two" not in mount.bucket.objects()
+    assert mount.b2mount("flush")[0] == 0
+    assert mount.bucket.read("two") == b"two"
+
+
+def test_url_gives_an_address_that_works(mount: Mount) -> None:
+    """`url PATH`: the file's URL; --expires 1d makes a pre-authorized one for a private bucket."""
+    path = mount.path / "a file ü"
+    path.write_bytes(b"bytes")
+    code, plain = mount.b2mount("url", path)
+    assert code == 0, plain
+    code, output = mount.b2mount("url", "--expires", "1d", path)
+    assert code == 0, output
+    with urllib.request.urlopen(output.strip(), timeout=20) as reply:
+        assert reply.read() == b"bytes"
+    assert output.startswith(plain.strip())
+
+
+def test_a_read_only_mount(make_mount: MountMaker) -> None:
+    bucket = make_mount.bucket()
+    bucket.put("file", b"bytes")
+    mount = make_mount("--read-only", bucket=bucket)
+    assert (mount.path / "file").read_bytes() == b"bytes"
+    with pytest.raises(OSError, match="Read-only"):
+        (mount.path / "new").write_bytes(b"")
+    with pytest.raises(OSError, match="Read-only"):
+        os.rename(mount.path / "file", mount.path / "moved")
+
+
+def test_the_key_is_nowhere_to_be_seen(make_mount: MountMaker) -> None:
+    """No secret is ever taken from or put on a command line, in a log line, an error or a status."""
+    mount = make_mount("--log-level=debug")
+    (mount.path / "file").write_bytes(b"bytes")
+    output = mount.b2mount("status", "--json", mount.path)[1]
+    wait_until(lambda: "file" in mount.log(), "something is logged")
+    assert mount.process is not None
+    with open(f"/proc/{mount.process.pid}/cmdline") as file:
+        seen = file.read() + output + mount.log()
+    assert make_mount.server.application_key not in seen
