@@ -33,7 +33,7 @@ class BlobWriter:
         self._sha1 = hashlib.sha1(usedforsecurity=False)
         self._md5 = hashlib.md5(usedforsecurity=False)
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Add bytes. Raises OSError for a full disk."""
         self._sha1.update(data)
         self._md5.update(data)

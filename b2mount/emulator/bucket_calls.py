@@ -34,9 +34,11 @@ def list_buckets(call: Call) -> Document:
         and (name is None or name.lower() == bucket.name.lower())
         and ("all" in types or bucket.type in types)
     ]
-    if call.key.buckets is not None and (
-        (bucket_id is None and name is None) or any(b.bucket_id not in call.key.buckets for b in buckets)
-    ):
+    named = bucket_id is not None or name is not None
+    reachable = call.key.buckets is None or (
+        named and bool(buckets) and all(bucket.bucket_id in call.key.buckets for bucket in buckets)
+    )
+    if not reachable:
         raise unauthorized()
     return {"buckets": [_document(call, bucket) for bucket in buckets]}
 

@@ -1,7 +1,8 @@
 """BucketState: a B2 account without HTTP. Buckets, files, large files, listings, keys.
 
 `BucketState(None)` keeps all in memory, for fakes; `BucketState(directory)` in a SQLite file and a
-tree of blobs, where everything is still there after the process was killed.
+tree of blobs, where everything is still there after the process was killed. One state per
+directory at a time: another one raises DirectoryInUse.
 
 Invariants: refusals are ApiError, with the status and code that B2 would send. Every method is
 plain and quick, but for the writing of bytes; not safe for several threads at once.
@@ -11,16 +12,17 @@ Must not know: HTTP, accounts' tokens, who asks.
 
 from __future__ import annotations
 
+import fcntl
 import re
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from b2mount.emulator.blobs import Blobs, DiskBlobs, MemoryBlobs
 from b2mount.emulator.buckets import BucketTable
 from b2mount.emulator.clock import Clock
 from b2mount.emulator.contents import Contents
 from b2mount.emulator.database import Database
-from b2mount.emulator.errors import ApiError, bad_request
+from b2mount.emulator.errors import ApiError, DirectoryInUse, bad_request
 from b2mount.emulator.files import FileTable
 from b2mount.emulator.large_files import LargeFiles
 from b2mount.emulator.pages import Pages
@@ -37,8 +39,10 @@ class BucketState:
     def __init__(
         self, directory: Path | None = None, *, clock: Clock | None = None, minimum_part: int = 5_000_000
     ) -> None:
+        self._lock: IO[bytes] | None = None
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(directory)
         self.clock = clock or Clock()
         self.database = Database(None if directory is None else directory / "state.sqlite3")
         self.blobs: Blobs = MemoryBlobs() if directory is None else DiskBlobs(directory / "objects")
@@ -51,6 +55,8 @@ class BucketState:
 
     def close(self) -> None:
         self.database.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def store(self, data: bytes) -> Content:
         """Bytes for `files.put` or `large_files.put_part`."""
@@ -82,6 +88,17 @@ class BucketState:
 
     def bucket_of(self, version: Version) -> Bucket:
         return self.buckets.get(version.bucket_id)
+
+
+def _locked(directory: Path) -> IO[bytes]:
+    """The lock on a directory; it goes with the process."""
+    file = open(directory / "lock", "wb")  # noqa: SIM115 open as long as the state is
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        file.close()
+        raise DirectoryInUse(f"{directory} is in use by another emulator") from exc
+    return file
 
 
 def copy_span(text: str | None, size: int) -> tuple[int, int]:

@@ -35,12 +35,12 @@ class Counts:
         with self._lock:
             self.calls[endpoint] += 1
 
-    def answered(self, endpoint: str, status: int, rows: int | None = None) -> None:
+    def answered(self, endpoint: str, status: int, rows: int | None = None, *, billed: bool = True) -> None:
         """A request was answered by B2 itself; `rows` for list calls."""
         with self._lock:
             if status >= 400:
                 self.errors[status] += 1
-            if status not in _NOT_BILLED and status < 500 and endpoint in PRICES:
+            if billed and status not in _NOT_BILLED and status < 500 and endpoint in PRICES:
                 self.transactions[PRICES[endpoint]] += max(1, -(-(rows or 0) // ROWS_A_TRANSACTION))
 
     def received(self, size: int) -> None:

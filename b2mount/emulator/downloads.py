@@ -13,7 +13,7 @@ from urllib.parse import quote
 import attrs
 
 from b2mount.emulator.call import Service
-from b2mount.emulator.errors import ApiError, bad_request, not_found, unauthorized
+from b2mount.emulator.errors import ApiError, not_found, unauthorized
 from b2mount.emulator.file_calls import OVERRIDES
 from b2mount.emulator.keys import ACCOUNT, DOWNLOAD, Key, Token
 from b2mount.emulator.records import UPLOAD, Bucket, Segment, Version
@@ -189,10 +189,3 @@ def _lock_headers(version: Version, key: Key) -> dict[str, str]:
     if hidden:
         reply["X-Bz-Client-Unauthorized-To-Read"] = ",".join(hidden)
     return reply
-
-
-def check_query(query: Mapping[str, str]) -> str:
-    """The fileId of a download by id. Raises ApiError 400."""
-    if "fileId" not in query:
-        raise bad_request("required field fileId is missing")
-    return query["fileId"]

@@ -6,12 +6,20 @@ from __future__ import annotations
 class ApiError(Exception):
     """B2 says no. Reaches the client as status and `{"status", "code", "message"}`."""
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after: int | None = None, injected: bool = False
+    ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.injected = injected
+        """Made up by a fault: B2 would not bill it."""
+
+
+class DirectoryInUse(Exception):
+    """Another process has its state in this directory."""
 
 
 def bad_request(message: str, code: str = "bad_request") -> ApiError:

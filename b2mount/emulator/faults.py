@@ -28,11 +28,11 @@ class FaultKind(enum.Enum):
     DROP_AFTER = "drop_after"
     """The connection is cut when the work is done, before the reply."""
     SLOW_BODY = "slow_body"
-    """The reply's body goes at `bytes_per_second`."""
+    """The reply's body goes no faster than `bytes_per_second`."""
     CUT_BODY = "cut_body"
-    """The connection is cut after `after_bytes` of the reply's body."""
+    """The connection is cut after `after_bytes` of the reply's body, before its last byte at the latest."""
     WRONG_BYTES = "wrong_bytes"
-    """A download's body has one byte flipped, at `after_bytes`; an upload arrives damaged."""
+    """A download's body has one byte flipped, at `after_bytes` or the last one; an upload arrives damaged."""
     DELAY = "delay"
     """The reply begins `seconds` later."""
     EXPIRED_TOKEN = "expired_token"
@@ -78,7 +78,13 @@ class Fault:
     def error(self) -> ApiError:
         """The reply of an ERROR fault."""
         code, message = DEFAULT_CODES.get(self.status, ("internal_error", "injected"))
-        return ApiError(self.status, self.code or code, self.message or message, retry_after=self.retry_after)
+        return ApiError(
+            self.status,
+            self.code or code,
+            self.message or message,
+            retry_after=self.retry_after,
+            injected=True,
+        )
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Fault:
@@ -137,3 +143,24 @@ class FaultPlan:
         """Each rule and how often it has hit."""
         with self._lock:
             return [(rule.fault, rule.hits) for rule in self._rules]
+
+
+class TestMode:
+    """The X-Bz-Test-Mode header: trouble that a client asks for itself."""
+
+    CHANCE: Final = 0.25
+
+    def __init__(self) -> None:
+        self._random = random.Random(0)
+
+    def fault(self, mode: str, endpoint: str) -> Fault | None:
+        """The trouble for a request with this header, if it is to have some."""
+        is_upload = endpoint.startswith("b2_upload_")
+        if mode == "force_cap_exceeded" and endpoint != "b2_authorize_account":
+            return Fault(status=403)
+        if mode == "fail_some_uploads" and is_upload and self._random.random() < self.CHANCE:
+            return Fault(status=503)
+        plain = not is_upload and endpoint != "b2_authorize_account"
+        if mode == "expire_some_account_authorization_tokens" and plain:
+            return Fault(FaultKind.EXPIRED_TOKEN) if self._random.random() < self.CHANCE else None
+        return None

@@ -124,6 +124,8 @@ def _page(call: Call, bucket_id: str, page: Page) -> Document:
 
 def _prefix(call: Call) -> str:
     prefix = call.fields.optional_text("prefix") or ""
+    if call.version == 1 and call.key.prefix is not None and call.key.prefix.startswith(prefix):
+        return call.key.prefix  # the oldest version leaves out what the key may not see
     call.check_name(prefix)
     return prefix
 

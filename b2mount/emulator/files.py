@@ -154,8 +154,7 @@ class FileTable:
     ) -> Version:
         """A row for a version, without its bytes. Inside `changes`; `refresh` afterwards."""
         moment = self.clock.now() if timestamp is None else timestamp
-        self._last_number += 1
-        number = self._last_number
+        (number,) = self.take_numbers(1)
         version = Version(
             number,
             file_id(bucket.bucket_id, LARGE if action == START else SMALL, number, moment),
@@ -183,6 +182,12 @@ class FileTable:
             attributes.to_json(),
         )
         return version
+
+    def take_numbers(self, count: int) -> range:
+        """Numbers for so many new versions; never given twice."""
+        first = self._last_number + 1
+        self._last_number += count
+        return range(first, first + count)
 
     def refresh(self, bucket: Bucket | int, name: str) -> None:
         """Decide anew which version of the name is visible. Inside `changes`."""

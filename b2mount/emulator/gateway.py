@@ -14,20 +14,24 @@ import attrs
 from aiohttp import web
 
 from b2mount.emulator import downloads, uploads
+from b2mount.emulator.admin import PATH, Admin
 from b2mount.emulator.authorize import authorize_account
 from b2mount.emulator.call import Call, Fields, Service
 from b2mount.emulator.counts import Counts
 from b2mount.emulator.errors import ApiError, bad_request, not_found
-from b2mount.emulator.faults import Fault, FaultKind, FaultPlan
+from b2mount.emulator.faults import Fault, FaultKind, FaultPlan, TestMode
 from b2mount.emulator.keys import ACCOUNT
 from b2mount.emulator.large_calls import Copy
+from b2mount.emulator.records import Version
 from b2mount.emulator.replies import Document
-from b2mount.emulator.requests import ENDPOINTS
+from b2mount.emulator.requests import ENDPOINTS, PRICES, UPLOADS
 from b2mount.emulator.shaping import Shaper
-from b2mount.emulator.transfer import Transfers, cut
+from b2mount.emulator.transfer import CutOff, Transfers, cut
 
 NO_STORE: Final = {"Cache-Control": "max-age=0, no-cache, no-store"}
 """On every reply that is not a download."""
+NO_PATH: Final = frozenset(("b2_head_file_by_id", "b2_head_file_by_name", "b2_download_file_by_name"))
+"""Names of ours in the counts, not names of API calls."""
 
 
 @attrs.frozen
@@ -50,40 +54,48 @@ class Gateway:
         self._counts = counts
         self._transfers = Transfers(service.state.contents, shaper, counts)
         self._upload_tokens = uploads.UploadTokens()
+        self._test_mode = TestMode()
+        self._admin = Admin(service, faults, shaper, counts)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Never raises ApiError."""
+        """The reply, be it a refusal. Raises CutOff when the connection has been cut."""
         try:
+            if request.path.startswith(PATH):
+                return json_reply(200, await self._admin.handle(request))
             path = route(request.method, request.raw_path)
-            self._counts.arrived(path.endpoint)
         except ApiError as exc:
             return error_reply(exc)
+        self._counts.arrived(path.endpoint)
         try:
             return await self._answer(request, path)
         except ApiError as exc:
-            self._counts.answered(path.endpoint, exc.status)
+            self._counts.answered(path.endpoint, exc.status, billed=not exc.injected)
             await self._shaper.first_byte()
             return error_reply(exc)
+        except (ConnectionError, web.RequestPayloadError) as exc:
+            raise CutOff from exc
+        except OSError as exc:
+            return error_reply(ApiError(500, "internal_error", str(exc)))
 
     async def _answer(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
         if path.endpoint == "b2_authorize_account":
             return await self._authorize(request, path)
         if path.endpoint in ENDPOINTS:
             return await self._call(request, path)
-        if path.endpoint.startswith("b2_upload"):
+        if path.endpoint in UPLOADS:
             return await self._upload(request, path)
         return await self._download(request, path)
 
     async def _authorize(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
-        fault = self._fault(request, path, "")
         await request.read()
+        fault = await self._fault(request, path, "")
         key_id, secret = _basic(request.headers.get("Authorization"))
         reply = authorize_account(self._service, key_id, secret, path.version, _base_url(request))
         return await self._reply(request, path, reply, fault)
 
     async def _call(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
         fields = await _fields(request, path)
-        fault = self._fault(request, path, self._name_of(fields))
+        fault = await self._fault(request, path, self._name_of(fields))
         token = self._service.keys.check(_token(request, path), ACCOUNT)
         call = Call(self._service, token.key, fields, path.version, _base_url(request))
         endpoint = ENDPOINTS[path.endpoint]
@@ -104,8 +116,10 @@ class Gateway:
 
     async def _upload(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
         subject = path.rest[0] if path.rest else ""
-        of = uploads.file_target if path.endpoint == "b2_upload_file" else uploads.part_target
-        fault = self._fault(request, path, uploads.decoded(request.headers.get("X-Bz-File-Name", "")))
+        is_file = path.endpoint == "b2_upload_file"
+        name = uploads.decoded(request.headers.get("X-Bz-File-Name", "")) if is_file else self._name(subject)
+        fault = await self._fault(request, path, name)
+        of = uploads.file_target if is_file else uploads.part_target
         target = of(self._service, subject, request.headers, path.version)
         with self._upload_tokens.held(target.token.token):
             damaged = fault is not None and fault.kind is FaultKind.WRONG_BYTES
@@ -118,15 +132,17 @@ class Gateway:
         return await self._reply(request, path, reply, fault)
 
     async def _download(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
-        await request.read()
-        name: str
+        fields = await _fields(request, path)
+        version: Version | None
         if path.endpoint.endswith("by_name"):
             name = path.rest[1]
+            fault = await self._fault(request, path, name)
             bucket, version = downloads.by_name(self._service, path.rest[0], name)
         else:
-            bucket, version = downloads.by_id(self._service, downloads.check_query(path.query))
+            file_id = fields.text("fileId")
+            fault = await self._fault(request, path, self._name(file_id))
+            bucket, version = downloads.by_id(self._service, file_id)
             name = version.name
-        fault = self._fault(request, path, name)
         token = request.headers.get("Authorization") or path.query.get("Authorization")
         key = downloads.check_allowed(self._service, bucket, name, token, path.query)
         if version is None:
@@ -140,15 +156,22 @@ class Gateway:
             return web.Response(status=download.status, headers=download.headers)
         return await self._transfers.send(request, download, fault)
 
-    def _fault(self, request: web.BaseRequest, path: Route, name: str) -> Fault | None:
+    async def _fault(self, request: web.BaseRequest, path: Route, name: str) -> Fault | None:
         """The fault to suffer later, if any. Raises ApiError or CutOff for those that strike at once."""
         fault = self._faults.take(path.endpoint, name)
+        if fault is None:
+            fault = self._test_mode.fault(request.headers.get("X-Bz-Test-Mode", ""), path.endpoint)
         if fault is None:
             return None
         if fault.kind is FaultKind.ERROR:
             raise fault.error()
         if fault.kind is FaultKind.DROP_BEFORE:
             cut(request)
+        if fault.kind is FaultKind.EXPIRED_TOKEN:
+            self._service.keys.expire(_token(request, path))
+            raise ApiError(401, "expired_auth_token", "Authorization token has expired", injected=True)
+        if fault.kind is FaultKind.DELAY:
+            await asyncio.sleep(fault.seconds)
         return fault
 
     async def _reply(
@@ -161,20 +184,23 @@ class Gateway:
     ) -> web.StreamResponse:
         await self._shaper.first_byte()
         self._counts.answered(path.endpoint, 200, rows)
+        reply = json_reply(200, document)
         if fault is not None and fault.kind is FaultKind.DROP_AFTER:
             cut(request)
-        return json_reply(200, document)
+        if fault is not None and fault.kind in (FaultKind.SLOW_BODY, FaultKind.CUT_BODY):
+            return await self._transfers.send_broken(request, reply, fault)
+        return reply
 
     def _name_of(self, fields: Fields) -> str:
         """The file that a call is about, for fault patterns; "" when it names none."""
         name = fields.optional_text("fileName") or fields.optional_text("prefix")
-        file_id = fields.optional_text("fileId") or fields.optional_text("largeFileId")
-        if name is None and file_id is not None:
-            try:
-                name = self._service.state.files.get(file_id).name
-            except ApiError:
-                return ""
-        return name or ""
+        return name or self._name(fields.optional_text("fileId") or fields.optional_text("largeFileId") or "")
+
+    def _name(self, file_id: str) -> str:
+        try:
+            return self._service.state.files.get(file_id).name
+        except ApiError:
+            return ""
 
 
 def route(method: str, target: str) -> Route:
@@ -191,31 +217,20 @@ def route(method: str, target: str) -> Route:
     if pieces[0] != "b2api" or len(pieces) < 3 or pieces[1] not in ("v1", "v2", "v3", "v4"):
         raise not_found(f"No such path: {raw_path}")
     endpoint = pieces[2]
-    if method == "HEAD" and endpoint == "b2_download_file_by_id":
-        endpoint = "b2_head_file_by_id"
-    elif method not in ("GET", "POST"):
+    is_head = method == "HEAD" and endpoint == "b2_download_file_by_id"
+    if not is_head and method not in ("GET", "POST"):
         raise ApiError(405, "method_not_allowed", f"only GET or POST allowed, got {method}")
-    known = endpoint in ENDPOINTS or endpoint in KNOWN
-    if not known:
+    if endpoint not in PRICES or endpoint in NO_PATH:
         raise bad_request(f"unknown API call: {endpoint}")
+    if is_head:
+        endpoint = "b2_head_file_by_id"
     return Route(endpoint, int(pieces[1][1]), tuple(unquote_plus(p) for p in pieces[3:]), query)
-
-
-KNOWN: Final = frozenset(
-    (
-        "b2_authorize_account",
-        "b2_download_file_by_id",
-        "b2_head_file_by_id",
-        "b2_upload_file",
-        "b2_upload_part",
-    )
-)
 
 
 def json_reply(
     status: int, document: Mapping[str, Any], headers: Mapping[str, str] = NO_STORE
 ) -> web.Response:
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     return web.Response(
         status=status, headers=headers, body=body, content_type="application/json", charset="utf-8"
     )
@@ -234,7 +249,7 @@ def error_reply(error: ApiError) -> web.Response:
 
 async def _fields(request: web.BaseRequest, path: Route) -> Fields:
     body = await request.read()
-    if request.method == "GET":
+    if request.method != "POST" or (not body and path.query):
         return Fields(path.query, lenient=True)
     try:
         document = json.loads(body or b"{}")

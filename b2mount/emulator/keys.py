@@ -159,6 +159,10 @@ class KeyRing:
             raise ApiError(401, "expired_auth_token", "Authorization token has expired")
         return Token(token, row["kind"], key, row["subject"], json.loads(row["document"]))
 
+    def expire(self, token: str) -> None:
+        """Make one token old."""
+        self._database.execute("UPDATE tokens SET expires = ? WHERE token = ?", self._clock.now() - 1, token)
+
     def expire_tokens(self, kind: str | None = None) -> int:
         """Make tokens old: all, or those of a kind. How many there were."""
         now = self._clock.now()

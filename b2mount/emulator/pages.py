@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 import attrs
 
@@ -18,6 +19,8 @@ from b2mount.emulator.errors import bad_request
 from b2mount.emulator.files import COLUMNS, version_of
 from b2mount.emulator.names import successor, to_bytes
 from b2mount.emulator.records import Bucket, Folder, Page, Version
+
+LARGEST_PAGE: Final = 10_000
 
 Seek = Callable[[bytes], sqlite3.Cursor]
 """Rows in order from the least name on, read as they are asked for."""

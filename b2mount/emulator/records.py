@@ -8,6 +8,7 @@ Must not know: HTTP, SQLite.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -83,6 +84,7 @@ class Attributes:
         return json.dumps(document, separators=(",", ":"))
 
     @classmethod
+    @functools.lru_cache(maxsize=10_000)
     def from_json(cls, text: str) -> Attributes:
         document = json.loads(text)
         encryption = document.get("encryption")

@@ -10,9 +10,10 @@ import asyncio
 import concurrent.futures
 import json
 import os
+import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -23,9 +24,13 @@ from b2mount.emulator.bucket_state import BucketState
 from b2mount.emulator.call import Service
 from b2mount.emulator.clock import Clock
 from b2mount.emulator.counts import Counts
+from b2mount.emulator.errors import not_found
 from b2mount.emulator.faults import FaultPlan
 from b2mount.emulator.gateway import Gateway
 from b2mount.emulator.keys import KeyRing
+from b2mount.emulator.lifecycle import LifecycleReport, run_lifecycle
+from b2mount.emulator.records import Attributes
+from b2mount.emulator.seeding import seed
 from b2mount.emulator.shaping import Shape, Shaper
 from b2mount.emulator.transfer import CutOff
 
@@ -106,6 +111,18 @@ class EmulatorServer:
         self._loop.call_soon_threadsafe(call)
         return result.result()
 
+    def seed(self, bucket_name: str, names: Iterable[str], *, size: int = 0) -> int:
+        """Give each of these distinct names a new version of so many zero bytes, fast."""
+        return self.run(lambda: self._seed(bucket_name, names, size))
+
+    def run_lifecycle(self, *, days: float = 0) -> LifecycleReport:
+        """Apply every lifecycle rule as if so many days had passed."""
+        return self.run(lambda: run_lifecycle(self.state, days=days))
+
+    def expire_tokens(self, kind: str | None = None) -> int:
+        """Make every token old, or those of a kind (keys.ACCOUNT, UPLOAD, PART, DOWNLOAD)."""
+        return self.run(lambda: self.keys.expire_tokens(kind))
+
     async def serve(self, on_ready: Callable[[], None]) -> None:
         """Listen until `stop` or cancellation; `on_ready` is called once `url` is right."""
         self._stop = asyncio.Event()
@@ -117,7 +134,7 @@ class EmulatorServer:
             max_line_size=1 << 16,
             max_field_size=1 << 16,
         )
-        runner = web.ServerRunner(server)
+        runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await runner.setup()
         try:
             listener = self._listen()
@@ -144,6 +161,13 @@ class EmulatorServer:
         except CutOff:
             return web.Response()  # never arrives
 
+    def _seed(self, bucket_name: str, names: Iterable[str], size: int) -> int:
+        bucket = self.state.buckets.named(bucket_name)
+        if bucket is None:
+            raise not_found(f"Bucket does not exist: {bucket_name}")
+        content = self.state.store(bytes(size))
+        return sum(seed(self.state, bucket, names, content, Attributes("application/octet-stream")))
+
     def _listen(self) -> socket.socket:
         host, port = self._address
         return socket.create_server((host, port), backlog=512)
@@ -164,10 +188,18 @@ def serve(
     host: str = "127.0.0.1",
     on_ready: Callable[[EmulatorServer], None],
 ) -> None:
-    """Run an emulator in this thread until it is interrupted. Prints nothing; `on_ready` is given the
-    server once it listens. At the first start a master key is made, in DIR/credentials.json."""
+    """Run an emulator in the main thread until SIGINT or SIGTERM. Prints nothing; `on_ready` is given the
+    server once it listens. At the first start a master key is made, in DIR/credentials.json.
+    Raises OSError for the port or the directory, DirectoryInUse."""
     server = EmulatorServer(directory, port, host=host)
-    asyncio.run(server.serve(lambda: on_ready(server)))
+
+    def ready() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.stop)
+        on_ready(server)
+
+    asyncio.run(server.serve(ready))
 
 
 def _keep_credentials(file: Path, key_id: str, application_key: str) -> None:

@@ -17,14 +17,16 @@ QUANTUM: Final = 64 * 1024
 _SLACK: Final = 0.02
 """Seconds of rate that may be saved up; hides the coarseness of sleeping."""
 
+_RATE: Final = attrs.validators.optional(attrs.validators.gt(0))
+
 
 @attrs.frozen
 class Shape:
     """None is no limit. `first_byte_ms` lies between a request's last byte and its reply's first."""
 
-    first_byte_ms: float = 0
-    connection_bytes_per_second: float | None = None
-    total_bytes_per_second: float | None = None
+    first_byte_ms: float = attrs.field(default=0, validator=attrs.validators.ge(0))
+    connection_bytes_per_second: float | None = attrs.field(default=None, validator=_RATE)
+    total_bytes_per_second: float | None = attrs.field(default=None, validator=_RATE)
 
     @property
     def limits_bytes(self) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NoReturn
 
 from aiohttp import web
 
@@ -39,34 +40,62 @@ class Transfers:
         self._counts = counts
 
     async def receive(self, request: web.BaseRequest, target: Target, *, damaged: bool) -> Content:
-        """The body of an upload as a checked content. Raises ApiError 400."""
+        """The body of an upload as a checked content; `damaged` changes its first byte on the way.
+        Raises ApiError 400."""
         writer = self._contents.blobs.create()
         try:
-            trailer = await self._body(request, target, writer)
-            if damaged:
-                writer.write(b"?")
+            trailer = await self._body(request, target, writer, damaged=damaged)
             return checked(target, writer.finish(), trailer)
         except BaseException:
             writer.discard()
             raise
 
-    async def _body(self, request: web.BaseRequest, target: Target, writer: BlobWriter) -> bytes:
+    async def send(
+        self, request: web.BaseRequest, download: Download, fault: Fault | None
+    ) -> web.StreamResponse:
+        """A download's reply with its body. Raises CutOff after cutting the connection."""
+        if fault is not None or self._shaper.shape.limits_bytes:
+            pieces = (self._contents.blobs.read(segment) for segment in _quanta(download.segments))
+            return await self._send_slowly(request, download, pieces, fault)
+        if download.size <= AT_ONCE:
+            body = b"".join(self._contents.blobs.read(segment) for segment in download.segments)
+            self._counts.sent(len(body))
+            return web.Response(status=download.status, headers=download.headers, body=body)
+        return await self._send_fast(request, download)
+
+    async def send_broken(
+        self, request: web.BaseRequest, reply: web.Response, fault: Fault
+    ) -> web.StreamResponse:
+        """A reply other than a download's, slow or cut as told. Raises CutOff."""
+        body = reply.body if isinstance(reply.body, bytes) else b""
+        download = Download(reply.status, dict(reply.headers), (), len(body))
+        pieces = (body[start : start + 16] for start in range(0, len(body), 16))
+        return await self._send_slowly(request, download, pieces, fault)
+
+    async def _body(
+        self, request: web.BaseRequest, target: Target, writer: BlobWriter, *, damaged: bool
+    ) -> bytes:
         """Write the body's bytes, return the hash that follows them, if one does."""
         left = target.size
         trailer = bytearray()
-        pending: list[bytes] = []
-        waiting = 0
+        pending = bytearray()
+        writing: asyncio.Future[None] | None = None
         loop = asyncio.get_running_loop()
         while data := await self._some(request):
-            taken = data[:left] if len(data) > left else data
-            trailer += data[len(taken) :]
-            left -= len(taken)
-            pending.append(taken)
-            waiting += len(taken)
-            if waiting >= CHUNK:
-                await loop.run_in_executor(None, writer.write, b"".join(pending))
-                pending, waiting = [], 0
-        writer.write(b"".join(pending))
+            pending += data[:left]
+            trailer += data[left:]
+            left -= min(left, len(data))
+            if damaged and pending:
+                pending[0] ^= 0xFF
+                damaged = False
+            if len(pending) >= CHUNK:
+                if writing is not None:
+                    await writing
+                writing = loop.run_in_executor(None, writer.write, pending)  # while the next one arrives
+                pending = bytearray()
+        if writing is not None:
+            await writing
+        writer.write(pending)
         if left or len(trailer) != (SHA1_DIGITS if target.sha1 == AT_END else 0):
             raise bad_request("Content-Length does not match data received")
         return bytes(trailer)
@@ -79,93 +108,90 @@ class Transfers:
             await self._shaper.upload.wait(shape, request.protocol, len(data))
         return data
 
-    async def send(
-        self, request: web.BaseRequest, download: Download, fault: Fault | None
-    ) -> web.StreamResponse:
-        """The reply with its body. Raises CutOff after cutting the connection."""
-        shaped = self._shaper.shape.limits_bytes
-        if download.size <= (QUANTUM if shaped else AT_ONCE) and fault is None:
-            if shaped:
-                await self._shaper.download.wait(self._shaper.shape, request.protocol, download.size)
-            body = b"".join(self._contents.blobs.read(segment) for segment in download.segments)
-            self._counts.sent(len(body))
-            return web.Response(status=download.status, headers=download.headers, body=body)
-        response = web.StreamResponse(status=download.status, headers=download.headers)
-        response.content_length = download.size
+    async def _send_fast(self, request: web.BaseRequest, download: Download) -> web.StreamResponse:
+        """Straight from the files to the socket, where files hold the bytes."""
+        response, loop = _response(download), asyncio.get_running_loop()
         with self._contents.blobs.pinned(segment.blob for segment in download.segments):
-            if shaped or fault is not None:
-                await self._send_slowly(request, response, download, fault)
-            else:
-                await self._send_fast(request, response, download)
+            writer = await response.prepare(request)
+            if writer is not None:
+                writer.send_headers()
+            for segment in download.segments:
+                path = self._contents.blobs.path(segment.blob)
+                if request.transport is None:
+                    raise ConnectionResetError
+                if path is None:
+                    await response.write(self._contents.blobs.read(segment))
+                else:
+                    with open(path, "rb", buffering=0) as file:  # noqa: ASYNC230 opening is quick
+                        await loop.sendfile(request.transport, file, segment.offset, segment.length)
+                self._counts.sent(segment.length)
         await response.write_eof()
         return response
 
-    async def _send_fast(
-        self, request: web.BaseRequest, response: web.StreamResponse, download: Download
-    ) -> None:
-        writer = await response.prepare(request)
-        assert writer is not None
-        writer.send_headers()
-        loop = asyncio.get_running_loop()
-        for segment in download.segments:
-            path = self._contents.blobs.path(segment.blob)
-            if path is None:
-                await response.write(self._contents.blobs.read(segment))
-            else:
-                if request.transport is None:
-                    raise ConnectionResetError
-                with open(path, "rb", buffering=0) as file:  # noqa: ASYNC230 opening is quick
-                    await loop.sendfile(request.transport, file, segment.offset, segment.length)
-            self._counts.sent(segment.length)
-
     async def _send_slowly(
-        self, request: web.BaseRequest, response: web.StreamResponse, download: Download, fault: Fault | None
-    ) -> None:
-        await response.prepare(request)
-        sent = 0
-        started = time.monotonic()
-        for segment in _quanta(download.segments):
-            data = self._contents.blobs.read(segment)
-            await self._shaper.download.wait(self._shaper.shape, request.protocol, len(data))
-            if fault is not None:
-                data = await _damage(request, response, data, sent, started, fault)
-            await response.write(data)
-            sent += len(data)
-            self._counts.sent(len(data))
+        self, request: web.BaseRequest, download: Download, pieces: Iterator[bytes], fault: Fault | None
+    ) -> web.StreamResponse:
+        """Piece by piece, at the pace of the shape, with the fault's damage."""
+        response, shape, sent = _response(download), self._shaper.shape, 0
+        damage = None if fault is None else _Damage(fault, download.size)
+        with self._contents.blobs.pinned(segment.blob for segment in download.segments):
+            await response.prepare(request)
+            for piece in pieces:
+                await self._shaper.download.wait(shape, request.protocol, len(piece))
+                data = piece if damage is None else await damage.apply(piece, sent)
+                await response.write(data)
+                self._counts.sent(len(data))
+                if len(data) < len(piece):
+                    hang_up(request)
+                sent += len(data)
+        await response.write_eof()
+        return response
 
 
-def _quanta(segments: tuple[Segment, ...]) -> list[Segment]:
-    return [
-        Segment(segment.blob, segment.offset + start, min(QUANTUM, segment.length - start))
-        for segment in segments
-        for start in range(0, segment.length, QUANTUM)
-    ]
+class _Damage:
+    """What a fault does to a body."""
+
+    def __init__(self, fault: Fault, size: int) -> None:
+        self._fault = fault
+        self._at = min(fault.after_bytes, size - 1)
+        self._started = time.monotonic()
+
+    async def apply(self, data: bytes, sent: int) -> bytes:
+        """What arrives of bytes that start at `sent`; fewer mean that the connection ends here."""
+        position = self._at - sent
+        within = 0 <= position < len(data)
+        if self._fault.kind is FaultKind.SLOW_BODY:
+            due = self._started + (sent + len(data)) / self._fault.bytes_per_second
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        elif self._fault.kind is FaultKind.WRONG_BYTES and within:
+            return data[:position] + bytes((data[position] ^ 0xFF,)) + data[position + 1 :]
+        elif self._fault.kind is FaultKind.CUT_BODY and within:
+            return data[:position]
+        return data
 
 
-async def _damage(
-    request: web.BaseRequest,
-    response: web.StreamResponse,
-    data: bytes,
-    sent: int,
-    started: float,
-    fault: Fault,
-) -> bytes:
-    """What a body's fault makes of bytes that start at `sent`."""
-    within = 0 <= fault.after_bytes - sent < len(data)
-    if fault.kind is FaultKind.WRONG_BYTES and within:
-        position = fault.after_bytes - sent
-        return data[:position] + bytes((data[position] ^ 0xFF,)) + data[position + 1 :]
-    if fault.kind is FaultKind.CUT_BODY and within:
-        await response.write(data[: fault.after_bytes - sent])
-        cut(request)
-    if fault.kind is FaultKind.SLOW_BODY:
-        due = started + (sent + len(data)) / fault.bytes_per_second
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-    return data
+def _response(download: Download) -> web.StreamResponse:
+    response = web.StreamResponse(status=download.status, headers=download.headers)
+    response.content_length = download.size
+    return response
 
 
-def cut(request: web.BaseRequest) -> None:
-    """Cut the connection. Raises CutOff."""
+def _quanta(segments: tuple[Segment, ...]) -> Iterator[Segment]:
+    for segment in segments:
+        for start in range(0, segment.length, QUANTUM):
+            length = min(QUANTUM, segment.length - start)
+            yield Segment(segment.blob, segment.offset + start, length)
+
+
+def hang_up(request: web.BaseRequest) -> NoReturn:
+    """Send what was written so far and end the connection. Raises CutOff."""
+    if request.transport is not None:
+        request.transport.close()
+    raise CutOff
+
+
+def cut(request: web.BaseRequest) -> NoReturn:
+    """End the connection at once. Raises CutOff."""
     if request.transport is not None:
         request.transport.abort()
     raise CutOff
