@@ -130,6 +130,7 @@ BAD_REQUESTS: Final = {
 """By B2's own code, where b2sdk has no class of its own."""
 
 DAMAGED_ON_THE_WAY: Final = Row(sdk.BadRequest, CorruptData, "the bytes reach B2 damaged", True)
+NO_SUCH_UPLOAD: Final = Row(sdk.BadRequest, NotFound, "the upload of the large file is gone")
 REFUSED_NAME: Final = Row(sdk.BadRequest, BadName, "B2 refuses such a name: {}")
 OTHER_REQUEST: Final = Row(sdk.BadRequest, StoreFailure, "B2 refused: {}")
 CAP: Final = Row(sdk.UnknownError, OverQuota, "a cap of the B2 account is reached")
@@ -202,6 +203,10 @@ def _bad_request(code: str, message: str) -> Row:
         return known
     if re.search(r"sha-?1 did not match|checksum did not match", message, re.IGNORECASE):
         return DAMAGED_ON_THE_WAY
+    if re.search(r"no active upload", message, re.IGNORECASE):
+        return NO_SUCH_UPLOAD
+    if re.search(r"file ?info", message, re.IGNORECASE):
+        return OTHER_REQUEST
     if re.search(r"bucket ?name", message, re.IGNORECASE):
         return BAD_REQUESTS["invalid_bucket_name"]
     if re.search(r"file ?names?\b", message, re.IGNORECASE):
