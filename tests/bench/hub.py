@@ -1,0 +1,143 @@
+"""What the benchmark does to the emulator behind the peers' backs.
+
+It goes to the emulator's state directly, so it is neither delayed nor counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from b2mount.emulator.records import Attributes, Bucket, Version
+from b2mount.emulator.server import EmulatorServer
+from b2mount.emulator.shaping import Shape
+from tests.bench.library import Piece
+from tests.bench.measure import Traffic
+
+ATTRIBUTES: Final = Attributes("text/plain", {"src_last_modified_millis": "1700000000123"})
+PLACEHOLDER: Final = ".bzEmpty"
+"""What keeps an empty directory alive: no file of anybody's."""
+LIBRARY: Final = "bench-library"
+"""A bucket, and the name of the only file in it."""
+PAGE: Final = 10_000
+
+
+@attrs.frozen
+class Access:
+    """Where the emulator is, and a key that may do everything."""
+
+    url: str
+    key_id: str
+    key: str
+
+
+@attrs.frozen
+class Activity:
+    """What the emulator has been asked so far."""
+
+    traffic: Traffic
+    requests: int
+    """Those that arrived, answered or not."""
+
+
+@attrs.frozen
+class Stored:
+    """The newest version of a name."""
+
+    version_id: str
+    size: int
+
+
+@attrs.frozen(eq=False)
+class Hub:
+    """An emulator that runs in this process. What goes in and out can be sent to another one."""
+
+    server: EmulatorServer
+
+    def access(self) -> Access:
+        return Access(self.server.url, self.server.key_id, self.server.application_key)
+
+    def set_shape(self, shape: Shape) -> None:
+        self.server.shape = shape
+
+    def activity(self) -> Activity:
+        counts = self.server.counts.snapshot()
+        billed = counts["transactions"]
+        traffic = Traffic(billed["A"], billed["B"], billed["C"], counts["bytes_in"], counts["bytes_out"])
+        return Activity(traffic, sum(counts["calls"].values()))
+
+    def store_library(self, path: Path) -> None:
+        """Keep a local file's bytes, for `create_bucket`."""
+        self.server.run(lambda: self._store_library(path))
+
+    def create_bucket(self, name: str, files: Mapping[str, Piece]) -> None:
+        """A bucket with pieces of the library in it."""
+        self.server.run(lambda: self._create_bucket(name, files))
+
+    def remove_bucket(self, name: str) -> None:
+        """Delete it with all that was ever in it."""
+        self.server.run(lambda: self._remove_bucket(self._bucket(name)))
+
+    def listing(self, bucket: str) -> dict[str, Stored]:
+        """The files that are there."""
+        return self.server.run(lambda: self._listing(self._bucket(bucket)))
+
+    def sha1(self, bucket: str, name: str) -> str:
+        """Of the file's bytes, all of them read for it."""
+        state = self.server.state
+        return self.server.run(lambda: state.copied(self._visible(bucket, name), "bytes=0-").sha1)
+
+    def _store_library(self, path: Path) -> None:
+        state = self.server.state
+        writer = state.blobs.create()
+        with path.open("rb") as file:
+            while data := file.read(1 << 20):
+                writer.write(data)
+        state.files.put(state.buckets.create(LIBRARY), LIBRARY, writer.finish(), ATTRIBUTES)
+
+    def _create_bucket(self, name: str, files: Mapping[str, Piece]) -> None:
+        state = self.server.state
+        bucket, library = state.buckets.create(name), self._visible(LIBRARY, LIBRARY)
+        with state.contents.changes():
+            for file, piece in files.items():
+                segments = state.contents.segments(library.number, piece.offset, piece.offset + piece.size)
+                state.files.put(bucket, file, state.contents.hashed(segments), ATTRIBUTES)
+
+    def _remove_bucket(self, bucket: Bucket) -> None:
+        state = self.server.state
+        with state.contents.changes():
+            while versions := list(_versions(state.pages.versions(bucket, limit=PAGE).rows)):
+                for version in versions:
+                    state.files.remove(version)
+        state.buckets.delete(bucket.bucket_id)
+
+    def _listing(self, bucket: Bucket) -> dict[str, Stored]:
+        files: dict[str, Stored] = {}
+        start: str | None = ""
+        while start is not None:
+            page = self.server.state.pages.names(bucket, start=start, limit=PAGE)
+            for version in _versions(page.rows):
+                if version.name.rpartition("/")[2] != PLACEHOLDER:
+                    files[version.name] = Stored(version.file_id, version.size)
+            start = page.next_name
+        return files
+
+    def _bucket(self, name: str) -> Bucket:
+        bucket = self.server.state.buckets.named(name)
+        if bucket is None:
+            raise LookupError(f"no bucket {name}")
+        return bucket
+
+    def _visible(self, bucket: str, name: str) -> Version:
+        version = self.server.state.files.visible(self._bucket(bucket), name)
+        if version is None:
+            raise LookupError(f"no file {name} in {bucket}")
+        return version
+
+
+def _versions(rows: tuple[object, ...]) -> Iterator[Version]:
+    """The rows without folders, of which a listing without a delimiter has none."""
+    return (row for row in rows if isinstance(row, Version))
