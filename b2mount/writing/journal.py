@@ -1,0 +1,307 @@
+"""Journal: the durable list of what B2 does not have yet: sealed files, and renames under way.
+
+SQLite in WAL mode with synchronous=FULL: a change is on disk when its call returns. Changes that
+come while one is being written go into the next transaction together.
+
+Invariants: a record is written only after its bytes are durable in the staging directory; a
+record of a file disappears only after B2 has confirmed it, when it was unlinked, or in favour of
+a later record of the same name; a record holds all it needs (extents, base version, and the
+generations below it that are not in B2), so replay is a read. Replaying twice does no harm.
+
+What a crash can leave, and what the next mount does about it:
+
+    1. staged bytes without a record (written, no close or fsync returned): removed, nobody was
+       told that they are safe
+    2. a record `editing` (an fsync returned, no close): sent as of the last fsync; bytes written
+       over after it may be there or not, as on a local disk
+    3. a record `sealed`, upload not begun: sent
+    4. a record `sealed`, upload under way: sent again from the start; what the interrupted large
+       file left in B2 is cancelled first
+    5. a record `sealed`, B2 has it all, the record was not retired: when all bytes are local and
+       the name's newest version has the same SHA-1, size and info, it is taken as sent; else it
+       is sent again, which makes a second version with the same bytes
+    6. no record, staging file still there (retired, file not deleted yet): the file is removed
+    7. two records of one name (the earlier not retired yet): the later one is sent
+    8. a record whose base is a generation that was not in B2: the record has its extents, and its
+       staging file is kept
+    9. a record whose staging file is missing or short: reported as failed, kept, never sent
+   10. a rename recorded, not copied: copied, then the old name hidden, unless somebody else has
+       changed either name since (then nothing is touched)
+   11. a rename recorded, copied, the old name not hidden: the copy is recognised, the name hidden
+   12. a rename recorded, all done: nothing is left to do but to drop the record
+   13. a transaction cut short: SQLite has all of it or nothing
+
+Must not know: the store, when anything is sent.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from b2mount.errors import StoreFailure
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.threads import ThreadLane
+from b2mount.writing.records import (
+    sealed_from_json,
+    sealed_to_json,
+    version_from_json,
+    version_to_json,
+)
+from b2mount.writing.staged_file import Fate, SealedFile, Staging, sync_directory
+
+NO_SPACE: Final = 28
+"""ENOSPC: SQLite reports a full disk without the errno, and a program has to see it."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS files (
+    staging_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS moves (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, version TEXT NOT NULL,
+    bucket TEXT NOT NULL, key TEXT NOT NULL, begun_ms INTEGER NOT NULL);
+"""
+
+_UPSERT: Final = """
+INSERT INTO files (staging_id, sequence, state, record) VALUES (?, ?, ?, ?)
+ON CONFLICT (staging_id) DO UPDATE SET
+    sequence = excluded.sequence, state = excluded.state, record = excluded.record
+"""
+
+Statement = tuple[str, tuple[str | int, ...]]
+
+
+@attrs.frozen
+class MoveRecord:
+    """A rename under way."""
+
+    number: int
+    version: ObjectVersion
+    destination: ObjectPath
+    begun_ms: int
+
+
+@attrs.define(eq=False)
+class _Change:
+    statements: Sequence[Statement]
+    done: bool = False
+    error: Exception | None = None
+
+
+@attrs.define(eq=False)
+class Journal:
+    """See the module. `open` it before anything else."""
+
+    _path: Path
+    _staging: Staging
+    _lane: ThreadLane
+    _connection: sqlite3.Connection | None = None
+    _sequence: int = 0
+    _waiting: list[_Change] = attrs.field(factory=list)
+    _writing: trio.Lock = attrs.field(factory=trio.Lock)
+    _stacked: dict[str, SealedFile] = attrs.field(factory=dict)
+    """Recorded generations that stand on one that was not in B2."""
+
+    async def open(self) -> None:
+        """Make or open the file. Raises StoreFailure when it is broken, OSError."""
+        self._connection, self._sequence = await self._lane.run_uncancelled(_open, str(self._path))
+
+    async def close(self) -> None:
+        """Let go of the file; everything in it is durable already."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with trio.CancelScope(shield=True):
+                await self._lane.run_uncancelled(connection.close)
+
+    # -- files -----------------------------------------------------------------------------
+
+    async def append(self, sealed: SealedFile, state: str, replaces: Iterable[SealedFile] = ()) -> None:
+        """Record a generation, as the latest of all, in place of an older record of the same staging
+        id and of those in `replaces`. `state` is 'editing' or 'sealed'. Raises OSError, StoreFailure."""
+        self._note(sealed)
+        row = (sealed.staging_id, self._next(), state, sealed_to_json(sealed))
+        await self._write([(_UPSERT, row), *self._deletions(replaces)])
+
+    async def rename(
+        self, sealed: SealedFile, above: Iterable[str] = (), replaces: Iterable[SealedFile] = ()
+    ) -> None:
+        """Record the new name or attributes of a recorded generation, as the latest of all, with
+        the generations `above` it after it; those in `replaces` go. Raises OSError, StoreFailure."""
+        self._note(sealed)
+        update = "UPDATE files SET sequence = ?, record = ? WHERE staging_id = ?"
+        renumber = "UPDATE files SET sequence = ? WHERE staging_id = ?"
+        await self._write(
+            [
+                (update, (self._next(), sealed_to_json(sealed), sealed.staging_id)),
+                *((renumber, (self._next(), staging_id)) for staging_id in above),
+                *self._deletions(replaces),
+            ]
+        )
+
+    async def retire(self, *gone: SealedFile) -> None:
+        """Drop the records of generations that are in B2, unlinked or superseded. Records that
+        stand on one that is in B2 name its version from now on, in the same transaction."""
+        statements = self._deletions(gone)
+        landed = {sealed.fate for sealed in gone if sealed.fate.version is not None}
+        for above in [s for s in self._stacked.values() if landed and _fates_below(s) & landed]:
+            self._note(above)
+            statements.append(
+                (
+                    "UPDATE files SET record = ? WHERE staging_id = ?",
+                    (sealed_to_json(above), above.staging_id),
+                )
+            )
+        await self._write(statements)
+
+    async def replay(self) -> list[SealedFile]:
+        """The recorded generations, oldest first. Those of one staging id share a Fate."""
+        fates: dict[str, Fate] = {}
+
+        def fate_of(staging_id: str) -> Fate:
+            return fates.setdefault(staging_id, Fate())
+
+        rows = await self._read("SELECT record FROM files ORDER BY sequence")
+        found = [sealed_from_json(str(row[0]), fate_of, self._staging.path_of) for row in rows]
+        recorded = {sealed.staging_id for sealed in found}
+        for staging_id, fate in fates.items():
+            fate.dropped = staging_id not in recorded
+        for sealed in found:
+            self._note(sealed)
+        return found
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _deletions(self, gone: Iterable[SealedFile]) -> list[Statement]:
+        statements: list[Statement] = []
+        for sealed in gone:
+            self._stacked.pop(sealed.staging_id, None)
+            statements.append(("DELETE FROM files WHERE staging_id = ?", (sealed.staging_id,)))
+        return statements
+
+    def _note(self, sealed: SealedFile) -> None:
+        if isinstance(sealed.base, SealedFile):
+            self._stacked[sealed.staging_id] = sealed
+        else:
+            self._stacked.pop(sealed.staging_id, None)
+
+    # -- renames ---------------------------------------------------------------------------
+
+    async def begin_moves(self, moves: Sequence[tuple[ObjectVersion, ObjectPath]]) -> list[MoveRecord]:
+        """Record renames that are about to begin."""
+        begun_ms = time.time_ns() // 1_000_000
+        insert = "INSERT INTO moves (number, version, bucket, key, begun_ms) VALUES (?, ?, ?, ?, ?)"
+        records, statements = [], []
+        for version, path in moves:
+            record = MoveRecord(self._next(), version, path, begun_ms)
+            records.append(record)
+            row = (record.number, version_to_json(version), path.bucket, path.key, begun_ms)
+            statements.append((insert, row))
+        await self._write(statements)
+        return records
+
+    async def end_moves(self, records: Iterable[MoveRecord]) -> None:
+        """Drop records of renames that are done, or that nobody is to go on with."""
+        await self._write([("DELETE FROM moves WHERE number = ?", (r.number,)) for r in records])
+
+    async def moves(self) -> list[MoveRecord]:
+        """The renames that were begun and not ended, oldest first."""
+        rows = await self._read("SELECT number, version, bucket, key, begun_ms FROM moves ORDER BY number")
+        return [
+            MoveRecord(int(n), version_from_json(str(v)), ObjectPath(str(b), str(k)), int(ms))
+            for n, v, b, k, ms in rows
+        ]
+
+    # -- SQLite ----------------------------------------------------------------------------
+
+    async def _write(self, statements: Sequence[Statement]) -> None:
+        if not statements:
+            return
+        change = _Change(statements)
+        self._waiting.append(change)
+        with trio.CancelScope(shield=True):
+            async with self._writing:
+                if not change.done:
+                    await self._write_waiting()
+        if change.error is not None:
+            raise change.error
+
+    async def _write_waiting(self) -> None:
+        """One transaction for all changes that wait; they succeed or fail together."""
+        batch, self._waiting = self._waiting, []
+        statements = [statement for change in batch for statement in change.statements]
+        error: Exception | None = None
+        try:
+            await self._lane.run_uncancelled(_transaction, self._opened(), statements)
+        except Exception as failure:  # every change of the batch must learn of it
+            error = failure
+        for change in batch:
+            change.done, change.error = True, error
+
+    async def _read(self, query: str) -> list[tuple[str | int, ...]]:
+        async with self._writing:
+            return await self._lane.run_uncancelled(_rows, self._opened(), query)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreFailure("the journal is closed")
+        return self._connection
+
+
+def _fates_below(sealed: SealedFile) -> set[Fate]:
+    found = set()
+    below = sealed.made_from
+    while isinstance(below, SealedFile):
+        found.add(below.fate)
+        below = below.made_from
+    return found
+
+
+def _open(path: str) -> tuple[sqlite3.Connection, int]:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(_SCHEMA)
+        (latest,) = connection.execute(
+            "SELECT max(coalesce((SELECT max(sequence) FROM files), 0),"
+            " coalesce((SELECT max(number) FROM moves), 0))"
+        ).fetchone()
+    except sqlite3.Error as error:
+        raise _translated(error) from error
+    sync_directory(str(Path(path).parent))
+    return connection, int(latest)
+
+
+def _transaction(connection: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for sql, values in statements:
+                connection.execute(sql, values)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    except sqlite3.Error as error:
+        raise _translated(error) from error
+
+
+def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[str | int, ...]]:
+    try:
+        return connection.execute(query).fetchall()
+    except sqlite3.Error as error:
+        raise _translated(error) from error
+
+
+def _translated(error: sqlite3.Error) -> Exception:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return OSError(NO_SPACE, "no space left for the journal")
+    return StoreFailure(f"the journal of unsent files can't be used: {error}")

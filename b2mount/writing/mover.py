@@ -1,0 +1,190 @@
+"""Mover: renames of objects inside B2: a copy under the new name, then the old name hidden. Journaled.
+
+What a replay finds of a rename, and what it does, so that nothing is lost and nothing is doubled:
+
+    the destination holds our copy        hide the old name, if it still shows what was moved
+    the destination is absent, or older   copy, then hide, if the old name still shows what was moved
+      than the rename
+    somebody wrote the destination since  nothing: the rename had not returned, both names stay
+    the old name shows something else     nothing more: somebody has removed or replaced it since
+
+Our copy is known by its size, SHA-1, content type and info (the mtime to the nanosecond included):
+were it somebody else's, the bytes would be the same.
+
+Invariants: a rename is in the journal before its first request and until it is done or has been
+reported as failed; a name is hidden only after B2 has confirmed the copy.
+
+Must not know: directories, inodes, what is unsent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+import attrs
+import trio
+
+from b2mount.errors import B2MountError, NotFound, Unavailable
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.store.interface import ObjectStore
+from b2mount.writing.journal import Journal, MoveRecord
+from b2mount.writing.uploader import Uploader
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LONGEST_PAUSE: Final = 60.0
+
+
+class MoveIncomplete(B2MountError):
+    """Some of the objects of a directory could not be moved; the others are under their new names."""
+
+    def __init__(self, moved: dict[ObjectPath, ObjectVersion], failed: dict[ObjectPath, Exception]) -> None:
+        path, cause = next(iter(failed.items()))
+        super().__init__(f"{len(failed)} of {len(moved) + len(failed)} not moved; {path}: {cause}")
+        self.moved = moved
+        """By old path: the new version."""
+        self.failed = failed
+        """By old path: why."""
+        self.cause = cause
+        """The first error."""
+
+
+@attrs.define(eq=False)
+class Mover:
+    """See the module."""
+
+    _store: ObjectStore
+    _journal: Journal
+    _uploader: Uploader
+    _parallel: int = attrs.field(default=16, kw_only=True)
+
+    async def move(self, moves: Sequence[tuple[ObjectVersion, ObjectPath]]) -> list[ObjectVersion]:
+        """Move objects; returns the new versions, in order. For a single one raises its error; for
+        several MoveIncomplete, when some could not be moved: those are still under their old names.
+        When cancelled, the next mount finishes it."""
+        if not moves:
+            return []
+        with trio.CancelScope(shield=True):
+            records = await self._journal.begin_moves(moves)
+        results: dict[int, ObjectVersion] = {}
+        failed: dict[int, Exception] = {}
+
+        async def move_one(record: MoveRecord) -> None:
+            try:
+                results[record.number] = await self._move(record)
+            except Exception as error:
+                failed[record.number] = error
+
+        await _in_parallel(self._parallel, move_one, records)
+        with trio.CancelScope(shield=True):
+            await self._end(records)
+        if failed and len(records) == 1:
+            raise failed[records[0].number]
+        if failed:
+            raise MoveIncomplete(
+                {r.version.path: results[r.number] for r in records if r.number in results},
+                {r.version.path: failed[r.number] for r in records if r.number in failed},
+            )
+        return [results[record.number] for record in records]
+
+    async def replay(self) -> None:
+        """Finish what an earlier process began. Waits for B2 as long as it is out of reach; let
+        uploads begin after it. Never raises but when the journal can't be read."""
+        left = await self._journal.moves()
+        pause = 1.0
+        while left:
+            waiting: list[MoveRecord] = []
+
+            async def finish_one(record: MoveRecord, waiting: list[MoveRecord] = waiting) -> None:
+                if not await self._finish(record):
+                    waiting.append(record)
+
+            await _in_parallel(self._parallel, finish_one, left)
+            left = waiting
+            if left:
+                await trio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    # -- one object ------------------------------------------------------------------------
+
+    async def _move(self, record: MoveRecord) -> ObjectVersion:
+        version = await self._uploader.copy(record.version, record.destination)
+        try:
+            await self._store.hide(record.version.path)
+        except NotFound:
+            pass  # somebody removed the old name meanwhile
+        except Exception:
+            await self._undo(version)
+            raise
+        return version
+
+    async def _undo(self, copy: ObjectVersion) -> None:
+        try:
+            await self._store.delete_version(copy)
+        except B2MountError as error:
+            log.warning("%s is under its old name too: %s", copy.path, error)
+
+    async def _finish(self, record: MoveRecord) -> bool:
+        """False when B2 is out of reach."""
+        source, destination = record.version, record.destination
+        try:
+            if await self._is_still_wanted(record):
+                log.info("finishing the rename of %s to %s", source.path, destination)
+                if not _is_copy(await self._newest(destination), source):
+                    await self._uploader.copy(source, destination)
+                await self._store.hide(source.path)
+        except NotFound:
+            pass  # somebody removed it between our question and our request
+        except Unavailable as error:
+            log.warning("the rename of %s waits: %s", source.path, error)
+            return False
+        except Exception:
+            log.exception("the rename of %s to %s stays half done", source.path, destination)
+        await self._end([record])
+        return True
+
+    async def _is_still_wanted(self, record: MoveRecord) -> bool:
+        source = await self._newest(record.version.path)
+        if source is None or source.version_id != record.version.version_id:
+            return False
+        there = await self._newest(record.destination)
+        if there is None or _is_copy(there, source) or there.uploaded_ms < record.begun_ms:
+            return True
+        log.warning("%s was not renamed: %s has been written since", source.path, there.path)
+        return False
+
+    async def _newest(self, path: ObjectPath) -> ObjectVersion | None:
+        try:
+            return await self._store.stat(path)
+        except NotFound:
+            return None
+
+    async def _end(self, records: Iterable[MoveRecord]) -> None:
+        try:
+            await self._journal.end_moves(records)
+        except (B2MountError, OSError) as error:
+            log.warning("the journal still lists renames that are done: %s", error)
+
+
+def _is_copy(version: ObjectVersion | None, source: ObjectVersion) -> bool:
+    return version is not None and (
+        (version.size, version.sha1, version.content_type, dict(version.info))
+        == (source.size, source.sha1, source.content_type, dict(source.info))
+    )
+
+
+async def _in_parallel(width: int, work: Callable[[T], Awaitable[None]], items: Sequence[T]) -> None:
+    """Do `work` for every item, at most `width` at once. `work` must not raise."""
+    todo = iter(items)
+
+    async def some() -> None:
+        for item in todo:
+            await work(item)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(min(width, len(items))):
+            nursery.start_soon(some)

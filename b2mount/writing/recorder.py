@@ -1,0 +1,217 @@
+"""Recorder: changes of the upload queue that have to be durable: the journal and the queue in step.
+
+Invariants: an entry that is being recorded stands still (RECORDING): nobody sends, renames or
+withdraws it meanwhile; when the journal fails, queue and journal are as before; a record that
+takes the place of others does so in one transaction; local files go after their records.
+
+Must not know: how and when files are sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import attrs
+import trio
+
+from b2mount.errors import CorruptData, StoreFailure
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.writing.journal import Journal
+from b2mount.writing.staged_file import SealedFile, Staging
+from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class Recorder:
+    """See the module. Its methods are for callers that can't be cancelled in the middle."""
+
+    _journal: Journal
+    _staging: Staging
+    _queue: UploadQueue
+    _delay: float
+    _owed: list[SealedFile] = attrs.field(factory=list, init=False)
+    """Generations that are done with and whose records the journal could not drop yet. They go
+    with the next one that it can drop, so that no older record of a name outlives a younger one."""
+
+    async def record(self, sealed: SealedFile, then: UploadState) -> None:
+        """Make a generation durable, data first, and take it into the queue."""
+        entry = self._queue.entries.get(sealed.staging_id)
+        while entry is not None and entry.state in {UploadState.RECORDING, UploadState.UPLOADING}:
+            await entry.next_change()
+            entry = self._queue.entries.get(sealed.staging_id)
+        before = entry.state if entry is not None else None
+        if entry is None:
+            entry = Entry(sealed)
+            self._queue.add(entry)
+        entry.change(UploadState.RECORDING)
+        gone: list[Entry] = []
+        try:
+            await self._staging.sync(sealed.local_path, sealed.extents)
+            with self._replacing(sealed.path, entry, then) as gone:
+                entry.order = self._queue.next_order()
+                word = "editing" if then is UploadState.EDITING else "sealed"
+                await self._journal.append(sealed, word, [other.sealed for other in gone])
+        except BaseException:
+            if before is None:
+                self._queue.end(entry)
+            else:
+                self._queue.put_back(entry, before)
+            raise
+        await self._recorded(entry, sealed, then, gone)
+
+    async def amend(self, staging_id: str, changed: Callable[[SealedFile], SealedFile]) -> bool:
+        """Record another name or other attributes. False when the upload has begun; True, too, when
+        nothing is recorded under this staging id."""
+        while (entry := self._queue.entries.get(staging_id)) and entry.state is UploadState.RECORDING:
+            await entry.next_change()
+        if entry is None:
+            return True
+        if entry.state is UploadState.UPLOADING or entry.unwanted:
+            return False
+        before, sealed = entry.state, changed(entry.sealed)
+        then = before if before is UploadState.EDITING else UploadState.QUEUED
+        entry.change(UploadState.RECORDING)
+        gone: list[Entry] = []
+        try:
+            with self._replacing(sealed.path, entry, UploadState.QUEUED) as gone:
+                entry.order = self._queue.next_order()
+                above = self._renumbered(entry)
+                await self._journal.rename(sealed, above, [other.sealed for other in gone])
+        except BaseException:
+            self._queue.put_back(entry, before)
+            raise
+        await self._recorded(entry, sealed, then, gone)
+        return True
+
+    async def drop_unlinked(self, entry: Entry) -> None:
+        """Nobody wants it any more: its record goes, and its local file unless it is being edited."""
+        before = entry.state
+        entry.change(UploadState.RECORDING)
+        try:
+            await self._journal.retire(entry.sealed)
+        except BaseException:
+            self._queue.put_back(entry, before)
+            raise
+        entry.sealed.fate.dropped = True
+        self._queue.abandoned.append(entry.staging_id)
+        self._queue.end(entry)
+        if before is not UploadState.EDITING:
+            await self._delete_files([entry.sealed])
+
+    async def retire(self, entry: Entry, version: ObjectVersion) -> None:
+        """B2 has it: its record goes, then its local file. Never raises: a record that stays is
+        recognised by the next mount."""
+        await self._retire([entry.sealed])
+        entry.version = version
+        self._queue.end(entry)
+
+    async def drop_superseded(self, path: ObjectPath) -> None:
+        """Waiting entries of a name, but for the latest, will not be sent."""
+        ended = self._queue.superseded(path)
+        for entry, latest in ended:
+            self._queue.end_superseded(entry, latest)
+        if ended:
+            await self._retire([entry.sealed for entry, _ in ended])
+
+    async def replay(self) -> list[Entry]:
+        """What an earlier process left recorded, queued again; the rest of the directory is cleared.
+        Entries whose bytes are gone are failed."""
+        found = await self._journal.replay()
+        wanted = {generation.staging_id for sealed in found for generation in _with_bases(sealed)}
+        await self._staging.remove_strays(wanted)
+        for sealed in found:
+            entry = Entry(sealed, UploadState.QUEUED, self._queue.next_order(), recovered=True)
+            self._queue.add(entry)
+            reason = await self.shortfall(sealed)
+            if reason is not None:
+                log.error("%s can't be sent: %s", sealed.path, reason)
+                entry.broken, entry.error = True, CorruptData(f"{sealed.path}: {reason}")
+                entry.change(UploadState.FAILED)
+        for path in {sealed.path for sealed in found}:
+            await self.drop_superseded(path)
+        left = [entry for entry in self._queue.entries.values() if entry.state is UploadState.QUEUED]
+        for entry in left:
+            self._queue.schedule(entry, trio.current_time())
+        return left
+
+    async def shortfall(self, sealed: SealedFile) -> str | None:
+        """Why local bytes that a generation needs can't be read, or None."""
+        for generation in _with_bases(sealed):
+            reason = await self._staging.check(generation)
+            if reason is not None:
+                return reason
+        return None
+
+    # -- steps -----------------------------------------------------------------------------
+
+    @contextmanager
+    def _replacing(self, path: ObjectPath, entry: Entry, then: UploadState) -> Iterator[list[Entry]]:
+        """The earlier entries of a name that a closed `entry` takes the place of. They stand still
+        inside, and are as before when that fails. One that is being edited loses only its record."""
+        fate = entry.sealed.fate
+        before = {
+            other: other.state
+            for other in self._queue.others(path, entry)
+            if then is UploadState.QUEUED
+            and (other.state in WAITING or other.state is UploadState.EDITING)
+            and not (other.broken or other.stands_on(fate))
+        }
+        for other in before:
+            other.change(UploadState.RECORDING)
+        try:
+            yield list(before)
+        except BaseException:
+            for other, state in before.items():
+                self._queue.put_back(other, state)
+            raise
+        for other, state in before.items():
+            if state is UploadState.EDITING:
+                self._queue.put_back(other, state)
+            else:
+                self._queue.end_superseded(other, entry)
+
+    def _renumbered(self, entry: Entry) -> list[str]:
+        """The generations that stand on `entry` stay later than it."""
+        above = [e for e in map(self._queue.entries.get, entry.sealed.fate.users) if e is not None]
+        for user in above:
+            user.order = self._queue.next_order()
+        return [user.staging_id for user in above]
+
+    async def _recorded(
+        self, entry: Entry, sealed: SealedFile, then: UploadState, gone: Sequence[Entry]
+    ) -> None:
+        self._queue.replace(entry, sealed)
+        entry.error, entry.attempts, entry.sent = None, 0, 0
+        entry.change(then)
+        if then is UploadState.QUEUED:
+            self._queue.schedule(entry, trio.current_time() + self._delay)
+        self._queue.unblock()
+        await self._delete_files([other.sealed for other in gone if other.state is UploadState.DONE])
+
+    async def _retire(self, gone: Sequence[SealedFile]) -> None:
+        self._owed.extend(gone)
+        owed = list(self._owed)
+        try:
+            await self._journal.retire(*owed)
+        except (OSError, StoreFailure) as error:
+            log.warning("the journal still lists what B2 has: %s", error)
+            return
+        self._owed = [sealed for sealed in self._owed if sealed not in owed]
+        await self._delete_files(owed)
+
+    async def _delete_files(self, gone: Sequence[SealedFile]) -> None:
+        try:
+            await self._staging.delete([path for sealed in gone for path in self._staging.unused(sealed)])
+        except OSError as error:
+            log.warning("staging files that are not needed any more stay for now: %s", error)
+
+
+def _with_bases(sealed: SealedFile) -> Iterator[SealedFile]:
+    generation: ObjectVersion | SealedFile | None = sealed
+    while isinstance(generation, SealedFile):
+        yield generation
+        generation = generation.base

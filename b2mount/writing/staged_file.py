@@ -1,0 +1,374 @@
+"""StagedFile (being edited), SealedFile (immutable), and Staging, the directory that holds their bytes.
+
+Every edited generation of a file has one sparse local file, named by its staging id, with each
+byte at its own file offset. A generation knows what it was made from (`base`): an object version,
+or a sealed generation whose upload had begun. Once that one is in B2, `base` is its version, at
+once and for everybody, because all copies of a SealedFile share one Fate.
+
+Invariants: a SealedFile's bytes are never written to again, unless it was withdrawn; the local
+file never shrinks; it is deleted only when its bytes are in B2 or unwanted, and no younger
+generation still reads from it; one process per staging directory.
+
+Must not know: the journal, the store, who reads.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Set
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+import attrs
+
+from b2mount.errors import CorruptData, MountPointUnusable
+from b2mount.model import Attributes, ByteRange, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.threads import ThreadLane
+from b2mount.writing.extents import ExtentMap, Run, Source
+
+ReadBase = Callable[[ObjectVersion, ByteRange], Awaitable[bytes]]
+
+_OURS: Final = re.compile(r"[0-9a-f]{32}(\.\w+)?")
+"""Names that this module makes; anything else in the directory is left alone."""
+
+
+@attrs.define(eq=False)
+class Fate:
+    """What became of a generation; shared by all values that describe it."""
+
+    version: ObjectVersion | None = None
+    """What it is in B2, once it is there."""
+    users: frozenset[str] = frozenset()
+    """Staging ids of younger generations that read their base bytes out of its local file."""
+    dropped: bool = False
+    """Nobody will send it: the local file goes with its last user."""
+
+
+@attrs.frozen(eq=False)
+class SealedFile:
+    """One generation of a file as it was at a close or an fsync."""
+
+    staging_id: str
+    path: ObjectPath
+    metadata: ObjectMetadata
+    attributes: Attributes
+    extents: ExtentMap
+    local_path: str
+    made_from: ObjectVersion | SealedFile | None
+    fate: Fate
+    since: float = 0.0
+    """Unix seconds of the seal."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.extents.size
+
+    @property
+    def base(self) -> ObjectVersion | SealedFile | None:
+        """What BASE extents refer to now."""
+        return landed(self.made_from)
+
+    @property
+    def base_version(self) -> ObjectVersion | None:
+        """The object version at the bottom of all generations."""
+        base = self.base
+        return base.base_version if isinstance(base, SealedFile) else base
+
+    def pread(self, span: ByteRange) -> bytes:
+        """The staged bytes of a span within one STAGED extent. Raises OSError, CorruptData."""
+        fd = os.open(self.local_path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _pread(fd, span)
+        finally:
+            os.close(fd)
+
+    def runs(self, span: ByteRange) -> Iterator[Run]:
+        """Where the bytes of `span` are, through all generations below this one."""
+        base = self.base
+        for extent in self.extents.within(span):
+            if extent.source is Source.STAGED:
+                yield Run(extent.span, Source.STAGED, self.local_path)
+            elif extent.source is Source.BASE and isinstance(base, SealedFile):
+                yield from base.runs(extent.span)
+            else:
+                yield Run(extent.span, extent.source)
+
+    async def read(self, span: ByteRange, read_base: ReadBase) -> bytes:
+        """The bytes of `span`. Local ones are taken at one moment, before the first wait."""
+        version = self.fate.version
+        if version is not None:
+            return await read_base(version, span.intersect(ByteRange(0, version.size)))
+        bottom = self.base_version
+        pieces = [(run, _local_bytes(run)) for run in self.runs(span)]
+        parts = []
+        for run, data in pieces:
+            if run.source is Source.BASE and bottom is not None:
+                parts.append(await read_base(bottom, run.span))
+            else:
+                parts.append(data)
+        return b"".join(parts)
+
+
+def landed(base: ObjectVersion | SealedFile | None) -> ObjectVersion | SealedFile | None:
+    """`base`, or the version that it has become."""
+    return base.fate.version or base if isinstance(base, SealedFile) else base
+
+
+@attrs.define(eq=False)
+class StagedFile:
+    """A file being edited. The local file exists from the first write on.
+
+    After `seal` it may go on being written to when that was for an fsync, when the submit failed,
+    or when the sealed generation was withdrawn; otherwise it must not.
+    """
+
+    staging_id: str
+    path: str
+    extents: ExtentMap
+    _staging: Staging
+    _made_from: ObjectVersion | SealedFile | None
+    fate: Fate = attrs.field(factory=Fate)
+    _fd: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.extents.size
+
+    @property
+    def base(self) -> ObjectVersion | SealedFile | None:
+        """What BASE extents refer to now."""
+        return landed(self._made_from)
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Put bytes into the local file at once; returns how many (fewer when the disk is full in
+        the middle). Raises OSError, then the file is as it was."""
+        fd = self._descriptor()
+        view, done = memoryview(data), 0
+        try:
+            while done < len(view):
+                done += os.pwrite(fd, view[done:], offset + done)
+        except OSError:
+            if not done:
+                raise
+        self.extents.mark(offset, offset + done)
+        return done
+
+    def truncate(self, size: int) -> None:
+        """Change the size in the map only: a journal record may refer to bytes behind it."""
+        self.extents.truncate(size)
+
+    def pread(self, span: ByteRange) -> bytes:
+        """The staged bytes of a span within one STAGED extent. Raises OSError, CorruptData."""
+        return _pread(self._descriptor(), span)
+
+    async def sync(self) -> None:
+        """Make what was written durable. Raises OSError."""
+        await self._staging.sync(self.path, self.extents)
+
+    def seal(self, path: ObjectPath, metadata: ObjectMetadata, attributes: Attributes) -> SealedFile:
+        """The file as it is now, under the name and with the attributes that it has now."""
+        self._close()
+        return SealedFile(
+            self.staging_id,
+            path,
+            metadata,
+            attributes,
+            self.extents.copy(),
+            self.path,
+            self.base,
+            self.fate,
+            time.time(),
+        )
+
+    def discard(self) -> None:
+        """Nobody wants these bytes: delete the local file."""
+        self._close()
+        self.fate.dropped = True
+        self._staging.delete_now(self.path)
+        for path in self._staging.release(self._made_from, self.staging_id):
+            self._staging.delete_now(path)
+
+    def drop_landed_base(self) -> list[str]:
+        """Stop using the local file of a base that is in B2 now; returns files that may go."""
+        before, self._made_from = self._made_from, self.base
+        return self._staging.release(before, self.staging_id) if self._made_from is not before else []
+
+    def _descriptor(self) -> int:
+        if self._fd is None:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._fd
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self._close()
+
+
+@attrs.define(eq=False)
+class Staging:
+    """The directory of the local files. `open` it before anything else."""
+
+    directory: Path
+    _lane: ThreadLane
+    _lock: int | None = None
+    _live: WeakValueDictionary[str, StagedFile] = attrs.field(factory=WeakValueDictionary)
+
+    def open(self) -> None:
+        """Make the directory and take it for this process, until `close` or the process ends.
+        Raises MountPointUnusable when another mount has it, OSError."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise MountPointUnusable(
+                f"another mount uses {self.directory}: unmount it, or choose another --cache-dir"
+            ) from None
+        self._lock = fd
+
+    def close(self) -> None:
+        """Give the directory back."""
+        if self._lock is not None:
+            fd, self._lock = self._lock, None
+            os.close(fd)
+
+    def create(self, base: ObjectVersion | SealedFile | None, size: int) -> StagedFile:
+        """A new generation with `size` bytes, all of them those of `base` (as far as it goes)."""
+        staging_id, base = uuid.uuid4().hex, landed(base)
+        if isinstance(base, SealedFile):
+            base.fate.users |= {staging_id}
+        extents = ExtentMap(size, base_stop=min(size, base.size) if base else 0)
+        return self._register(StagedFile(staging_id, self.path_of(staging_id), extents, self, base))
+
+    def reopen(self, sealed: SealedFile) -> StagedFile:
+        """Go on editing a generation that was withdrawn."""
+        return self._register(
+            StagedFile(
+                sealed.staging_id,
+                sealed.local_path,
+                sealed.extents.copy(),
+                self,
+                sealed.made_from,
+                sealed.fate,
+            )
+        )
+
+    def path_of(self, staging_id: str) -> str:
+        """The local file of a generation."""
+        return str(self.directory / staging_id)
+
+    async def sync(self, path: str, extents: ExtentMap) -> None:
+        """Make a local file and its name durable. Raises OSError."""
+        if extents.staged_stop:
+            await self._lane.run_uncancelled(_make_durable, path, str(self.directory))
+
+    def release(self, base: ObjectVersion | SealedFile | None, user: str) -> list[str]:
+        """The generation `user` reads from `base` no more. Returns the local files that may go."""
+        if not isinstance(base, SealedFile):
+            return []
+        base.fate.users -= {user}
+        return self.unused(base) if base.fate.dropped or base.fate.version else []
+
+    def unused(self, sealed: SealedFile) -> list[str]:
+        """The local files that may go, now that `sealed` itself is in B2 or dropped: none while a
+        younger generation reads from it; else its own, and those that only it was keeping."""
+        if sealed.fate.version and sealed.fate.users:
+            freed = [path for staged in list(self._live.values()) for path in staged.drop_landed_base()]
+            if freed:
+                return freed
+        if sealed.fate.users:
+            return []
+        return [sealed.local_path, *self.release(sealed.made_from, sealed.staging_id)]
+
+    async def delete(self, paths: list[str]) -> None:
+        """Delete local files; fine when they are gone."""
+        if paths:
+            await self._lane.run_uncancelled(_unlink_all, paths)
+
+    def delete_now(self, path: str) -> None:
+        """Delete one local file without leaving the caller's step."""
+        _unlink_all([path])
+
+    async def check(self, sealed: SealedFile) -> str | None:
+        """Why the staged bytes of a generation can't be read, or None."""
+        return await self._lane.run(_shortfall, sealed.local_path, sealed.extents.staged_stop)
+
+    async def remove_strays(self, wanted: Set[str]) -> int:
+        """Delete local files that belong to no generation in `wanted` and to no open file."""
+        keep = {*wanted, *self._live.keys()}
+        return await self._lane.run_uncancelled(_remove_strays, str(self.directory), keep)
+
+    def _register(self, staged: StagedFile) -> StagedFile:
+        self._live[staged.staging_id] = staged
+        return staged
+
+
+def _local_bytes(run: Run) -> bytes:
+    if run.source is not Source.STAGED:
+        return bytes(run.span.size) if run.source is Source.HOLE else b""
+    fd = os.open(run.file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _pread(fd, run.span)
+    finally:
+        os.close(fd)
+
+
+def _pread(fd: int, span: ByteRange) -> bytes:
+    data = os.pread(fd, span.size, span.start)
+    while len(data) < span.size:
+        more = os.pread(fd, span.size - len(data), span.start + len(data))
+        if not more:
+            raise CorruptData("a staging file is shorter than what was written to it")
+        data += more
+    return data
+
+
+def _make_durable(path: str, directory: str) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+    sync_directory(directory)
+
+
+def sync_directory(directory: str) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _unlink_all(paths: list[str]) -> None:
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
+
+
+def _shortfall(path: str, staged_stop: int) -> str | None:
+    if not staged_stop:
+        return None
+    try:
+        size = Path(path).stat().st_size
+    except FileNotFoundError:
+        return f"its staged bytes are gone: {path} is missing"
+    return None if size >= staged_stop else f"its staged bytes are incomplete: {path} is too short"
+
+
+def _remove_strays(directory: str, keep: set[str]) -> int:
+    strays = [p for p in Path(directory).iterdir() if _OURS.fullmatch(p.name) and p.name not in keep]
+    for path in strays:
+        path.unlink(missing_ok=True)
+    return len(strays)

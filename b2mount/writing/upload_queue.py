@@ -1,0 +1,233 @@
+"""UploadQueue: what waits to be sent, by staging id, by name and by time. Pure state, no awaits.
+
+Invariants: of one name at most one upload runs, and only the latest entry that is ready is ever
+begun; nothing is begun while an earlier or later entry of its name is being recorded, while the
+generation it stands on is under way, or under a held name.
+
+Must not know: the journal, the store.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import attrs
+import trio
+
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.writing.staged_file import Fate, SealedFile
+
+
+class UploadState(enum.Enum):
+    """Where a generation is on its way to B2."""
+
+    RECORDING = "recording"
+    """The journal is being written for it; nothing else may happen to it."""
+    EDITING = "editing"
+    """Withdrawn, or recorded by an fsync: not to be sent as it is."""
+    QUEUED = "queued"
+    UPLOADING = "uploading"
+    FAILED = "failed"
+    DONE = "done"
+    """In B2, forgotten, or superseded by `successor`."""
+
+
+WAITING = frozenset({UploadState.QUEUED, UploadState.FAILED})
+
+
+@attrs.define(eq=False)
+class Entry:
+    """One generation in the queue."""
+
+    sealed: SealedFile
+    state: UploadState = UploadState.RECORDING
+    order: int = 0
+    due: float = 0.0
+    attempts: int = 0
+    sent: int = 0
+    error: Exception | None = None
+    version: ObjectVersion | None = None
+    successor: Entry | None = None
+    recovered: bool = False
+    broken: bool = False
+    """Its staged bytes are gone: it can't be sent, and takes nothing else's place."""
+    unwanted: bool = False
+    """About to be forgotten: not to be begun."""
+    waiters: frozenset[object] = frozenset()
+    """Closes that wait for the result."""
+    _changed: trio.Event | None = None
+
+    @property
+    def staging_id(self) -> str:
+        """The generation."""
+        return self.sealed.staging_id
+
+    @property
+    def path(self) -> ObjectPath:
+        """The name that it is sent under."""
+        return self.sealed.path
+
+    def change(self, state: UploadState) -> None:
+        """Go to another state, and tell whoever waits for one."""
+        self.state = state
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def next_change(self) -> None:
+        """Wait for the next `change`."""
+        if self._changed is None:
+            self._changed = trio.Event()
+        await self._changed.wait()
+
+    def stands_on(self, fate: Fate) -> bool:
+        """Whether base bytes of this generation come from the one with this fate."""
+        below = self.sealed.made_from
+        while isinstance(below, SealedFile):
+            if below.fate is fate:
+                return True
+            below = below.made_from
+        return False
+
+
+@attrs.define(eq=False)
+class UploadQueue:
+    """See the module."""
+
+    entries: dict[str, Entry] = attrs.field(factory=dict)
+    _by_path: dict[ObjectPath, list[Entry]] = attrs.field(factory=dict)
+    _heap: list[tuple[float, int, Entry]] = attrs.field(factory=list)
+    _blocked: list[Entry] = attrs.field(factory=list)
+    _held: Counter[ObjectPath] = attrs.field(factory=Counter)
+    abandoned: list[str] = attrs.field(factory=list)
+    """Generations that nobody sends any more, whose parts in B2 are to be cancelled."""
+    _order: int = 0
+    _pushes: int = 0
+    _wake: trio.Event = attrs.field(factory=trio.Event)
+
+    def next_order(self) -> int:
+        """A number above all before."""
+        self._order += 1
+        return self._order
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry in."""
+        self.entries[entry.staging_id] = entry
+        self._by_path.setdefault(entry.path, []).append(entry)
+
+    def replace(self, entry: Entry, sealed: SealedFile) -> None:
+        """The entry is about this value now, maybe under another name."""
+        if sealed.path != entry.path:
+            self._leave_path(entry)
+            self._by_path.setdefault(sealed.path, []).append(entry)
+        entry.sealed = sealed
+
+    def schedule(self, entry: Entry, due: float) -> None:
+        """Begin it at `due`, not before."""
+        entry.due = due
+        self._pushes += 1
+        heapq.heappush(self._heap, (due, self._pushes, entry))
+        self.wake()
+
+    def unblock(self) -> None:
+        """Something ended: look again at what could not be begun."""
+        blocked, self._blocked = self._blocked, []
+        for entry in blocked:
+            if entry.state is UploadState.QUEUED:
+                self.schedule(entry, entry.due)
+        self.wake()
+
+    def put_back(self, entry: Entry, state: UploadState) -> None:
+        """What was tried with an entry failed: it is in the state that it was in before."""
+        entry.change(state)
+        if state is UploadState.QUEUED:
+            self.schedule(entry, entry.due)
+        self.unblock()
+
+    def end(self, entry: Entry) -> None:
+        """An entry is DONE: it leaves the queue."""
+        if self.entries.get(entry.staging_id) is entry:
+            del self.entries[entry.staging_id]
+        self._leave_path(entry)
+        entry.change(UploadState.DONE)
+        self.unblock()
+
+    def end_superseded(self, entry: Entry, latest: Entry) -> None:
+        """A later entry of the name takes the place of `entry`, and its closers wait for that one."""
+        entry.successor = latest
+        entry.sealed.fate.dropped = True
+        latest.waiters |= entry.waiters
+        self.abandoned.append(entry.staging_id)
+        self.end(entry)
+
+    def wake(self) -> None:
+        """Let whoever waits look at the queue."""
+        self._wake.set()
+
+    async def wait(self, until: float) -> None:
+        """Wait for a `wake`, until a moment at most."""
+        self._wake = trio.Event()
+        with trio.move_on_at(until):
+            await self._wake.wait()
+
+    def hold(self, path: ObjectPath) -> None:
+        """Begin nothing at or below `path`, until `release`."""
+        self._held[path] += 1
+
+    def release(self, path: ObjectPath) -> None:
+        """The end of a `hold`."""
+        self._held[path] -= 1
+        if not self._held[path]:
+            del self._held[path]
+        self.unblock()
+
+    def next_ready(self, now: float) -> Entry | None:
+        """The next entry to begin, taken out of the schedule; None when there is none by now."""
+        while self._heap and self._heap[0][0] <= now:
+            due, _, entry = heapq.heappop(self._heap)
+            if entry.state is not UploadState.QUEUED or entry.due != due or entry.unwanted:
+                continue
+            if self._may_begin(entry):
+                return entry
+            self._blocked.append(entry)
+        return None
+
+    def next_due(self) -> float:
+        """When the next entry becomes ready; infinity when nothing is scheduled."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def others(self, path: ObjectPath, entry: Entry) -> Iterator[Entry]:
+        """The other entries of a name."""
+        return (other for other in self._by_path.get(path, ()) if other is not entry)
+
+    def superseded(self, path: ObjectPath) -> list[tuple[Entry, Entry]]:
+        """Waiting entries of a name that a later one has taken the place of, each with that one."""
+        here = [e for e in self._by_path.get(path, ()) if not e.broken]
+        later = [e for e in here if e.state in WAITING or e.state is UploadState.UPLOADING]
+        if len(later) < 2:
+            return []
+        latest = max(later, key=lambda e: e.order)
+        return [(e, latest) for e in later if e is not latest and e.state in WAITING]
+
+    def _may_begin(self, entry: Entry) -> bool:
+        busy = {UploadState.UPLOADING, UploadState.RECORDING}
+        related = [self.entries.get(user) for user in entry.sealed.fate.users]
+        base = entry.sealed.base
+        if isinstance(base, SealedFile):
+            related.append(self.entries.get(base.staging_id))
+        return not (
+            any(other.state in busy for other in self.others(entry.path, entry))
+            or any(other is not None and other.state is UploadState.UPLOADING for other in related)
+            or any(held == entry.path or held.holds(entry.path) for held in self._held)
+        )
+
+    def _leave_path(self, entry: Entry) -> None:
+        here = self._by_path.get(entry.path, [])
+        if entry in here:
+            here.remove(entry)
+        if not here:
+            self._by_path.pop(entry.path, None)

@@ -1,0 +1,319 @@
+"""WriteBack: brings sealed files into B2: order per name, delay, retry, flush.
+
+Invariants: what `submit` or `checkpoint` has returned for is durable on the local disk; nothing
+leaves the queue without a version, unless it was unlinked or a later close of the name is durable;
+uploads of one name go in the order of their closes, one at a time; nothing that happens to one
+upload stops the others.
+
+Trouble that may pass (B2 out of reach, a full local disk) is tried again with growing pauses for
+ever; other errors make an upload `failed`, tried again by `flush`, by a new name or attributes,
+and by the next mount.
+
+Must not know: how a file is sent, inodes and handles.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from b2mount.errors import B2MountError, CorruptData, StoreFailure, Unavailable
+from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.writing.journal import Journal
+from b2mount.writing.recorder import Recorder
+from b2mount.writing.staged_file import SealedFile, Staging
+from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
+from b2mount.writing.uploader import Uploader
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE: Final = 300.0
+"""Seconds between two tries of the same file; the first pause is one second, then they double."""
+
+Uploaded = Callable[[SealedFile, ObjectVersion], None]
+
+
+@attrs.frozen
+class PendingUpload:
+    """A file that is not in B2 yet."""
+
+    staging_id: str
+    path: ObjectPath
+    size: int
+    sent: int
+    """Bytes that B2 has."""
+    state: UploadState
+    """QUEUED, UPLOADING or FAILED."""
+    reason: str | None
+    """What went wrong the last time."""
+    since: float
+    """Unix seconds of the close."""
+
+
+def _nobody(_sealed: SealedFile, _version: ObjectVersion) -> None:
+    """Nobody wants to know."""
+
+
+@attrs.define(eq=False)
+class WriteBack:
+    """See the module. Nothing is sent but while `run` runs."""
+
+    _journal: Journal
+    _staging: Staging
+    _uploader: Uploader
+    _delay: float = attrs.field(default=0.0, kw_only=True)
+    """Seconds without a further change before a file is sent."""
+    _parallel: int = attrs.field(default=16, kw_only=True)
+    """Files sent at once."""
+    _retry_for: float = attrs.field(default=60.0, kw_only=True)
+    """Seconds that `settle` is patient with trouble that may pass."""
+    _uploaded: Uploaded = attrs.field(default=_nobody, kw_only=True)
+    _queue: UploadQueue = attrs.field(factory=UploadQueue, init=False)
+    _recorder: Recorder = attrs.field(init=False)
+    _running: int = attrs.field(default=0, init=False)
+
+    @_recorder.default
+    def _make_recorder(self) -> Recorder:
+        return Recorder(self._journal, self._staging, self._queue, self._delay)
+
+    def on_uploaded(self, uploaded: Uploaded) -> None:
+        """Call this whenever B2 has a file, before anything of it is deleted here."""
+        self._uploaded = uploaded
+
+    # -- in --------------------------------------------------------------------------------
+
+    async def checkpoint(self, sealed: SealedFile) -> None:
+        """fsync: durable on the local disk when this returns; not sent. Raises OSError, StoreFailure."""
+        with trio.CancelScope(shield=True):
+            await self._recorder.record(sealed, UploadState.EDITING)
+
+    async def submit(self, sealed: SealedFile) -> None:
+        """close: durable on the local disk and queued when this returns. Raises OSError,
+        StoreFailure; then nothing has changed here, and the generation may be edited further."""
+        with trio.CancelScope(shield=True):
+            await self._recorder.record(sealed, UploadState.QUEUED)
+
+    def withdraw(self, staging_id: str) -> bool:
+        """Take a generation back for further editing. False when its upload has begun, when a close
+        waits for it, or when it is not here. Its record stays until the next submit or forget."""
+        entry = self._queue.entries.get(staging_id)
+        if entry is None or entry.unwanted or entry.waiters or entry.broken:
+            return False
+        if entry.state in WAITING:
+            entry.change(UploadState.EDITING)
+        return entry.state is UploadState.EDITING
+
+    async def rename(self, staging_id: str, path: ObjectPath) -> bool:
+        """Send it under another name. True also when nothing of it is recorded. False when its
+        upload has begun: settle it, then move the object. Raises OSError, StoreFailure."""
+        return await self._amend(staging_id, lambda sealed: attrs.evolve(sealed, path=path))
+
+    async def amend(self, staging_id: str, metadata: ObjectMetadata, attributes: Attributes) -> bool:
+        """Send it with other metadata. False when its upload has begun or it is not here.
+        Raises OSError, StoreFailure."""
+
+        def changed(sealed: SealedFile) -> SealedFile:
+            return attrs.evolve(sealed, metadata=metadata, attributes=attributes)
+
+        return staging_id in self._queue.entries and await self._amend(staging_id, changed)
+
+    async def forget(self, staging_id: str) -> ObjectVersion | None:
+        """The file was unlinked: never send it. Waits out an upload that has begun, and returns
+        its version when it did arrive. The local file goes, unless the generation is withdrawn or
+        was only fsynced: then whoever edits it discards it. Raises OSError, StoreFailure; then it
+        is still there."""
+        entry = self._queue.entries.get(staging_id)
+        if entry is None:
+            return None
+        entry.unwanted = True
+        try:
+            while entry.state in {UploadState.RECORDING, UploadState.UPLOADING}:
+                await entry.next_change()
+            if entry.state is not UploadState.DONE:
+                with trio.CancelScope(shield=True):
+                    await self._recorder.drop_unlinked(entry)
+        except BaseException:
+            entry.unwanted = False
+            if entry.state is UploadState.QUEUED:
+                self._queue.schedule(entry, entry.due)
+            raise
+        return entry.version
+
+    # -- waiting ---------------------------------------------------------------------------
+
+    async def settle(self, staging_id: str) -> ObjectVersion | None:
+        """Wait until B2 has it, or a later close of its name. None when it was forgotten or is not
+        here (any more). Raises the error of the upload: at once one that will not pass, after
+        `retry_for` one that may; the bytes stay staged."""
+        entry = self._queue.entries.get(staging_id)
+        return None if entry is None else await self._settle(entry, trio.current_time() + self._retry_for)
+
+    async def flush(self, path: ObjectPath | None = None) -> None:
+        """Send everything (or what is at or below `path`) now, failed ones again. Returns when B2
+        has it all; raises the first error after trying all."""
+        chosen = [
+            entry
+            for entry in self._queue.entries.values()
+            if entry.state is not UploadState.EDITING
+            and (path is None or entry.path == path or path.holds(entry.path))
+        ]
+        for entry in chosen:
+            if entry.state in WAITING:
+                entry.error = None
+                entry.change(UploadState.QUEUED)
+                self._queue.schedule(entry, trio.current_time())
+        deadline = trio.current_time() + self._retry_for
+        first: Exception | None = None
+        for entry in chosen:
+            try:
+                await self._settle(entry, deadline)
+            except (B2MountError, OSError) as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def pending(self) -> list[PendingUpload]:
+        """What B2 does not have yet of all that was closed."""
+        entries = self._queue.entries.values()
+        return [_pending(entry) for entry in entries if entry.state is not UploadState.EDITING]
+
+    @contextmanager
+    def holding(self, path: ObjectPath) -> Iterator[None]:
+        """Inside, no upload at or below `path` begins: for whoever moves objects there, so that
+        an older copy never comes in over a newer upload."""
+        self._queue.hold(path)
+        try:
+            yield
+        finally:
+            self._queue.release(path)
+
+    async def _amend(self, staging_id: str, changed: Callable[[SealedFile], SealedFile]) -> bool:
+        with trio.CancelScope(shield=True):
+            return await self._recorder.amend(staging_id, changed)
+        raise AssertionError("a shielded scope ends with its result")
+
+    async def _settle(self, entry: Entry, deadline: float) -> ObjectVersion | None:
+        token = object()
+        first = entry
+        try:
+            while True:
+                while entry.successor is not None:
+                    entry = entry.successor
+                if entry.state is UploadState.DONE:
+                    return entry.version
+                retrying = entry.state is UploadState.QUEUED and entry.error is not None
+                late = retrying and trio.current_time() >= deadline
+                if entry.error is not None and (late or entry.state is UploadState.FAILED):
+                    raise entry.error
+                entry.waiters |= {token}
+                with trio.move_on_at(deadline if retrying else math.inf):
+                    await entry.next_change()
+        finally:
+            last: Entry | None = first
+            while last is not None:
+                last.waiters -= {token}
+                last = last.successor
+
+    # -- life ------------------------------------------------------------------------------
+
+    async def recover(self) -> list[SealedFile]:
+        """Take up what an earlier mount left unsent, and clear the staging directory of the rest.
+        Returns what is on its way now, oldest first; what can't be sent shows in `pending`."""
+        return [entry.sealed for entry in await self._recorder.replay()]
+
+    async def run(self) -> None:
+        """Send what is due, for the life of the mount."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                for staging_id in self._queue.abandoned:
+                    nursery.start_soon(self._uploader.abandon, staging_id)
+                self._queue.abandoned.clear()
+                while self._running < self._parallel:
+                    entry = self._queue.next_ready(trio.current_time())
+                    if entry is None:
+                        break
+                    self._running += 1
+                    entry.change(UploadState.UPLOADING)
+                    nursery.start_soon(self._send, entry)
+                full = self._running >= self._parallel
+                await self._queue.wait(math.inf if full else self._queue.next_due())
+
+    async def _send(self, entry: Entry) -> None:
+        try:
+            await self._try(entry)
+        except Exception:
+            log.exception("the upload of %s met something unexpected", entry.path)
+            if entry.state is UploadState.UPLOADING:
+                entry.error = StoreFailure("something unexpected, see the log")
+                entry.change(UploadState.FAILED)
+        finally:
+            self._running -= 1
+            if entry.state is UploadState.UPLOADING:  # cancelled: it is still in the journal
+                self._queue.put_back(entry, UploadState.QUEUED)
+            self._queue.unblock()
+
+    async def _try(self, entry: Entry) -> None:
+        def progress(sent: int) -> None:
+            entry.sent = sent
+
+        sealed = entry.sealed
+        try:
+            version = await self._uploader.upload(sealed, progress, recovered=entry.recovered)
+        except (Unavailable, OSError) as error:
+            await self._try_later(entry, error)
+        except B2MountError as error:
+            await self._fail(entry, error)
+        else:
+            await self._arrived(entry, version)
+
+    async def _arrived(self, entry: Entry, version: ObjectVersion) -> None:
+        """From the first line on everybody reads the version, and what stands on it has it as base."""
+        entry.sealed.fate.version = version
+        try:
+            self._uploaded(entry.sealed, version)
+        except Exception:
+            log.exception("nobody could take note that %s is in B2", entry.path)
+        with trio.CancelScope(shield=True):
+            await self._recorder.retire(entry, version)
+
+    async def _try_later(self, entry: Entry, error: Unavailable | OSError) -> None:
+        reason = await self._recorder.shortfall(entry.sealed) if isinstance(error, OSError) else None
+        if reason is not None:
+            await self._fail(entry, CorruptData(f"{entry.path}: {reason}"))
+            return
+        pause = min(2.0**entry.attempts, LONGEST_PAUSE)
+        entry.attempts += 1
+        entry.error = error.with_traceback(None)
+        log.warning("%s: %s; trying again in %.0f s", entry.path, error, pause)
+        entry.due = trio.current_time() + pause
+        self._queue.put_back(entry, UploadState.QUEUED)
+        await self._drop_superseded(entry)
+
+    async def _fail(self, entry: Entry, error: B2MountError) -> None:
+        entry.error = error.with_traceback(None)
+        log.error("%s stays staged: %s", entry.path, error)
+        self._queue.put_back(entry, UploadState.FAILED)
+        await self._drop_superseded(entry)
+
+    async def _drop_superseded(self, entry: Entry) -> None:
+        with trio.CancelScope(shield=True):
+            await self._recorder.drop_superseded(entry.path)
+
+
+def _pending(entry: Entry) -> PendingUpload:
+    recording = entry.state is UploadState.RECORDING
+    return PendingUpload(
+        entry.staging_id,
+        entry.path,
+        entry.sealed.size,
+        entry.sent,
+        UploadState.QUEUED if recording else entry.state,
+        str(entry.error) if entry.error else None,
+        entry.sealed.since,
+    )
