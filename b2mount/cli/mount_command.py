@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -17,6 +18,9 @@ from b2mount.errors import UsageError
 from b2mount.mount import run_mount
 from b2mount.options import MountOptions, mount_options
 
+PRIVATE: Final = 0o077
+"""The umask of a mount's process: what is cached, staged and logged is nobody else's business."""
+
 
 def execute(arguments: Namespace) -> int:
     """Returns when the mount is ready, or with --foreground when it has ended."""
@@ -27,8 +31,8 @@ def execute(arguments: Namespace) -> int:
     for path in (options.cache_dir, options.log_file):
         if path is not None and path.is_relative_to(Path(options.mountpoint)):
             raise UsageError(f"{path} lies below the mount point: cache and log must be elsewhere")
-    os.umask(0o077)  # what is cached and staged is nobody else's business
     if options.foreground:
+        os.umask(PRIVATE)
         log_to_stderr(options)
         return run_mount(options, lambda: None)
     run_in_background(lambda on_ready: _run_detached(options, on_ready))
@@ -36,6 +40,7 @@ def execute(arguments: Namespace) -> int:
 
 
 def _run_detached(options: MountOptions, on_ready: Callable[[], None]) -> int:
+    os.umask(PRIVATE)
     terminal = log_to_file(options)
 
     def ready() -> None:
