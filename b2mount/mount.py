@@ -28,20 +28,21 @@ import pyfuse3
 import trio
 
 from b2mount.control.server import ControlServer
-from b2mount.errors import B2MountError, MountPointUnusable, NotFound, UsageError
+from b2mount.errors import AccessDenied, B2MountError, MountPointUnusable, NotFound, UsageError
 from b2mount.filesystem.filesystem import FileSystem
-from b2mount.filesystem.status import MountStatus
+from b2mount.filesystem.status import CallCounts, MountStatus
 from b2mount.fuse.operations import Operations
-from b2mount.model import ObjectPath
+from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.bucket_tree import BucketTree
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
 from b2mount.options import MountOptions, Unlink
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
-from b2mount.store.b2_session import open_account
-from b2mount.store.b2_store import B2Store
+from b2mount.store.b2_client import Lanes
+from b2mount.store.b2_store import B2Store, open_b2_store
 from b2mount.store.credentials import find_credentials
+from b2mount.store.ledger import Usage
 from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
@@ -51,10 +52,9 @@ from b2mount.writing.write_back import WriteBack
 
 log = logging.getLogger(__name__)
 
-METADATA_LANE: Final = 8
-DOWNLOAD_LANE: Final = 16
-UPLOAD_LANE: Final = 8
 DISK_LANE: Final = 4
+DOWNLOADS: Final = 16
+"""Ranged GETs at once."""
 
 DRAIN_TIME: Final = 75.0
 """Seconds that an unmount which nobody announced may take to send the rest: under systemd's 90."""
@@ -88,13 +88,13 @@ class Mount:
     _options: MountOptions
     _on_ready: Callable[[], None]
     _started: float = attrs.field(factory=time.time)
-    _metadata: ThreadLane = attrs.field(factory=lambda: ThreadLane("metadata", METADATA_LANE))
-    _download: ThreadLane = attrs.field(factory=lambda: ThreadLane("download", DOWNLOAD_LANE))
-    _upload: ThreadLane = attrs.field(factory=lambda: ThreadLane("upload", UPLOAD_LANE))
+    _kernel: ThreadLane = attrs.field(factory=lambda: ThreadLane("kernel", 2))
+    """Its own: a stat of the mount point or a notification may have to wait for our own answers."""
     _disk: ThreadLane = attrs.field(factory=lambda: ThreadLane("disk", DISK_LANE))
     _store: B2Store = attrs.field(init=False)
     _cache: BlockCache = attrs.field(init=False)
     _namespace: Namespace = attrs.field(init=False)
+    _journal: Journal = attrs.field(init=False)
     _write_back: WriteBack = attrs.field(init=False)
     _filesystem: FileSystem = attrs.field(init=False)
     _read_only: bool = attrs.field(init=False)
@@ -106,7 +106,12 @@ class Mount:
     async def run(self) -> int:
         """The whole life of the mount."""
         await self._open_store()
-        root = await self._find_root()
+        try:
+            return await self._live(await self._find_root())
+        finally:
+            self._store.close()
+
+    async def _live(self, root: ObjectPath) -> int:
         async with trio.open_nursery() as services:
             self._services = services
             await self._build(root, services)
@@ -117,6 +122,7 @@ class Mount:
             finally:
                 with trio.CancelScope(shield=True):
                     left = await self._drain()
+                    await self._journal.close()
                 pyfuse3.close(unmount=True)
                 services.cancel_scope.cancel()
         return 8 if left else 0
@@ -125,13 +131,9 @@ class Mount:
 
     async def _open_store(self) -> None:
         options = self._options
-        credentials = find_credentials(options.credentials, options.profile)
-        account = await self._metadata.run(partial(open_account, credentials))
-        self._store = B2Store(
-            account,
-            metadata=self._metadata,
-            download=self._download,
-            upload=self._upload,
+        self._store = await open_b2_store(
+            find_credentials(file=options.credentials, profile=options.profile),
+            lanes=Lanes(),
             retry_for=options.retry_for,
             limit_download=options.limit_download,
             limit_upload=options.limit_upload,
@@ -148,7 +150,8 @@ class Mount:
             raise NotFound(f"no bucket {bucket!r} that this key can see{known}")
         if not prefix.startswith(account.prefix):
             if not account.prefix.startswith(prefix):
-                raise NotFound(f"the key sees only names under {account.prefix!r}: mount {bucket}/{account.prefix}")
+                allowed = f"{bucket}/{account.prefix}"
+                raise AccessDenied(f"the key sees only {allowed!r}: mount that, or use another key")
             prefix = account.prefix[: account.prefix.rfind("/") + 1]
         wanted = ("listFiles", "readFiles", "writeFiles")
         self._missing = tuple(name for name in wanted if name not in account.capabilities)
@@ -165,23 +168,18 @@ class Mount:
         staging.open()
         self._cache = BlockCache(directory / "blocks", options.cache_size, self._disk)
         await self._cache.load()
-        fetcher = BlockFetcher(store, self._cache, parallel=DOWNLOAD_LANE)
-        journal = Journal(directory / "journal.sqlite3", self._disk)
-        uploader = Uploader(store, self._disk, fetcher.read)
+        fetcher = BlockFetcher(store, self._cache, parallel=DOWNLOADS, mended=self._mended)
+        self._journal = Journal(directory / "journal.sqlite3", staging, self._disk)
+        await self._journal.open()
+        uploader = Uploader(store, fetcher.read, self._disk)
         self._write_back = WriteBack(
-            store,
-            journal,
-            staging,
-            uploader,
-            delay=options.write_back or 0,
-            parallel=UPLOAD_LANE,
-            retry_for=options.retry_for,
+            self._journal, staging, uploader, delay=options.write_back or 0, retry_for=options.retry_for
         )
         defaults = AttributeDefaults(options.uid, options.gid, options.umask)
         self._namespace = Namespace(
-            BucketTree(store, root), root, defaults=defaults, ttl=options.ttl, max_names=options.max_names
+            BucketTree(store), root, defaults=defaults, ttl=options.ttl, max_names=options.max_names
         )
-        mover = Mover(store, journal, parallel=METADATA_LANE)
+        mover = Mover(store, self._journal, uploader)
         self._filesystem = FileSystem(
             self._namespace,
             fetcher,
@@ -193,9 +191,12 @@ class Mount:
             deletes=options.unlink is Unlink.DELETE,
         )
         services.start_soon(fetcher.run)
+        services.start_soon(self._namespace.run)
         if not self._read_only:
-            await self._recover(mover)
-            services.start_soon(self._write_back.run)
+            count = await self._filesystem.recover()
+            if count:
+                log.info("%d files that an earlier mount had not sent are on their way", count)
+            services.start_soon(self._send, mover)
 
     def _state_directory(self, root: ObjectPath) -> Path:
         """Of one account and one source, so that two mounts share nothing by accident and the next
@@ -204,11 +205,10 @@ class Mount:
         digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
         return self._options.cache_dir / f"{root.bucket}-{digest}"
 
-    async def _recover(self, mover: Mover) -> None:
+    async def _send(self, mover: Mover) -> None:
+        """Renames that an earlier mount began come first: uploads may bear the new names."""
         await mover.replay()
-        count = await self._filesystem.recover()
-        if count:
-            log.info("%d files that an earlier mount had not sent are on their way", count)
+        await self._write_back.run()
 
     # -- run -------------------------------------------------------------------------------
 
@@ -221,8 +221,8 @@ class Mount:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(pyfuse3.main, max_tasks=FUSE_TASKS))
             # in the mount table it is already; it answers only when main() has met the kernel
-            device = (await self._metadata.run(os.stat, mountpoint)).st_dev
-            await self._disk.run(_tune_kernel, device)
+            device = (await self._kernel.run(os.stat, mountpoint)).st_dev
+            await self._kernel.run(_tune_kernel, device)
             log.info("%s is mounted on %s", self._options.source, mountpoint)
             self._on_ready()
 
@@ -251,7 +251,7 @@ class Mount:
         they have open; then serving ends."""
         command = ["umount", "--lazy"] if os.getuid() == 0 else ["fusermount3", "-u", "-z"]
         try:
-            await self._disk.run(partial(_quietly, [*command, self._options.mountpoint]))
+            await self._kernel.run(partial(_quietly, [*command, self._options.mountpoint]))
         except (OSError, subprocess.SubprocessError) as error:
             log.warning("could not unmount %s: %s", self._options.mountpoint, error)
         else:
@@ -276,6 +276,11 @@ class Mount:
             log.warning("%s is left to the next mount: %s", upload.path, upload.reason or upload.state)
         return len(left)
 
+    def _mended(self, version: ObjectVersion) -> None:
+        """Blocks that came with wrong bytes were replaced: the kernel's pages of them must go."""
+        for number in self._filesystem.numbers_of(version):
+            self._services.start_soon(self._kernel.run, _drop_pages, number)
+
     # -- what the control socket asks --------------------------------------------------------
 
     def status(self) -> MountStatus:
@@ -293,8 +298,8 @@ class Mount:
             cache_capacity=cache.capacity,
             cache_hits=cache.hits,
             cache_misses=cache.misses,
-            today=_calls(self._store.ledger.today()),
-            since_mount=_calls(self._store.ledger.total()),
+            today=_calls(self._store.ledger.today),
+            since_mount=_calls(self._store.ledger.total),
             odd_names=self._namespace.odd_names,
             open_files=self._filesystem.open_files,
         )
@@ -306,6 +311,10 @@ class Mount:
     async def url(self, path: str, expires: int | None) -> str:
         """The URL of a file."""
         return await self._filesystem.url(path, expires)
+
+
+def _calls(usage: Usage) -> CallCounts:
+    return CallCounts(usage.by_class, usage.price, usage.bytes_down, usage.bytes_up)
 
 
 def _tune_kernel(device: int) -> None:
@@ -322,6 +331,14 @@ def _set(path: str, value: int) -> None:
         Path(path).write_text(str(value))
     except OSError as error:
         log.debug("%s stays as it is: %s", path, error)
+
+
+def _drop_pages(number: int) -> None:
+    """In a thread: on the loop it would wait for a page that only the loop can answer."""
+    try:
+        pyfuse3.invalidate_inode(pyfuse3.InodeT(number), attr_only=False)
+    except OSError as error:
+        log.debug("inode %d has no pages to drop: %s", number, error)
 
 
 def _quietly(command: list[str]) -> None:

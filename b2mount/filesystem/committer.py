@@ -55,7 +55,8 @@ class Committer:
 
     def drop_idle(self, content: FileContent) -> None:
         """Forget a content that nobody has open and that B2 has."""
-        if content.idle and self._contents.pop(content.inode.number, None):
+        if content.idle and content.inode.number in self._contents:
+            del self._contents[content.inode.number]
             self._namespace.forget(content.inode.number, 1)
 
     def under(self, path: ObjectPath) -> Iterator[FileContent]:
@@ -123,6 +124,8 @@ class Committer:
         inode = content.inode
         if inode.removed or inode.path != version.path:
             inode.version = version
+        elif content.staged is not None or content.sealed is not None:
+            self._namespace.rebased(inode.path, version)
         else:
             self._namespace.adopted(inode.path, version)
         self.drop_idle(content)
@@ -181,7 +184,7 @@ class Committer:
         """Take up what an earlier mount left unsent; returns how many files."""
         found = await self._write_back.recover()
         for sealed in found:
-            inode = self._namespace.recovered(sealed.path, sealed.attributes)
+            inode = self._namespace.recovered(sealed.path, sealed.attributes, sealed.base_version)
             if inode is None:
                 continue  # outside what this mount shows; it is sent all the same
             content = self.content(inode)

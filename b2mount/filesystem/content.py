@@ -57,16 +57,25 @@ class FileContent:
         """Nobody has it open and B2 has all of it."""
         return not (self.readers or self.writers or self.staged or self.sealed)
 
+    def take_back(self) -> bool:
+        """Go on editing what was sealed. False when its upload has begun, or someone waits for it."""
+        if self.sealed is None or not self._write_back.withdraw(self.sealed.staging_id):
+            return False
+        if self.staged is None:
+            self.staged, self.dirty = self._staging.reopen(self.sealed), True
+        self.sealed = None
+        return True
+
     def edit(self) -> StagedFile:
         """The layer to write to: the one being edited, or the sealed one taken back when its
         upload has not begun, or a new one over what there is. Raises OSError of the local disk."""
         if self.staged is None:
-            if self.sealed is not None and self._write_back.withdraw(self.sealed.staging_id):
-                self.staged, self.sealed = self._staging.reopen(self.sealed), None
-            else:
-                self.staged = self._staging.create(self.sealed or self.inode.version, self.size)
+            self.take_back()
+        staged = self.staged
+        if staged is None:
+            staged = self.staged = self._staging.create(self.sealed or self.inode.version, self.size)
         self.dirty = True
-        return self.staged
+        return staged
 
     async def write(self, offset: int, data: bytes) -> int:
         """Put bytes into the staging file; returns how many. Raises OSError (ENOSPC)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable
 
 import attrs
 
@@ -13,9 +14,9 @@ from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.node import Requester
-from b2mount.model import AttributeChange, Attributes, ByteSource, Kind
+from b2mount.model import AttributeChange, Attributes, ByteSource, Kind, ObjectPath
 from b2mount.namespace.inode import Inode
-from b2mount.namespace.names import check_new_name
+from b2mount.namespace.names import check_new_directory_name, check_new_name, check_new_target
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
 
@@ -32,7 +33,7 @@ class Creator:
 
     async def mkdir(self, directory: Inode, name: str, mode: int, requester: Requester) -> Inode:
         """B2 has the directory's placeholder when this returns."""
-        await self._check_free(directory, name)
+        await self._check_free(directory, name, check_new_directory_name)
         attributes = _first_attributes(Kind.DIRECTORY, mode, directory, requester)
         path = directory.path.directory(name)
         async with self._gate.using(path):
@@ -41,6 +42,7 @@ class Creator:
 
     async def symlink(self, directory: Inode, name: str, target: str, requester: Requester) -> Inode:
         """A zero-byte object that carries its target; in B2 when this returns."""
+        check_new_target(target)
         await self._check_free(directory, name)
         attributes = _first_attributes(Kind.SYMLINK, 0o777, directory, requester)
         attributes = attrs.evolve(attributes, target=target, size=len(os.fsencode(target)))
@@ -72,8 +74,10 @@ class Creator:
             raise
         return content
 
-    async def _check_free(self, directory: Inode, name: str) -> None:
-        check_new_name(directory.path, name)
+    async def _check_free(
+        self, directory: Inode, name: str, check: Callable[[ObjectPath, str], None] = check_new_name
+    ) -> None:
+        check(directory.path, name)
         if directory.removed:
             raise NotFound("the directory was removed")
         try:

@@ -34,7 +34,7 @@ from b2mount.filesystem.node import Node, Requester
 from b2mount.filesystem.removing import Remover
 from b2mount.filesystem.renaming import Renamer
 from b2mount.filesystem.status import PendingFile, SpaceStatus
-from b2mount.model import AttributeChange, ByteRange, Kind
+from b2mount.model import AttributeChange, ByteRange, Kind, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.reading.fetcher import BlockFetcher
@@ -90,9 +90,9 @@ class FileSystem:
         """Raises NotFound, NotADirectory, NameTooLong."""
         return self._node(await self._namespace.lookup(self._namespace.inode(parent), name))
 
-    def absent_for(self, parent: int) -> float:
+    def absent_for(self, parent: int, name: str) -> float:
         """Seconds for which a name that was not found may be taken as absent."""
-        return self._namespace.valid_for(self._namespace.inode(parent))
+        return self._namespace.absent_for(self._namespace.inode(parent), name)
 
     def looked_up(self, number: int) -> None:
         """The kernel knows this inode once more."""
@@ -113,7 +113,9 @@ class FileSystem:
             raise InvalidArgument("not a symlink")
         return target
 
-    async def setattr(self, number: int, change: AttributeChange, *, size: int | None, fh: int | None) -> Node:
+    async def setattr(
+        self, number: int, change: AttributeChange, *, size: int | None, fh: int | None
+    ) -> Node:
         """chmod, chown, utimes, truncate. Without a handle that is open for writing, B2 has it when
         this returns (or it is queued, with --write-back)."""
         inode = self._namespace.inode(number)
@@ -209,19 +211,23 @@ class FileSystem:
         """Entries after `start`, each with the offset that goes on behind it. Waits for the first
         one only: what has not arrived yet is left for the next call."""
         handle = self._directories.get(fh)
+        if handle.inode.removed:
+            return
         if start == 0 or handle.stream is None:
             handle.stream = self._namespace.children(handle.inode)
         if start < 1:
             yield 1, ".", self._node(handle.inode)
         if start < 2:
-            yield 2, "..", self._node(self._namespace.parent(handle.inode))
-        position = first = max(0, start - 2)
-        while position == first or handle.stream.ready(position):
+            yield 2, "..", self._node(await self._namespace.lookup(handle.inode, ".."))
+        position, given = max(0, start - 2), start < 2
+        while not given or handle.stream.ready(position):
             inode = await handle.stream.get(position)
             if inode is None:
                 return
-            yield position + 3, handle.stream.name(position), self._node(inode)
             position += 1
+            if not inode.removed:
+                given = True
+                yield position + 2, inode.path.name, self._node(inode)
 
     def releasedir(self, fh: int) -> None:
         """Drop the snapshot."""
@@ -366,6 +372,15 @@ class FileSystem:
     def pending(self) -> tuple[PendingFile, ...]:
         """What has not reached B2 yet."""
         return self._committer.pending(self._namespace.root.path)
+
+    def numbers_of(self, version: ObjectVersion) -> list[int]:
+        """The inodes of open files that show this version."""
+        return [
+            handle.content.inode.number
+            for handle in self._files
+            if handle.content.inode.version is not None
+            and handle.content.inode.version.version_id == version.version_id
+        ]
 
     @property
     def open_files(self) -> int:

@@ -83,7 +83,7 @@ class Remover:
         version = await self._store.put(
             directory.path.placeholder, ByteSource(), metadata_of(directory.attributes, directory.version)
         )
-        self._namespace.placeholder_written(directory, version)
+        self._namespace.adopted(version.path, version)
 
     async def closed(self, inode: Inode) -> None:
         """The last handle of a removed file is gone."""

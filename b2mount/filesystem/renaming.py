@@ -8,6 +8,7 @@ that was not sent yet only changes the name it will have; open handles follow.
 from __future__ import annotations
 
 import attrs
+import trio
 
 from b2mount.errors import (
     AlreadyExists,
@@ -24,10 +25,10 @@ from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.removing import Remover
 from b2mount.model import Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
-from b2mount.namespace.names import check_new_name
+from b2mount.namespace.names import check_new_directory_name, check_new_name
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
-from b2mount.writing.mover import Mover
+from b2mount.writing.mover import Mover, MoveIncomplete
 from b2mount.writing.write_back import WriteBack
 
 
@@ -55,7 +56,8 @@ class Renamer:
         is_directory = inode.attributes.kind is Kind.DIRECTORY
         if is_directory and inode.path.holds(new[0].path):
             raise InvalidArgument("a directory can't be moved into itself")
-        check_new_name(new[0].path, new[1])
+        check = check_new_directory_name if is_directory else check_new_name
+        check(new[0].path, new[1])
         if target is not None:
             if not may_replace:
                 raise AlreadyExists(f"{new[1]} exists")
@@ -85,25 +87,31 @@ class Renamer:
 
     async def _move_file(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         path = new[0].path.file(new[1])
-        async with self._gate.using(inode.path, path):
-            held_back = self._hold_back(target)
-            try:
-                version = await self._move_bytes(inode, path)
-            except BaseException:
-                if held_back is not None:
-                    await self._committer.commit(held_back, wait=False)
-                raise
-            if target is not None:
-                await self._remover.replaced(target)
-            self._namespace.moved(inode, *new)
-            self._take_version(inode, version)
+        replaced = await self._take_back(target)
+        try:
+            async with self._gate.using(inode.path, path):
+                with self._write_back.holding(path):
+                    version = await self._move_bytes(inode, path)
+                    if target is not None:
+                        await self._remover.replaced(target)
+                    self._namespace.moved(inode, *new)
+                self._take_version(inode, version)
+        except BaseException:
+            if replaced is not None and not replaced.inode.removed:
+                with trio.CancelScope(shield=True):
+                    await self._committer.commit(replaced, wait=False)
+            raise
 
-    def _hold_back(self, target: Inode | None) -> FileContent | None:
+    async def _take_back(self, target: Inode | None) -> FileContent | None:
         """Keep an unsent file from coming in over the one that is about to replace it."""
         content = self._committer.known(target) if target is not None else None
         if content is None or content.sealed is None:
             return None
-        content.edit()
+        if not content.take_back():  # its upload has begun
+            try:
+                await self._write_back.settle(content.sealed.staging_id)
+            except B2MountError:
+                content.take_back()
         return content
 
     async def _move_bytes(self, inode: Inode, path: ObjectPath) -> ObjectVersion | None:
@@ -111,8 +119,13 @@ class Renamer:
         unsent = content is not None and await self._rename_unsent(content, path)
         if inode.version is None:
             return None
-        if unsent:  # the new name comes with the upload: no copy of bytes that it replaces
-            await self._hide(inode.path)
+        if content is not None and unsent:
+            # the new name comes with the upload: no copy of bytes that it replaces
+            try:
+                await self._hide(inode.path)
+            except B2MountError:
+                await self._rename_unsent(content, inode.path)
+                raise
             return None
         return (await self._mover.move([(inode.version, path)]))[0]
 
@@ -141,7 +154,7 @@ class Renamer:
             return
         content = self._committer.known(inode)
         if content is not None and (content.staged or content.sealed):
-            inode.version = version
+            self._namespace.rebased(version.path, version)
         else:
             self._namespace.adopted(version.path, version)
 
@@ -151,26 +164,31 @@ class Renamer:
         self, inode: Inode, new: tuple[Inode, str], target: Inode | None
     ) -> None:
         old_path, path = inode.path, new[0].path.directory(new[1])
+        with self._write_back.holding(old_path), self._write_back.holding(path):
+            await self._move_tree(inode, new, target)
+        await self._remover.keep(inode)
+
+    async def _move_tree(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
+        old_path, path = inode.path, new[0].path.directory(new[1])
         async with self._gate.moving(old_path, path):
             for content in self._committer.under(old_path):
                 await self._rename_unsent(content, content.inode.path.moved(old_path, path))
             try:
                 moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
                 versions = await self._mover.move(moves)
-            except BaseException:
+            except BaseException as error:
                 self._namespace.forget_listing(old_path)
                 self._namespace.forget_listing(path)
-                raise
+                raise (error.cause if isinstance(error, MoveIncomplete) else error) from None
             if target is not None:
                 self._namespace.removed(target)
             self._namespace.moved(inode, *new)
             for version in versions:
                 self._adopt_moved(version)
-        await self._remover.keep(inode)
 
     def _adopt_moved(self, version: ObjectVersion) -> None:
         for content in self._committer.under(version.path):
             if content.staged or content.sealed:
-                content.inode.version = version
+                self._namespace.rebased(version.path, version)
                 return
         self._namespace.adopted(version.path, version)

@@ -10,8 +10,8 @@ import errno
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, ParamSpec, TypeVar
 
 import pyfuse3
 
@@ -75,7 +75,9 @@ def errno_of(error: Exception) -> int:
     return errno.EIO
 
 
-def answers_kernel(handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def answers_kernel(
+    handler: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
     """The boundary around every operation that the kernel waits for."""
     name = handler.__name__
 

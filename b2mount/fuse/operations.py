@@ -55,7 +55,7 @@ class Operations(pyfuse3.Operations):
         try:
             node = await self._fs.lookup(parent_inode, _name(name))
         except errors.NotFound:
-            return absent_entry(self._fs.absent_for(parent_inode))
+            return absent_entry(self._fs.absent_for(parent_inode, _name(name)))
         return self._known(node)
 
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import attrs
 import trio
-from b2mount.namespace.namespace import Namespace
 from b2mount.writing.mover import Mover
-from b2mount.writing.write_back import WriteBack
 
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.node import Node, Requester
 from b2mount.model import ObjectPath
 from b2mount.namespace.bucket_tree import BucketTree
+from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
@@ -25,6 +24,7 @@ from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.staged_file import Staging
 from b2mount.writing.uploader import Uploader
+from b2mount.writing.write_back import WriteBack
 
 ME = Requester(1000, 1000, 0o022)
 ROOT = 1
@@ -123,13 +123,14 @@ async def world(
     fetcher = BlockFetcher(store, cache, parallel=8)
     journal = Journal(directory / "journal.sqlite3", staging, lane)
     await journal.open()
+    uploader = Uploader(store, fetcher.read, lane)
     write_back = WriteBack(
-        store, journal, staging, Uploader(store, lane, fetcher.read), delay=delay, parallel=8, retry_for=5
+        journal, staging, uploader, delay=delay, parallel=8, retry_for=5
     )
     namespace = Namespace(
         BucketTree(store), root, defaults=AttributeDefaults(1000, 1000, 0o022), ttl=ttl, max_names=100_000
     )
-    mover = Mover(store, journal, parallel=8)
+    mover = Mover(store, journal, uploader)
     fs = FileSystem(namespace, fetcher, staging, write_back, mover, store, waits=waits, deletes=deletes)
     try:
         async with trio.open_nursery() as services:

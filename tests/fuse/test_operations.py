@@ -42,7 +42,7 @@ class FakeFileSystem:
     def looked_up(self, number: int) -> None:
         self.known.append(number)
 
-    def absent_for(self, parent: int) -> float:
+    def absent_for(self, parent: int, name: str) -> float:
         return 12.5
 
     def _do(self, *call: object) -> Any:
