@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import attrs
 
@@ -87,15 +87,16 @@ class FileSystem:
     # -- inodes ----------------------------------------------------------------------------
 
     async def lookup(self, parent: int, name: str) -> Node:
-        """Raises NotFound, NotADirectory, NameTooLong."""
-        return self._node(await self._namespace.lookup(self._namespace.inode(parent), name))
+        """Raises NotFound, NotADirectory, NameTooLong. As with every method here that gives out a
+        node by name, the caller knows the inode once more: `forget` says that it no longer does."""
+        return self._given(await self._namespace.lookup(self._namespace.inode(parent), name))
 
     def absent_for(self, parent: int, name: str) -> float:
         """Seconds for which a name that was not found may be taken as absent."""
         return self._namespace.absent_for(self._namespace.inode(parent), name)
 
     def looked_up(self, number: int) -> None:
-        """The kernel knows this inode once more."""
+        """The caller took an entry of readdir: it knows this inode once more."""
         self._namespace.looked_up(self._namespace.inode(number))
 
     def forget(self, number: int, count: int) -> None:
@@ -169,19 +170,19 @@ class FileSystem:
     async def mkdir(self, parent: int, name: str, mode: int, requester: Requester) -> Node:
         """B2 has the directory's placeholder when this returns."""
         directory = self._namespace.inode(parent)
-        return self._node(await self._creator.mkdir(directory, name, mode, requester))
+        return self._given(await self._creator.mkdir(directory, name, mode, requester))
 
     async def symlink(self, parent: int, name: str, target: str, requester: Requester) -> Node:
         """A zero-byte object that carries its target; in B2 when this returns."""
         directory = self._namespace.inode(parent)
-        return self._node(await self._creator.symlink(directory, name, target, requester))
+        return self._given(await self._creator.symlink(directory, name, target, requester))
 
     async def mknod(self, parent: int, name: str, mode: int, requester: Requester) -> Node:
         """Only regular files: raises NotSupported for others."""
         content = await self._creator.file(self._namespace.inode(parent), name, mode, requester)
         await self._committer.commit(content)
         self._committer.drop_idle(content)
-        return self._node(content.inode)
+        return self._given(content.inode)
 
     async def unlink(self, parent: int, name: str) -> None:
         """Hide the name (or delete its versions); open handles go on."""
@@ -207,7 +208,7 @@ class FileSystem:
             raise NotADirectory("not a directory")
         return self._directories.add(DirectoryHandle(inode))
 
-    async def readdir(self, fh: int, start: int) -> AsyncIterator[tuple[int, str, Node]]:
+    async def readdir(self, fh: int, start: int) -> AsyncGenerator[tuple[int, str, Node], None]:
         """Entries after `start`, each with the offset that goes on behind it. Waits for the first
         one only: what has not arrived yet is left for the next call."""
         handle = self._directories.get(fh)
@@ -261,9 +262,9 @@ class FileSystem:
             if flags & os.O_EXCL:
                 raise
             inode = await self._namespace.lookup(directory, name)
-            return self._node(inode), await self.open(inode.number, flags, requester)
+            return self._given(inode), await self.open(inode.number, flags, requester)
         content.untouched = True
-        return self._node(content.inode), self._handle(content, flags | os.O_WRONLY)
+        return self._given(content.inode), self._handle(content, flags | os.O_WRONLY)
 
     def _handle(self, content: FileContent, flags: int) -> int:
         may_write = bool(flags & WRITE_FLAGS)
@@ -386,6 +387,11 @@ class FileSystem:
     def open_files(self) -> int:
         """How many handles are open."""
         return len(self._files)
+
+    def _given(self, inode: Inode) -> Node:
+        # counted before anything else happens: an inode that nobody knows is gone at once
+        self._namespace.looked_up(inode)
+        return self._node(inode)
 
     def _node(self, inode: Inode) -> Node:
         return Node(inode.number, inode.attributes, self._namespace.valid_for(inode))

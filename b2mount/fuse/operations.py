@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import aclosing
 
 import pyfuse3
 
 from b2mount import errors
 from b2mount.filesystem.filesystem import FileSystem
-from b2mount.filesystem.node import Node, Requester
+from b2mount.filesystem.node import Requester
 from b2mount.fuse.attributes import absent_entry, attribute_change, entry_attributes, statvfs
 from b2mount.fuse.errno_map import answers_kernel
 
@@ -41,11 +42,6 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._fs = filesystem
 
-    def _known(self, node: Node) -> pyfuse3.EntryAttributes:
-        """The answer to a call that makes the kernel know an inode once more."""
-        self._fs.looked_up(node.number)
-        return entry_attributes(node)
-
     # -- names -----------------------------------------------------------------------------
 
     @answers_kernel
@@ -56,7 +52,7 @@ class Operations(pyfuse3.Operations):
             node = await self._fs.lookup(parent_inode, _name(name))
         except errors.NotFound:
             return absent_entry(self._fs.absent_for(parent_inode, _name(name)))
-        return self._known(node)
+        return entry_attributes(node)
 
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
         try:
@@ -96,7 +92,7 @@ class Operations(pyfuse3.Operations):
         mode: pyfuse3.ModeT,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        return self._known(await self._fs.mkdir(parent_inode, _name(name), mode, _requester(ctx)))
+        return entry_attributes(await self._fs.mkdir(parent_inode, _name(name), mode, _requester(ctx)))
 
     @answers_kernel
     async def symlink(
@@ -107,7 +103,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         node = await self._fs.symlink(parent_inode, _name(name), os.fsdecode(target), _requester(ctx))
-        return self._known(node)
+        return entry_attributes(node)
 
     @answers_kernel
     async def mknod(
@@ -118,7 +114,7 @@ class Operations(pyfuse3.Operations):
         rdev: int,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        return self._known(await self._fs.mknod(parent_inode, _name(name), mode, _requester(ctx)))
+        return entry_attributes(await self._fs.mknod(parent_inode, _name(name), mode, _requester(ctx)))
 
     @answers_kernel
     async def link(
@@ -172,11 +168,12 @@ class Operations(pyfuse3.Operations):
     async def readdir(
         self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
     ) -> None:
-        async for position, name, node in self._fs.readdir(fh, start_id):
-            if not pyfuse3.readdir_reply(token, os.fsencode(name), entry_attributes(node), position):
-                return
-            if name not in (".", ".."):  # the kernel counts no lookup for these two
-                self._fs.looked_up(node.number)
+        async with aclosing(self._fs.readdir(fh, start_id)) as entries:
+            async for position, name, node in entries:
+                if not pyfuse3.readdir_reply(token, os.fsencode(name), entry_attributes(node), position):
+                    return
+                if name not in (".", ".."):  # the kernel counts no lookup for these two
+                    self._fs.looked_up(node.number)
 
     @answers_kernel
     async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
@@ -204,7 +201,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         node, fh = await self._fs.create(parent_inode, _name(name), mode, flags, _requester(ctx))
-        return _file_info(fh), self._known(node)
+        return _file_info(fh), entry_attributes(node)
 
     @answers_kernel
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:

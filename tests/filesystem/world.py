@@ -9,7 +9,6 @@ from pathlib import Path
 
 import attrs
 import trio
-from b2mount.writing.mover import Mover
 
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.node import Node, Requester
@@ -22,6 +21,7 @@ from b2mount.reading.fetcher import BlockFetcher
 from b2mount.store.interface import ObjectStore
 from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
+from b2mount.writing.mover import Mover
 from b2mount.writing.staged_file import Staging
 from b2mount.writing.uploader import Uploader
 from b2mount.writing.write_back import WriteBack

@@ -95,11 +95,11 @@ async def test_an_absent_name_is_remembered_by_the_kernel() -> None:
     assert fake.known == []
 
 
-async def test_a_found_name_is_counted() -> None:
+async def test_names_are_bytes_outside_and_text_inside() -> None:
     asked, fake = adapter(Node(9, DIRECTORY, 1))
-    await asked.lookup(1, b"caf\xc3\xa9", Caller())
+    entry = await asked.lookup(1, b"caf\xc3\xa9", Caller())
     assert fake.asked == [("lookup", 1, "café")]
-    assert fake.known == [9]
+    assert entry.st_ino == 9
 
 
 @pytest.mark.parametrize(
