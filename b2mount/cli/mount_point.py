@@ -33,7 +33,9 @@ def check_machine(*, allow_other: bool) -> None:
             "a container needs --device /dev/fuse --cap-add SYS_ADMIN"
         )
     if not os.access(DEVICE, os.R_OK | os.W_OK):
-        raise FuseMissing(f"{DEVICE} can't be opened by this user: see its permissions")
+        raise FuseMissing(
+            f"{DEVICE} can't be opened by this user: `chmod 666 {DEVICE}` as root, as udev has it"
+        )
     if os.getuid() == 0:
         return
     if shutil.which("fusermount3") is None:

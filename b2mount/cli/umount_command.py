@@ -34,6 +34,7 @@ def execute(arguments: Namespace) -> int:
         return 0
     client, mountpoint = find_mount(arguments.mountpoint)
     client.status()
+    os.chdir("/")  # lest this process be one that uses the mount
     if arguments.now:
         left = _leave_now(client, mountpoint)
     else:

@@ -151,7 +151,7 @@ def client_at(mountpoint: str) -> ControlClient:
     for path in known_sockets():
         if path.name == name:
             return ControlClient(path)
-    raise NotAnswering(f"no process of yours answers for {mountpoint}")
+    raise NotAnswering(f"no process of yours answers for {mountpoint}: it has died or is another user's")
 
 
 def find_mount(mountpoint: str) -> tuple[ControlClient, str]:
