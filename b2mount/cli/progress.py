@@ -56,7 +56,7 @@ class UploadProgress:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._stack.enter_context(self._bar)
         return self
