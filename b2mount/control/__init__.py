@@ -1,0 +1,1 @@
+"""What another process may ask a running mount, over a unix socket of its own."""

@@ -1,0 +1,1 @@
+"""What each file operation means, in terms of names, reading and writing."""

@@ -1,0 +1,1 @@
+"""What the kernel calls: translated, never decided."""

@@ -1,0 +1,1 @@
+"""What exists, under which name and number."""

@@ -1,0 +1,1 @@
+"""The bytes of object versions: cached, checked, fetched ahead."""

@@ -1,0 +1,1 @@
+"""The bytes that are not in B2 yet: edited, sealed, journaled, sent."""

@@ -14,7 +14,6 @@ import pytest
 from b2mount import errors
 from b2mount.filesystem.node import Node
 from b2mount.filesystem.status import SpaceStatus
-from b2mount.fuse import operations
 from b2mount.fuse.operations import Operations
 from b2mount.model import AttributeChange, Attributes, Kind
 
@@ -28,6 +27,9 @@ class Caller:
     gid: int = 2
     umask: int = 0o22
     pid: int = 3
+
+
+CALLER: Any = Caller()
 
 
 class FakeFileSystem:
@@ -52,10 +54,12 @@ class FakeFileSystem:
         return self.answer
 
     def getattr(self, number: int) -> Node:
-        return self._do("getattr", number)
+        node: Node = self._do("getattr", number)
+        return node
 
     def statfs(self) -> SpaceStatus:
-        return self._do("statfs")
+        space: SpaceStatus = self._do("statfs")
+        return space
 
     def forget(self, number: int, count: int) -> None:
         self._do("forget", number, count)
@@ -78,7 +82,7 @@ def adapter(answer: object = None, error: Exception | None = None) -> tuple[Oper
 
 async def test_attributes_are_set_to_the_last_field() -> None:
     asked, _ = adapter(Node(42, FILE, 3.5))
-    entry = await asked.getattr(42, Caller())
+    entry = await asked.getattr(42, CALLER)
     assert entry.st_ino == 42
     assert entry.st_mode == stat.S_IFREG | 0o640
     assert (entry.st_uid, entry.st_gid, entry.st_size) == (7, 8, 1000)
@@ -90,14 +94,14 @@ async def test_attributes_are_set_to_the_last_field() -> None:
 
 async def test_an_absent_name_is_remembered_by_the_kernel() -> None:
     asked, fake = adapter(error=errors.NotFound("x"))
-    entry = await asked.lookup(1, b"x", Caller())
+    entry = await asked.lookup(1, b"x", CALLER)
     assert (entry.st_ino, entry.entry_timeout) == (0, 12.5)
     assert fake.known == []
 
 
 async def test_names_are_bytes_outside_and_text_inside() -> None:
     asked, fake = adapter(Node(9, DIRECTORY, 1))
-    entry = await asked.lookup(1, b"caf\xc3\xa9", Caller())
+    entry = await asked.lookup(1, b"caf\xc3\xa9", CALLER)
     assert fake.asked == [("lookup", 1, "café")]
     assert entry.st_ino == 9
 
@@ -127,7 +131,7 @@ async def test_only_what_the_kernel_took_is_counted(monkeypatch: pytest.MonkeyPa
         taken.append((name, position))
         return len(taken) < 4
 
-    monkeypatch.setattr(operations.pyfuse3, "readdir_reply", reply)
+    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
     names = [".", "..", "a", "b", "c"]
     entries = [(i + 1, name, Node(10 + i, DIRECTORY, 1)) for i, name in enumerate(names)]
     asked, fake = adapter(entries)
@@ -151,7 +155,7 @@ async def test_setattr_says_only_what_was_asked() -> None:
         update_size: bool = True
 
     asked, fake = adapter(Node(4, FILE, 1))
-    await asked.setattr(4, wanted, Fields(), None, Caller())  # type: ignore[arg-type]
+    await asked.setattr(4, wanted, Fields(), None, CALLER)  # type: ignore[arg-type]
     assert fake.asked == [("setattr", 4, AttributeChange(mode=0o4755), ("size", 77), ("fh", None))]
 
 
@@ -159,7 +163,7 @@ async def test_setattr_says_only_what_was_asked() -> None:
 async def test_renames_of_other_kinds_are_refused(flags: int) -> None:
     asked, fake = adapter()
     with pytest.raises(pyfuse3.FUSEError) as caught:
-        await asked.rename(1, b"a", 1, b"b", flags, Caller())
+        await asked.rename(1, b"a", 1, b"b", flags, CALLER)
     assert caught.value.errno == errno.EINVAL
     assert fake.asked == []
 
@@ -167,7 +171,7 @@ async def test_renames_of_other_kinds_are_refused(flags: int) -> None:
 async def test_hard_links_are_refused_so_that_programs_copy() -> None:
     asked, _ = adapter()
     with pytest.raises(pyfuse3.FUSEError) as caught:
-        await asked.link(4, 1, b"x", Caller())
+        await asked.link(4, 1, b"x", CALLER)
     assert caught.value.errno == errno.EPERM
 
 
@@ -175,12 +179,12 @@ async def test_capabilities_are_never_looked_up() -> None:
     asked, fake = adapter()
     for name in (b"security.capability", b"system.posix_acl_access"):
         with pytest.raises(pyfuse3.FUSEError) as caught:
-            await asked.getxattr(4, name, Caller())
+            await asked.getxattr(4, name, CALLER)
         assert caught.value.errno == errno.EOPNOTSUPP  # ENODATA would double the calls of ls -l
     assert fake.asked == []
 
 
 async def test_df() -> None:
     asked, _ = adapter(SpaceStatus(4096, 100, 50, 250))
-    data = await asked.statfs(Caller())
+    data = await asked.statfs(CALLER)
     assert (data.f_blocks, data.f_bavail, data.f_bfree, data.f_namemax) == (100, 100, 100, 250)
