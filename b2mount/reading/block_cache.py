@@ -44,6 +44,11 @@ MEMORY: Final = 80 << 20
 """Blocks in memory: more than all readers may read ahead (64 MiB), so that reading in order works
 at full speed without any disk."""
 
+_REREAD: Final = 4 << 20
+"""Blocks that came from disk, in memory for small reads that follow; more would only cost: the disk's
+own cache has them too."""
+
+_MOST_WAITING: Final = 64 << 20
 _BATCH: Final = 32
 _NOTED: Final = 60.0
 """Seconds between two notes on disk that a group was used; the order needs no more after a restart."""
@@ -89,6 +94,7 @@ class BlockCache:
         self._capacity = capacity
         self._index = BlockIndex()
         self._recent = RecentBlocks(memory)
+        self._reread = RecentBlocks(min(memory, _REREAD))
         self._backlog: dict[BlockId, Data] = {}
         self._arrived = trio.Event()
         self._writing = trio.Lock()
@@ -124,6 +130,7 @@ class BlockCache:
     def __contains__(self, block: BlockId) -> bool:
         return (
             block in self._recent
+            or block in self._reread
             or block in self._backlog
             or (directory_key(block.version_id), block.index) in self._index
         )
@@ -145,7 +152,8 @@ class BlockCache:
 
     async def peek(self, block: BlockId) -> Data | None:
         """As `get`, but nobody counts it."""
-        return self._recent.get(block) or self._backlog.get(block) or await self._from_disk(block)
+        data = self._recent.get(block) or self._reread.get(block) or self._backlog.get(block)
+        return data or await self._from_disk(block)
 
     def count_miss(self) -> None:
         """Someone looked for a block and saw without `get` that it is not here."""
@@ -171,7 +179,7 @@ class BlockCache:
             log.info("block %d of %s was damaged on disk; it will be fetched again", block.index, key)
             return None
         self._note_use(key, block.index, path)
-        self._recent.add(block, data)
+        self._reread.add(block, data)
         return data
 
     def _note_use(self, key: str, index: int, path: str) -> None:
@@ -185,11 +193,13 @@ class BlockCache:
                 log.debug("%s: %s", path, error)
 
     def add(self, block: BlockId, data: Data) -> None:
-        """Keep a block that has arrived: in memory now, on disk soon."""
+        """Keep a block that has arrived: in memory now, on disk soon, unless the disk is far behind."""
         self._recent.add(block, data)
-        self.backlog_size += len(data) - len(self._backlog.get(block, b""))
-        self._backlog[block] = data
-        self._arrived.set()
+        self.backlog_size -= len(self._backlog.pop(block, b""))
+        if self.backlog_size < _MOST_WAITING:  # a disk slower than the line gets what it can take
+            self._backlog[block] = data
+            self.backlog_size += len(data)
+            self._arrived.set()
 
     async def put(self, block: BlockId, data: Data) -> None:
         """As `add`; returns when the disk has it, or has refused it."""
@@ -199,6 +209,7 @@ class BlockCache:
     def drop(self, block: BlockId) -> None:
         """Forget one block. Fine when it is not here."""
         self._recent.discard(block)
+        self._reread.discard(block)
         self.backlog_size -= len(self._backlog.pop(block, b""))
         if self._index.remove(directory_key(block.version_id), block.index):
             _unlink(self._path(block))
@@ -206,7 +217,7 @@ class BlockCache:
     def evict(self, version_id: str) -> int:
         """Forget a version; returns the bytes that are free now."""
         key = directory_key(version_id)
-        held = self._recent.discard_version(version_id)
+        held = self._recent.discard_version(version_id) + self._reread.discard_version(version_id)
         for block in [block for block in self._backlog if block.version_id == version_id]:
             self.backlog_size -= len(self._backlog.pop(block))
         freed = self._index.remove_version(key)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -12,6 +14,7 @@ from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.reading.fetcher import AHEAD, BlockFetcher
 from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.memory_store import MemoryStore
 from tests.reading.conftest import MIB, bytes_of, seed, until
 from tests.reading.line import version_of
 
@@ -209,17 +212,20 @@ async def test_queued_readahead_of_a_released_reader_goes_to_the_other_who_wants
 async def test_one_who_waits_goes_before_all_readahead(
     store: FaultyStore, fetcher: BlockFetcher, big: ObjectVersion
 ) -> None:
-    holds = [store.hold("read_range", at=at) for at in range(1, 5)]
+    holds = [store.hold("read_range", at=at) for at in range(1, 9)]
     for first in range(0, 32, 2):
         fetcher.want(big, range(first, first + 2), object())
     await settle()
     assert store.running["read_range"] == 4  # of 8, four are kept for those who wait
-    await fetcher.get(big, 40)
-    await fetcher.get(big, 30)  # was queued as readahead
-    await settle()
-    assert store.running["read_range"] == 4
-    for hold in holds:
-        hold.release.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fetcher.get, big, 40)
+        nursery.start_soon(fetcher.get, big, 30)  # was queued as readahead
+        await settle()
+        begun = {span.start // BLOCK_SIZE for span in spans(store)}
+        assert {40, 30} < begun
+        assert len(begun) == 6
+        for hold in holds:
+            hold.release.set()
 
 
 async def test_readahead_takes_turns_by_reader(
@@ -350,6 +356,24 @@ async def test_a_small_version_that_stays_wrong_is_corrupt(
         await fetcher.read(small, ByteRange(0, 10))
     assert store.calls["read_range"] == 4
     assert fetcher.status().blocks == 0
+
+
+async def test_a_small_version_is_checked_against_what_its_writer_said_too(
+    cache: BlockCache, nursery: trio.Nursery, expect_warning
+) -> None:
+    class KnowsNoSha1(FaultyStore):
+        async def read_range(
+            self, version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]
+        ) -> None:
+            await super().read_range(attrs.evolve(version, sha1=None), span, deliver)
+
+    expect_warning("wrong bytes")
+    store = KnowsNoSha1(MemoryStore())
+    fetcher = BlockFetcher(store, cache, parallel=2)
+    nursery.start_soon(fetcher.run)
+    small = seed(store, 1000)
+    with pytest.raises(CorruptData):
+        await fetcher.get(attrs.evolve(small, sha1="0" * 40), 0)
 
 
 async def test_a_small_version_that_was_trimmed_in_part_is_one_request(

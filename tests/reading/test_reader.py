@@ -14,7 +14,7 @@ from b2mount.reading.fetcher import BlockFetcher
 from b2mount.reading.reader import ObjectReader
 from b2mount.threads import ThreadLane
 from tests.fakes.faulty_store import FaultyStore
-from tests.reading.conftest import MIB, bytes_of, seed
+from tests.reading.conftest import MIB, bytes_of, seed, until
 from tests.reading.line import CONNECTION, FIRST_BYTE, TOTAL, Line, version_of
 
 GIB = 1 << 30
@@ -70,6 +70,19 @@ async def test_a_closed_reader_fetches_nothing_more(store: FaultyStore, fetcher:
     assert store.running["read_range"] == 0
 
 
+async def test_readahead_that_was_trimmed_is_read_ahead_again(
+    store: FaultyStore, fetcher: BlockFetcher, cache: BlockCache
+) -> None:
+    version = seed(store, 40 * MIB)
+    reader = ObjectReader(version, fetcher)
+    await read_through(reader, 128 * KIB, stop=4 * MIB)
+    await until(lambda: not fetcher._flights)
+    fetcher.evict(version.version_id)
+    requests = store.calls["read_range"]
+    assert await read_through(reader, 128 * KIB, start=4 * MIB) == bytes_of(40 * MIB)[4 * MIB :]
+    assert store.calls["read_range"] - requests <= 20
+
+
 # -- on a simulated line, in simulated time ------------------------------------------------------------
 
 
@@ -107,6 +120,20 @@ def test_the_first_bytes_come_after_one_round_trip(tmp_path: Path) -> None:
         await ObjectReader(version_of(GIB), fetcher).read(ByteRange(0, 64 * KIB))
         assert trio.current_time() - began <= FIRST_BYTE + 128 * KIB / CONNECTION + 0.001
         assert line.sent <= 128 * KIB
+
+    on_the_line(tmp_path, test)
+
+
+def test_closing_ends_the_readahead(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        reader = ObjectReader(version_of(GIB), fetcher)
+        await read_through(reader, 128 * KIB, stop=MIB)
+        assert fetcher._ahead_size > MIB
+        reader.close()
+        sent = line.sent
+        await trio.sleep(5)
+        assert line.sent == sent
+        assert fetcher._ahead_size == 0
 
     on_the_line(tmp_path, test)
 
