@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 import time
 
@@ -62,7 +63,7 @@ def check_shape(map_: ExtentMap) -> None:
         position = extent.span.stop
     assert position == map_.size
     sources = [e.source for e in map_.all()]
-    assert all(a is not b for a, b in zip(sources, sources[1:], strict=False)), "neighbours are one extent"
+    assert all(a is not b for a, b in itertools.pairwise(sources)), "neighbours are one extent"
 
 
 def test_a_truncation_forgets_the_base():
