@@ -100,12 +100,12 @@ class Buckets:
         """B2 answers a bound key only about a bucket that is named, and only with `listBuckets`;
         without it, the authorization's word must do."""
         bucket_id = self._client.authorization.bucket_ids[name]
+        if "listBuckets" not in self._account.capabilities:
+            return (Bucket(name, bucket_id, is_public=False),)
         try:
             return await self._ask(bucket_id=bucket_id)
-        except NotFound:
-            return ()
-        except AccessDenied:
-            return (Bucket(name, bucket_id, is_public=False),)
+        except (NotFound, AccessDenied):
+            return ()  # deleted since the authorization
 
     async def _ask(self, *, bucket_id: str | None = None, name: str | None = None) -> tuple[Bucket, ...]:
         account_id = self._account.account_id

@@ -78,6 +78,18 @@ class UploadTarget:
 
 
 @attrs.define(eq=False)
+class Sent:
+    """One try of an upload, and how it ended."""
+
+    generation: int
+    address: UploadAddress | None = None
+    reply: object = None
+    size: int = 0
+    sha1: str = ""
+    error: Exception | None = None
+
+
+@attrs.define(eq=False)
 class Renewal:
     """One authorization on its way, and who waits for it."""
 
@@ -99,6 +111,12 @@ class B2Client:
     _generation: int = attrs.field(init=False, default=0)
     _renewal: Renewal | None = attrs.field(init=False, default=None)
     _idle_urls: dict[str, list[UploadAddress]] = attrs.field(init=False, factory=dict)
+    _uploads: trio.CapacityLimiter = attrs.field(init=False)
+    """Whoever waits for the upload lane must not hold a URL meanwhile."""
+
+    @_uploads.default
+    def _as_wide_as_the_lane(self) -> trio.CapacityLimiter:
+        return trio.CapacityLimiter(self.lanes.upload.width)
 
     # -- authorization -------------------------------------------------------------------------
 
@@ -211,22 +229,27 @@ class B2Client:
         """B2's reply, and the SHA-1 of what was sent. Raises OSError when `source` can't be read."""
         patience = Patience(self.retry_for)
         while True:
-            generation = self._generation
-            try:
-                address = await self._upload_address(target)
-            except Exception as error:
-                await self._before_next_try(error, generation, patience)
-                continue
-            body = UploadBody(source, self.limits.upload)
-            try:
-                reply = await self._send(target, address, body)
-            except Exception as error:
-                await self._after_failed_upload(error, target, address, body, patience)
-                continue
-            finally:
-                self.ledger.sent(min(body.tell(), source.size))
-            self._put_back(target, address)
-            return reply, body.sha1
+            async with self._uploads:
+                sent = await self._upload_once(target, source)
+            if sent.error is None:
+                return sent.reply, sent.sha1
+            await self._before_next_upload(sent, target, patience)
+
+    async def _upload_once(self, target: UploadTarget, source: ByteSource) -> Sent:
+        """One try; its error comes back, not out, so that its pause holds no place in the lane."""
+        sent = Sent(self._generation)
+        try:
+            sent.address = await self._upload_address(target)
+            with UploadBody(source, self.limits.upload) as body:
+                try:
+                    sent.reply = await self._send(target, sent.address, body)
+                finally:
+                    sent.size, sent.sha1 = body.tell(), body.sha1
+                    self.ledger.sent(min(sent.size, source.size))
+            self._put_back(target, sent.address)
+        except Exception as error:
+            sent.error = error
+        return sent
 
     async def _upload_address(self, target: UploadTarget) -> UploadAddress:
         idle = self._idle_urls.get(target.pool)
@@ -254,20 +277,18 @@ class B2Client:
             raise failure
         return reply
 
-    async def _after_failed_upload(
-        self,
-        error: Exception,
-        target: UploadTarget,
-        address: UploadAddress,
-        body: UploadBody,
-        patience: Patience,
-    ) -> None:
+    async def _before_next_upload(self, sent: Sent, target: UploadTarget, patience: Patience) -> None:
+        """Return when another try makes sense. Raises our exception, or OSError, when none does."""
+        error = sent.error
+        assert error is not None
         if isinstance(error, SourceUnreadable):
             raise error.reason
-        if body.tell() and patience.is_new:
+        if sent.address is None:
+            return await self._before_next_try(error, sent.generation, patience)
+        if sent.size and patience.is_new:
             patience.renew()  # a long upload has not used up its patience when it breaks at its end
         if not needs_new_upload_url(error):
-            self._put_back(target, address)
+            self._put_back(target, sent.address)
         elif not is_transient(error) or needs_new_token(error):
             self.forget_urls(target.pool)  # as old as this one, and as useless
         if needs_new_upload_url(error) or is_damaged_upload(error):

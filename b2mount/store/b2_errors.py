@@ -145,7 +145,7 @@ def translated(error: Exception) -> B2MountError:
     if isinstance(error, B2MountError):
         return error
     row = _row_for(error)
-    return row.outcome(row.text.format(_reason(error)))
+    return row.outcome(row.text.format(_reason(error)) if "{}" in row.text else row.text)
 
 
 def is_transient(error: Exception) -> bool:

@@ -34,7 +34,13 @@ CLASS_A: Final = frozenset(
     }
 )
 CLASS_B: Final = frozenset(
-    {"b2_download_file_by_id", "b2_download_file_by_name", "b2_get_file_info", "b2_head_file_by_name"}
+    {
+        "b2_download_file_by_id",
+        "b2_download_file_by_name",
+        "b2_get_file_info",
+        "b2_head_file_by_id",
+        "b2_head_file_by_name",
+    }
 )
 
 ROWS_PER_CALL: Final = 1000
