@@ -35,6 +35,8 @@ class Inode:
     lookups: int = 0
     removed: bool = False
     """The name is gone or means something else now; it lives on for those who have it open."""
+    unlinked: bool = False
+    """It was this mount that took the name away: what is written to it now is for its handles only."""
     fresh_until: float = 0.0
     """When what B2 said of it has to be asked again, in trio's time."""
     entries_changed_ns: int = 0
@@ -102,6 +104,12 @@ class InodeTable:
         inode.removed = True
         if self.at(inode.path) is inode:
             del self._by_path[_place(inode.path)]
+
+    def reattach(self, inode: Inode) -> None:
+        """Give a detached inode its name back; who has it now is detached."""
+        self.detach(self.at(inode.path))
+        inode.removed = False
+        self._by_path[_place(inode.path)] = inode
 
     def move(self, inode: Inode, path: ObjectPath) -> None:
         """Give it another name, and with a directory everything known below it."""

@@ -208,6 +208,7 @@ class Namespace:
             if gone is not None:
                 self._overlay.settled(path.parent, path.name, None, None, gone.version)
                 self._inodes.detach(gone)
+                gone.unlinked = True
         inode.attributes = attrs.evolve(inode.attributes, changed_ns=self._now_ns())
         if inode.is_directory:
             self._cache.drop(path)
@@ -241,11 +242,15 @@ class Namespace:
         self._entries_changed(directory)
 
     def published(self, inode: Inode, attributes: Attributes) -> None:
-        """Programs of this machine see these attributes now; `adopted` will say when B2 has them."""
+        """Programs of this machine see these attributes now; `adopted` will say when B2 has them.
+        A file that others have replaced or removed since it was opened gets its name back: the last
+        close wins."""
         inode.attributes = attributes
         inode.entries_changed_ns = 0
-        if inode.removed or inode is self.root:
+        if inode.unlinked or inode is self.root:
             return
+        if inode.removed:
+            self._inodes.reattach(inode)
         record = self._record(inode.path)
         if record is None or not record.is_pending or record.inode is not inode:
             self._overlay.pending(inode.path.parent, inode.path.name, inode)

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from b2mount import errors
-from b2mount.model import AttributeChange, Kind, ObjectPath
+from b2mount.model import AttributeChange, ByteSource, Kind, Literal, ObjectMetadata, ObjectPath
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import ME, ROOT, world
@@ -419,3 +419,24 @@ async def test_nothing_is_kept_of_a_file_that_b2_has(store: FaultyStore, tmp_pat
         assert w.fs._committer._contents == {}
         assert w.fs._committer._on_the_way == {}
         assert os.listdir(tmp_path / "staging") == []
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["replaced", "removed"])
+async def test_the_last_close_wins_over_what_others_did(
+    store: FaultyStore, tmp_path: Path, autojump_clock: object, *, gone: bool
+) -> None:
+    async with world(store, tmp_path, ttl=10) as w:
+        await w.write("a", b"first")
+        path = ObjectPath("bucket", "a")
+        fh = await w.open("a", os.O_RDWR)
+        if gone:
+            await store.hide(path)
+        else:
+            await store.put(path, ByteSource((Literal(b"theirs"),)), ObjectMetadata())
+        await trio.sleep(100)
+        assert await w.names() == ([] if gone else ["a"])
+        assert await w.fs.read(fh, 0, 10) == b"first"
+        await w.fs.write(fh, 0, b"F")
+        await w.close(fh)
+        assert bucket(store) == {"a": b"First"}
+        assert await w.read("a") == b"First"
