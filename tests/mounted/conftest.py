@@ -3,6 +3,10 @@
 `folder` is a fresh directory in a mount that all tests share: the cheap one, for whatever works on
 files only. `make_mount` makes a mount of the test's own: for options, remounts, kills and faults.
 
+The emulator is a thread of the test process. So whatever holds the interpreter while it waits for the
+mount (sqlite3, mmap, extension modules) would keep the emulator from answering the mount: such programs
+run as processes of their own.
+
 With B2MOUNT_TESTS_LOCALLY in the environment `folder` is a plain local directory; so one knows that
 a test is right before one blames the mount.
 """
@@ -123,6 +127,16 @@ def local_directory(root: Path) -> LocalDirectory:
     return LocalDirectory(LocalBucket(place.mount_point), programs, place.mount_point)
 
 
+def files_in(bucket: BucketView, prefix: str) -> dict[str, str]:
+    """SHA-1 of every file that the bucket holds below a directory's key: without what stands for directories
+    and links."""
+    return {
+        key.removeprefix(prefix): record.sha1
+        for key, record in bucket.objects(prefix).items()
+        if "symlink" not in record.info and not key.endswith(".bzEmpty")
+    }
+
+
 @attrs.frozen
 class Folder:
     """A directory of one test's own in the shared mount."""
@@ -141,6 +155,10 @@ class Folder:
         """SHA-1 of every object below, by its name relative to here."""
         found = self.home.bucket.objects(self.prefix)
         return {key.removeprefix(self.prefix): record.sha1 for key, record in found.items()}
+
+    def files(self, below: str = "") -> dict[str, str]:
+        """SHA-1 of every file in the bucket below a directory here, as files_in."""
+        return files_in(self.home.bucket, f"{self.prefix}{below}")
 
 
 FOLDER_NUMBERS = itertools.count()

@@ -267,8 +267,8 @@ class Mount:
         assert not surprises, "the mount logged\n" + "\n".join(surprises) + "\n" + text[-4000:]
 
     def b2(self, *arguments: str, timeout: float = 60) -> str:
-        """Output of Backblaze's own tool."""
-        return self.programs.run("b2", *arguments, timeout=timeout)
+        """What Backblaze's own tool prints; what it says besides, such as the realm in use, is left out."""
+        return self.programs.run("sh", "-c", 'exec b2 "$@" 2> /dev/null', "b2", *arguments, timeout=timeout)
 
     def b2mount(self, *arguments: str | Path, timeout: float = 60) -> tuple[int, str]:
         """Exit code and output of another `b2mount` command."""

@@ -21,8 +21,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from tests.mounted.conftest import files_in
 from tests.mounted.harness import Directory
-from tests.mounted.trees import LONG_AGO, assert_same_trees, look, pattern
+from tests.mounted.processes import Stuck, wait_until
+from tests.mounted.trees import LONG_AGO, assert_same_trees, look, pattern, sha1s
 
 pytestmark = pytest.mark.kernel
 
@@ -327,9 +329,18 @@ class Operations(RuleBasedStateMachine):
         if not self.agreed:
             return
         assert_same_trees(self.expected.root, self.found.root)
+        self.wait_until_b2_agrees()
         type(self).runs_since_remount += 1
         if self.runs_since_remount >= RUNS_PER_REMOUNT:
             self.compare_from_b2()
+
+    def wait_until_b2_agrees(self) -> None:
+        """The bucket must hold these files and no others, with these bytes."""
+        files, prefix = sha1s(self.expected.root), f"{self.found.root.name}/"
+        try:
+            wait_until(lambda: files_in(self.place.bucket, prefix) == files, "all is in B2", 5)
+        except Stuck:
+            assert files_in(self.place.bucket, prefix) == files
 
     @classmethod
     def compare_from_b2(cls) -> None:

@@ -151,8 +151,8 @@ def test_editing_a_big_file_sends_what_changed(make_mount: MountMaker, change: s
 
 
 def test_two_mounts_one_name(make_mount: MountMaker) -> None:
-    """Two mounts, one name: the last close wins, and the other version is still there. If a file changed in B2
-    between open and close, a warning names both versions."""
+    """Two mounts, one name: the last close wins, and the other version is still there. If a file changed in
+    B2 between open and close, a warning names both versions."""
     one = make_mount()
     two = make_mount(bucket=one.bucket)
     (one.path / "file").write_bytes(b"base")

@@ -53,7 +53,7 @@ def assert_same_trees(here: Path, there: Path) -> None:
     expected, found = dict(tree(here)), dict(tree(there))
     assert list(found) == list(expected)
     for name, value in expected.items():
-        assert found[name] == value, f"{name} differs"
+        assert found[name] == value, f"{name}: {found[name]!r:.300} instead of {value!r:.300}"
 
 
 def make_tree(root: Path, files: int = 500) -> None:
