@@ -51,8 +51,6 @@ def start() -> int:
         print(f"b2mount: the emulator does not start, see {EMULATOR_LOG}", file=sys.stderr)
         return 1
     os.environ["B2_ENVIRONMENT"] = url
-    if mount_at(str(MOUNTPOINT)) is None:  # a dead mount would refuse to be looked at
-        MOUNTPOINT.mkdir(exist_ok=True)
     options = ["--credentials", str(DATA / "credentials.json"), "--cache-dir", str(CACHE)]
     code = _mount(BUCKET, str(MOUNTPOINT), options)
     if code == 0:
@@ -63,6 +61,9 @@ def start() -> int:
 
 def stop() -> int:
     """Unmount what the demo has mounted and end its emulator."""
+    if not HERE.exists():
+        print("the demo was never started here")
+        return 0
     for mountpoint in _mounted():
         if mount_at(mountpoint) is not None and main(["umount", mountpoint, "--timeout", "60"]) == 8:
             main(["umount", "--now", mountpoint])
@@ -91,6 +92,8 @@ def _mount(source: str, mountpoint: str, options: Sequence[str]) -> int:
     entry = mount_at(path)
     if entry is not None and entry.is_ours and answers(path):
         return 0
+    if entry is None:  # a dead mount would refuse to be looked at
+        Path(path).mkdir(parents=True, exist_ok=True)
     code = main(["mount", source, path, *options])
     if code == 0:
         MOUNTED.write_text("".join(f"{line}\n" for line in sorted({*_mounted(), path})))

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 import attrs
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from b2mount.cli import wording
 from b2mount.filesystem.status import PendingFile
@@ -56,8 +56,13 @@ class UploadProgress:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(binary_units=True),
+                console=Console(stderr=True),
+                transient=True,
+            )
             self._stack.enter_context(self._bar)
         return self
 
