@@ -94,15 +94,16 @@ class B2Store(ObjectStore):
     async def list_objects(
         self, bucket: str, prefix: str, *, delimiter: str = "", start: str = "", limit: int = 1000
     ) -> ObjectPage:
-        async def ask(bucket_id: str) -> object:
-            return await self._client.call(
-                "b2_list_file_names",
-                lambda s: b2_calls.list_names(s, bucket_id, prefix, delimiter, start, limit),
-            )
+        def work(bucket_id: str, session: B2Session) -> tuple[ObjectPage, int]:
+            reply = b2_calls.list_names(session, bucket_id, prefix, delimiter, start, limit)
+            return b2_records.object_page(reply, bucket, prefix, start), b2_records.row_count(reply)
 
-        reply = await self._buckets.within(bucket, ask)
-        self.ledger.listed("b2_list_file_names", b2_records.row_count(reply))
-        return b2_records.object_page(reply, bucket, prefix, start)
+        async def ask(bucket_id: str) -> tuple[ObjectPage, int]:
+            return await self._client.call("b2_list_file_names", partial(work, bucket_id))
+
+        page, rows = await self._buckets.within(bucket, ask)
+        self.ledger.listed("b2_list_file_names", rows)
+        return page
 
     async def list_versions(
         self,
@@ -115,15 +116,16 @@ class B2Store(ObjectStore):
     ) -> VersionPage:
         begin = (start.key or None, start.version_id) if start else (None, None)
 
-        async def ask(bucket_id: str) -> object:
-            return await self._client.call(
-                "b2_list_file_versions",
-                lambda s: b2_calls.list_versions(s, bucket_id, prefix, delimiter, begin, limit),
-            )
+        def work(bucket_id: str, session: B2Session) -> tuple[VersionPage, int]:
+            reply = b2_calls.list_versions(session, bucket_id, prefix, delimiter, begin, limit)
+            return b2_records.version_page(reply, bucket, prefix, start), b2_records.row_count(reply)
 
-        reply = await self._buckets.within(bucket, ask)
-        self.ledger.listed("b2_list_file_versions", b2_records.row_count(reply))
-        return b2_records.version_page(reply, bucket, prefix, start)
+        async def ask(bucket_id: str) -> tuple[VersionPage, int]:
+            return await self._client.call("b2_list_file_versions", partial(work, bucket_id))
+
+        page, rows = await self._buckets.within(bucket, ask)
+        self.ledger.listed("b2_list_file_versions", rows)
+        return page
 
     async def stat(self, path: ObjectPath) -> ObjectVersion:
         if {".", ".."} & set(path.key.split("/")):

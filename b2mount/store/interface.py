@@ -165,11 +165,13 @@ class ObjectStore(Protocol):
         ...
 
     async def finish_multipart(self, upload: MultipartUpload, sha1s: Sequence[str]) -> ObjectVersion:
-        """Make it a version; `sha1s` are the parts' in order, at least two."""
+        """Make it a version; `sha1s` are the parts' in order, at least two. Fine when it is finished
+        already. Raises NotFound when the upload is gone, Conflict or StoreFailure when B2 has other
+        parts, or too small ones."""
         ...
 
     async def abort_multipart(self, upload: MultipartUpload) -> None:
-        """Drop it with its parts. Fine when it is gone already."""
+        """Drop it with its parts. Fine when it is gone already; a finished one stays."""
         ...
 
     async def list_parts(self, upload: MultipartUpload) -> tuple[PartRecord, ...]:

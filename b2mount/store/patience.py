@@ -9,11 +9,12 @@ Must not know: what is being tried.
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import Final, NoReturn
 
 import attrs
 import trio
 
+from b2mount.errors import B2MountError
 from b2mount.store.b2_errors import is_transient, translated, wait_asked_for
 
 FIRST_PAUSE: Final = 0.25
@@ -49,7 +50,7 @@ class Patience:
         """Sleep until it is time to try again after `error`; with `at_once`, a few times not at all.
         Raises our exception for `error` when it is final or the time is up."""
         if not is_transient(error):
-            raise translated(error) from error
+            _raise(error)
         await self.pause(error, at_once=at_once)
 
     async def before_next_url(self, error: Exception) -> None:
@@ -63,17 +64,23 @@ class Patience:
         """Sleep, however final `error` looks. Raises when the time is up."""
         left = self._deadline - trio.current_time()
         if left <= 0:
-            raise translated(error) from error
+            _raise(error)
         if at_once and self._at_once > 0:
             self._at_once -= 1
             await trio.lowlevel.checkpoint()
             return
         asked = wait_asked_for(error)
         if asked is not None and asked > left:
-            raise translated(error) from error
+            _raise(error)
         await trio.sleep(min(left, self._next_pause()) if asked is None else asked)
 
     def _next_pause(self) -> float:
         pause = self._pause * random.uniform(0.5, 1.0)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return pause
+
+
+def _raise(error: Exception) -> NoReturn:
+    if isinstance(error, B2MountError):
+        raise error
+    raise translated(error) from error

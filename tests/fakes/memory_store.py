@@ -1,8 +1,9 @@
 """MemoryStore: an ObjectStore in plain dicts, with B2's rules for versions, names and listings.
 
-Self-contained. It passes the same contract suite (tests/contract) as B2Store does against the
-emulator, so tests of the services may take it for B2. Its clock never stands still: every version
-is newer than the one before, so there are no ties.
+Self-contained, not on the emulator's BucketState: that one is SQLite and files, and gives replies
+for HTTP; this one is small and quick. Both pass the same contract suite (tests/contract), so tests of
+the services may take it for B2. Its clock never stands still: every version is newer than the one
+before, so there are no ties.
 """
 
 from __future__ import annotations
