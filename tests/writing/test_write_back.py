@@ -16,13 +16,12 @@ from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import World, at, attributes, metadata, open_world
 
 
-
-@pytest.fixture()
+@pytest.fixture
 def memory():
     return MemoryStore()
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(memory):
     return FaultyStore(memory)
 
@@ -269,7 +268,9 @@ async def test_trouble_that_passes_is_waited_for(autojump_clock, tmp_path, store
         assert trio.current_time() >= 1 + 2 + 4
 
 
-async def test_closers_are_patient_for_so_long_and_the_bytes_arrive_later(autojump_clock, tmp_path, store, memory):
+async def test_closers_are_patient_for_so_long_and_the_bytes_arrive_later(
+    autojump_clock, tmp_path, store, memory
+):
     store.fail("put", Unavailable("no network"), times=12)
     async with open_world(tmp_path, store, retry_for=60) as world:
         begun = trio.current_time()
@@ -284,8 +285,12 @@ async def test_closers_are_patient_for_so_long_and_the_bytes_arrive_later(autoju
         assert world.write_back.pending() == []
 
 
-@pytest.mark.parametrize("error", [OverQuota("cap"), AccessDenied("key"), StoreFailure("?"), CorruptData("!")])
-async def test_trouble_that_stays_is_told_at_once_and_tried_by_flush(autojump_clock, tmp_path, store, memory, error):
+@pytest.mark.parametrize(
+    "error", [OverQuota("cap"), AccessDenied("key"), StoreFailure("?"), CorruptData("!")]
+)
+async def test_trouble_that_stays_is_told_at_once_and_tried_by_flush(
+    autojump_clock, tmp_path, store, memory, error
+):
     store.fail("put", error)
     async with open_world(tmp_path, store) as world:
         sealed = await close(world, "a", b"x")
