@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
@@ -27,6 +28,8 @@ from b2mount.emulator.replies import Document
 from b2mount.emulator.requests import ENDPOINTS, PRICES, UPLOADS
 from b2mount.emulator.shaping import Shaper
 from b2mount.emulator.transfer import CutOff, Transfers, cut
+
+LOG: Final = logging.getLogger(__name__)
 
 NO_STORE: Final = {"Cache-Control": "max-age=0, no-cache, no-store"}
 """On every reply that is not a download."""
@@ -74,7 +77,11 @@ class Gateway:
             return error_reply(exc)
         except (ConnectionError, web.RequestPayloadError) as exc:
             raise CutOff from exc
-        except OSError as exc:
+        except CutOff:
+            raise
+        except Exception as exc:
+            LOG.exception("%s failed", path.endpoint)
+            self._counts.answered(path.endpoint, 500)
             return error_reply(ApiError(500, "internal_error", str(exc)))
 
     async def _answer(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:

@@ -105,7 +105,7 @@ class Transfers:
         data = await (request.content.read(QUANTUM) if shape.limits_bytes else request.content.readany())
         self._counts.received(len(data))
         if shape.limits_bytes and data:
-            await self._shaper.upload.wait(shape, request.protocol, len(data))
+            await self._shaper.upload.wait(shape, request.transport, len(data))
         return data
 
     async def _send_fast(self, request: web.BaseRequest, download: Download) -> web.StreamResponse:
@@ -137,7 +137,7 @@ class Transfers:
         with self._contents.blobs.pinned(segment.blob for segment in download.segments):
             await response.prepare(request)
             for piece in pieces:
-                await self._shaper.download.wait(shape, request.protocol, len(piece))
+                await self._shaper.download.wait(shape, request.transport, len(piece))
                 data = piece if damage is None else await damage.apply(piece, sent)
                 await response.write(data)
                 self._counts.sent(len(data))
