@@ -60,13 +60,21 @@ def credentials(server: EmulatorServer) -> Credentials:
 
 @pytest.fixture
 async def site(emulator: EmulatorServer) -> AsyncIterator[Site]:
-    store = await open_b2_store(
-        credentials(emulator),
-        timeouts=Timeouts(connect=5, reply=0.5, upload_reply=0.5, copy=0.5),
-    )
+    store = await open_b2_store(credentials(emulator))
     try:
         await store.create_bucket("bucket")
         emulator.counts.reset()
         yield Site(emulator, store)
+    finally:
+        store.close()
+
+
+@pytest.fixture
+async def hasty(site: Site) -> AsyncIterator[Site]:
+    """The same with a store that waits half a second for an answer, and may well ask twice."""
+    timeouts = Timeouts(connect=5, reply=0.5, upload_reply=0.5, copy=0.5)
+    store = await open_b2_store(credentials(site.server), timeouts=timeouts)
+    try:
+        yield Site(site.server, store)
     finally:
         store.close()

@@ -48,6 +48,14 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 async def site(server: ScriptedServer) -> AsyncIterator[Site]:
+    store = await open_b2_store(server.credentials)
+    yield Site(server, store)
+    store.close()
+
+
+@pytest.fixture
+async def hasty(server: ScriptedServer) -> AsyncIterator[Site]:
+    """A store that waits for a third of a second only, and may well ask twice."""
     store = await open_b2_store(server.credentials, timeouts=SHORT)
     yield Site(server, store)
     store.close()
@@ -230,7 +238,7 @@ BAD_AUTHORIZATIONS: list[dict[str, object]] = [
 async def test_a_bad_authorization(server: ScriptedServer, change: dict[str, object]) -> None:
     server.script["b2_authorize_account"] = lambda _: reply(server.authorization(**change))
     with pytest.raises(StoreFailure):
-        await open_b2_store(server.credentials, timeouts=SHORT)
+        await open_b2_store(server.credentials)
 
 
 # -- errors --------------------------------------------------------------------------------
@@ -320,13 +328,13 @@ ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{"
     ],
     ids=lambda answer: f"{answer.data[:50]!r} {answer.tail}",
 )
-async def test_broken_http(site: Site, autojump_clock: trio.testing.MockClock, answer: Reply) -> None:
+async def test_broken_http(hasty: Site, autojump_clock: trio.testing.MockClock, answer: Reply) -> None:
     answers = iter([answer, answer])
-    site.server.script["b2_list_file_names"] = lambda _: next(answers, reply({"files": [ROW]}))
+    hasty.server.script["b2_list_file_names"] = lambda _: next(answers, reply({"files": [ROW]}))
     try:
-        assert len((await site.store.list_objects("bucket", "")).objects) == 1
+        assert len((await hasty.store.list_objects("bucket", "")).objects) == 1
     except StoreFailure:
-        assert site.server.count("b2_list_file_names") == 1
+        assert hasty.server.count("b2_list_file_names") == 1
 
 
 # -- downloads -----------------------------------------------------------------------------
@@ -385,16 +393,16 @@ async def test_a_body_that_is_shorter_than_asked(site: Site, autojump_clock: tri
         await read(site, ByteRange(5, 15))
 
 
-async def test_a_download_that_falls_silent(site: Site, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_download_that_falls_silent(hasty: Site, autojump_clock: trio.testing.MockClock) -> None:
     def answer(request: Request) -> Reply:
         start, stop = ranged(request)
         head = f"HTTP/1.1 206 OK\r\nContent-Length: {stop - start}\r\n"
         head += f"Content-Range: bytes {start}-{stop - 1}/{len(DATA)}\r\n\r\n"
         return Reply(head.encode() + DATA[start : min(stop, start + 300_000)], "silent")
 
-    site.server.script["b2_download_file_by_id"] = answer
-    assert await read(site, ByteRange(0, len(DATA))) == DATA
-    assert site.server.count("b2_download_file_by_id") == 2
+    hasty.server.script["b2_download_file_by_id"] = answer
+    assert await read(hasty, ByteRange(0, len(DATA))) == DATA
+    assert hasty.server.count("b2_download_file_by_id") >= 2
 
 
 async def test_wrong_bytes_of_a_whole_object_are_told(
