@@ -10,7 +10,7 @@ Must not know: how and when files are sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -121,12 +121,13 @@ class Recorder:
         """What an earlier process left recorded, queued again; the rest of the directory is cleared.
         Entries whose bytes are gone are failed."""
         found = await self._journal.replay()
-        wanted = {generation.staging_id for sealed in found for generation in _with_bases(sealed)}
-        await self._staging.remove_strays(wanted)
+        generations = [generation for sealed in found for generation in _with_bases(sealed)]
+        await self._staging.remove_strays({generation.staging_id for generation in generations})
+        reasons = await self._staging.shortfalls(generations)
         for sealed in found:
             entry = Entry(sealed, UploadState.QUEUED, self._queue.next_order(), recovered=True)
             self._queue.add(entry)
-            reason = await self.shortfall(sealed)
+            reason = _first_of(reasons, sealed)
             if reason is not None:
                 log.error("%s can't be sent: %s", sealed.path, reason)
                 entry.broken, entry.error = True, CorruptData(f"{sealed.path}: {reason}")
@@ -140,11 +141,7 @@ class Recorder:
 
     async def shortfall(self, sealed: SealedFile) -> str | None:
         """Why local bytes that a generation needs can't be read, or None."""
-        for generation in _with_bases(sealed):
-            reason = await self._staging.check(generation)
-            if reason is not None:
-                return reason
-        return None
+        return _first_of(await self._staging.shortfalls(_with_bases(sealed)), sealed)
 
     # -- steps -----------------------------------------------------------------------------
 
@@ -208,6 +205,10 @@ class Recorder:
             await self._staging.delete([path for sealed in gone for path in self._staging.unused(sealed)])
         except OSError as error:
             log.warning("staging files that are not needed any more stay for now: %s", error)
+
+
+def _first_of(reasons: Mapping[str, str], sealed: SealedFile) -> str | None:
+    return next((reasons[g.staging_id] for g in _with_bases(sealed) if g.staging_id in reasons), None)
 
 
 def _with_bases(sealed: SealedFile) -> Iterator[SealedFile]:

@@ -19,7 +19,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -300,9 +300,10 @@ class Staging:
         """Delete one local file without leaving the caller's step."""
         _unlink_all([path])
 
-    async def check(self, sealed: SealedFile) -> str | None:
-        """Why the staged bytes of a generation can't be read, or None."""
-        return await self._lane.run(_shortfall, sealed.local_path, sealed.extents.staged_stop)
+    async def shortfalls(self, generations: Iterable[SealedFile]) -> dict[str, str]:
+        """By staging id: why the staged bytes of these generations can't be read, where they can't."""
+        files = [(g.staging_id, g.local_path, g.extents.staged_stop) for g in generations]
+        return await self._lane.run(_shortfalls, files)
 
     async def remove_strays(self, wanted: Set[str]) -> int:
         """Delete local files that belong to no generation in `wanted` and to no open file."""
@@ -365,6 +366,11 @@ def _shortfall(path: str, staged_stop: int) -> str | None:
     except FileNotFoundError:
         return f"its staged bytes are gone: {path} is missing"
     return None if size >= staged_stop else f"its staged bytes are incomplete: {path} is too short"
+
+
+def _shortfalls(files: list[tuple[str, str, int]]) -> dict[str, str]:
+    reasons = ((staging_id, _shortfall(path, stop)) for staging_id, path, stop in files)
+    return {staging_id: reason for staging_id, reason in reasons if reason is not None}
 
 
 def _remove_strays(directory: str, keep: set[str]) -> int:

@@ -207,11 +207,14 @@ class Uploader:
 
         async def send_some() -> None:
             for number, part in todo:
+                if errors:
+                    return
                 try:
                     large.records[number] = await self._send_part(large, number, part)
                 except Exception as error:
                     errors.append(error)
-                    nursery.cancel_scope.cancel()
+                    if not isinstance(error, Unavailable):  # else the parts under way are worth having
+                        nursery.cancel_scope.cancel()
                     return
                 progress(large.sent)
 

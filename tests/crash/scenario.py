@@ -87,7 +87,7 @@ class Steps:
             (synced / f"names.{path.name}").write_text("\n".join(os.listdir(path)))
             self.step()
 
-        os.fdatasync, os.fsync = fdatasync, fsync
+        os.fdatasync, os.fsync = fdatasync, fsync  # type: ignore[assignment]
         try:
             yield
         finally:

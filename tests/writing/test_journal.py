@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from b2mount.errors import StoreFailure
+from b2mount.model import ByteRange, ObjectVersion
+from b2mount.writing import journal as journal_module
+from b2mount.writing.staged_file import SealedFile
+from tests.fakes.memory_store import MemoryStore
+from tests.writing.world import at, attributes, metadata, open_world
+
+VERSION = ObjectVersion(at("a"), "v1", 10, 5, "text/html", "ab", {"k": "v"})
+
+
+async def test_a_record_comes_back_as_it_was(tmp_path):
+    async with open_world(tmp_path, MemoryStore()) as world:
+        staged = world.new(base=VERSION, size=10)
+        staged.write(3, b"xyz")
+        staged.truncate(20)
+        sealed = staged.seal(at("dir/ä\n"), metadata(), attributes(20))
+        await world.journal.append(sealed, "sealed")
+    async with open_world(tmp_path, MemoryStore()) as world:
+        [found] = await world.journal.replay()
+    assert found.extents.all() == sealed.extents.all()
+    for field in ("staging_id", "path", "metadata", "attributes", "local_path", "base", "since"):
+        assert getattr(found, field) == getattr(sealed, field)
+    assert found.base == VERSION
+    assert isinstance(found.base, ObjectVersion)
+    assert found.base.info == VERSION.info
+
+
+async def test_records_come_in_the_order_of_their_last_change(tmp_path):
+    async with open_world(tmp_path, MemoryStore()) as world:
+        one, two, three = (world.sealed(key, b"x") for key in "123")
+        for sealed in (one, two, three, one):
+            await world.journal.append(sealed, "sealed")
+        assert [s.path.key for s in await world.journal.replay()] == ["2", "3", "1"]
+        await world.journal.rename(two, above=[three.staging_id])
+        assert [s.path.key for s in await world.journal.replay()] == ["1", "2", "3"]
+
+
+async def test_a_retired_base_is_a_version_for_what_stands_on_it(tmp_path):
+    async with open_world(tmp_path, MemoryStore()) as world:
+        low = world.sealed("a", b"0123456789")
+        middle = world.new(base=low, size=10).seal(at("a"), metadata(), attributes())
+        high = world.new(base=middle, size=10).seal(at("a"), metadata(), attributes())
+        for sealed in (low, middle, high):
+            await world.journal.append(sealed, "sealed")
+        low.fate.version = VERSION
+        await world.journal.retire(low)
+        found = await world.journal.replay()
+    assert [s.staging_id for s in found] == [middle.staging_id, high.staging_id]
+    assert found[0].base == VERSION
+    below = found[1].base
+    assert isinstance(below, SealedFile)
+    assert below.staging_id == middle.staging_id
+    assert below.base == VERSION
+    assert below.fate is found[0].fate
+
+
+async def test_a_later_record_takes_the_place_of_others_at_once(tmp_path):
+    async with open_world(tmp_path, MemoryStore()) as world:
+        old, new = world.sealed("a", b"old"), world.sealed("a", b"new")
+        await world.journal.append(old, "sealed")
+        await world.journal.append(new, "sealed", replaces=[old])
+        assert [s.staging_id for s in await world.journal.replay()] == [new.staging_id]
+
+
+async def test_a_full_disk_is_an_oserror_with_its_errno(tmp_path, monkeypatch):
+    async with open_world(tmp_path, MemoryStore()) as world:
+        sealed = world.sealed("a", b"x" * 10)
+        connection = world.journal._opened()
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+        async def fill() -> None:
+            for number in range(1000):
+                await world.journal.append(world.sealed(f"{number}" * 50, b"x"), "sealed")
+
+        with pytest.raises(OSError) as caught:
+            await fill()
+        assert caught.value.errno == 28
+        before = len(await world.journal.replay())
+        connection.execute("PRAGMA max_page_count = 100000")
+        await world.journal.append(sealed, "sealed")
+        assert len(await world.journal.replay()) == before + 1
+
+
+async def test_a_broken_file_is_told(tmp_path):
+    (tmp_path / "journal.db").write_bytes(b"not a database, but long enough to look like something" * 100)
+    with pytest.raises(StoreFailure, match="can't be used"):
+        async with open_world(tmp_path, MemoryStore()):
+            pass
+
+
+async def test_a_failed_transaction_changes_nothing(tmp_path, monkeypatch):
+    async with open_world(tmp_path, MemoryStore()) as world:
+        sealed = world.sealed("a", b"x")
+        await world.journal.append(sealed, "sealed")
+        statements = [("DELETE FROM files", ()), ("NOT SQL", ())]
+        with pytest.raises(StoreFailure):
+            journal_module._transaction(world.journal._opened(), statements)
+        assert len(await world.journal.replay()) == 1
+
+
+def test_a_change_is_synced_when_it_returns():
+    connection, _ = journal_module._open(":memory:")
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    connection.close()
+    assert sqlite3.SQLITE_FULL
+
+
+async def test_bytes_are_read_through_recovered_generations(tmp_path):
+    async def read_base(_version: ObjectVersion, span: ByteRange) -> bytes:
+        return b"0123456789"[span.start : span.stop]
+
+    async with open_world(tmp_path, MemoryStore()) as world:
+        staged = world.new(base=VERSION, size=10)
+        staged.write(0, b"L")
+        low = staged.seal(at("a"), metadata(), attributes())
+        high = world.new(base=low, size=10)
+        high.write(9, b"H")
+        await world.journal.append(high.seal(at("a"), metadata(), attributes()), "editing")
+        [found] = await world.journal.replay()
+        assert await found.read(ByteRange(0, 10), read_base) == b"L12345678H"

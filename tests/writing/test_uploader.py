@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+
+from b2mount.errors import CorruptData, OverQuota, Unavailable
+from b2mount.model import ByteRange, FileSlice, Literal, ObjectMetadata, ObjectVersion
+from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.upload_plan import MINIMUM_PART, SINGLE_PUT_LIMIT
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.memory_store import MemoryStore
+from tests.writing.world import World, at, attributes, metadata, open_world
+
+MB = 1_000_000
+BIG = random.Random(7).randbytes(30 * MB)
+"""Over the limit of a single request, with three smallest parts and more."""
+
+
+@pytest.fixture
+def memory():
+    return MemoryStore()
+
+
+@pytest.fixture
+def store(memory):
+    return FaultyStore(memory)
+
+
+def sealed_of(
+    world: World, base: ObjectVersion | None, *writes: tuple[int, bytes], size: int = -1
+) -> SealedFile:
+    staged = world.new(base=base, size=base.size if base else 0)
+    for offset, data in writes:
+        staged.write(offset, data)
+    if size >= 0:
+        staged.truncate(size)
+    return staged.seal(at("a"), metadata(), attributes(staged.size))
+
+
+async def upload(world: World, sealed: SealedFile) -> ObjectVersion:
+    return await world.uploader.upload(sealed, lambda sent: None)
+
+
+def sent_bytes(store: FaultyStore) -> int:
+    return sum(call.arguments[2].size for call in store.log if call.verb == "put_part")  # type: ignore[attr-defined]
+
+
+async def test_a_big_new_file_goes_in_parts_and_says_its_sha1(tmp_path, store, memory):
+    progress: list[int] = []
+    async with open_world(tmp_path, store, running=False) as world:
+        version = await world.uploader.upload(sealed_of(world, None, (0, BIG)), progress.append)
+    assert memory.contents() == {"a": BIG}
+    assert version.sha1 == hashlib.sha1(BIG).hexdigest()
+    assert version.info["large_file_sha1"] == version.sha1
+    assert progress == sorted(progress)
+    assert progress[-1] == len(BIG)
+    assert store.most_running["put_part"] > 1
+    for call in store.log:
+        if call.verb == "put_part":
+            assert all(isinstance(piece, FileSlice) for piece in call.arguments[2].pieces)
+
+
+async def test_a_hole_is_zeros(tmp_path, store, memory):
+    async with open_world(tmp_path, store, running=False) as world:
+        version = await upload(world, sealed_of(world, None, (0, b"a"), (SINGLE_PUT_LIMIT, b"z")))
+    data = b"a" + bytes(SINGLE_PUT_LIMIT - 1) + b"z"
+    assert memory.contents() == {"a": data}
+    assert version.sha1 == hashlib.sha1(data).hexdigest()
+
+
+async def test_an_append_fetches_nothing(tmp_path, store, memory):
+    base = memory.seed(at("a"), BIG)
+    async with open_world(tmp_path, store, running=False) as world:
+        version = await upload(world, sealed_of(world, base, (len(BIG), b"more")))
+        assert world.fetched == []
+    assert memory.contents() == {"a": BIG + b"more"}
+    assert sent_bytes(store) == 4
+    assert "large_file_sha1" not in version.info, "nobody has hashed it"
+
+
+async def test_a_small_change_sends_one_smallest_part(tmp_path, store, memory):
+    base = memory.seed(at("a"), BIG)
+    async with open_world(tmp_path, store, running=False) as world:
+        await upload(world, sealed_of(world, base, (12 * MB, b"X" * 4096)))
+        assert sum(span.size for span in world.fetched) == MINIMUM_PART - 4096
+        assert world.local_files() != []
+        assert not [name for name in world.local_files() if "spool" in name]
+    assert memory.contents() == {"a": BIG[: 12 * MB] + b"X" * 4096 + BIG[12 * MB + 4096 :]}
+    assert sent_bytes(store) == MINIMUM_PART
+    for call in store.log:
+        if call.verb == "put_part":
+            pieces = call.arguments[2].pieces
+            assert sum(p.size for p in pieces if isinstance(p, Literal)) <= MB, (
+                "base bytes are not held in memory"
+            )
+
+
+async def test_a_truncation_sends_nothing(tmp_path, store, memory):
+    base = memory.seed(at("a"), BIG)
+    async with open_world(tmp_path, store, running=False) as world:
+        await upload(world, sealed_of(world, base, size=26 * MB))
+        assert world.fetched == []
+    assert memory.contents() == {"a": BIG[: 26 * MB]}
+    assert (store.calls["put_part"], store.calls["put"]) == (0, 0)
+
+
+async def test_an_attribute_change_is_one_copy_and_keeps_the_sha1(tmp_path, store, memory):
+    async with open_world(tmp_path, store, running=False) as world:
+        base = await upload(world, sealed_of(world, None, (0, BIG)))
+        store.log.clear()
+        staged = world.new(base=base, size=base.size)
+        new = ObjectMetadata("b2/x-auto", {"src_last_modified_millis": "5"})
+        version = await upload(world, staged.seal(at("a"), new, attributes()))
+    assert [call.verb for call in store.log] == ["copy"]
+    assert version.sha1 == base.sha1
+    assert version.info["src_last_modified_millis"] == "5"
+    assert version.content_type == base.content_type
+
+
+async def test_a_small_edit_of_a_small_file_is_one_put(tmp_path, store, memory):
+    base = memory.seed(at("a"), b"0123456789")
+    async with open_world(tmp_path, store, running=False) as world:
+        await upload(world, sealed_of(world, base, (3, b"xx")))
+    assert memory.contents() == {"a": b"012xx56789"}
+    assert store.calls["put"] == 1
+
+
+@pytest.mark.parametrize("verb", ["put_part", "finish_multipart"])
+async def test_an_interrupted_upload_goes_on_from_its_parts(tmp_path, store, memory, verb):
+    store.fail(verb, Unavailable("no network"), at=1 if verb == "finish_multipart" else 3)
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        with pytest.raises(Unavailable):
+            await upload(world, sealed)
+        before = store.calls["put_part"]
+        await upload(world, sealed)
+    assert store.calls["start_multipart"] == 1
+    assert memory.contents() == {"a": BIG}
+    assert store.calls["put_part"] - before == (0 if verb == "finish_multipart" else 1)
+
+
+async def test_a_finish_whose_reply_was_lost_for_good_is_done_anew(tmp_path, store, memory):
+    store.fail("finish_multipart", Unavailable("no network"), after=True)
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        with pytest.raises(Unavailable):
+            await upload(world, sealed)
+        await upload(world, sealed)
+    assert memory.contents() == {"a": BIG}
+    assert await memory.list_unfinished("bucket", "") == ()
+
+
+async def test_parts_of_other_bytes_are_never_reused(tmp_path, store, memory):
+    store.fail("finish_multipart", Unavailable("no network"))
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        with pytest.raises(Unavailable):
+            await upload(world, sealed)
+        staged = world.staging.reopen(sealed)
+        staged.write(0, b"changed")
+        await upload(world, staged.seal(at("a"), metadata(), attributes()))
+    assert memory.contents() == {"a": b"changed" + BIG[7:]}
+    assert await memory.list_unfinished("bucket", "") == ()
+
+
+async def test_an_upload_that_fails_for_good_leaves_nothing_in_b2(tmp_path, store, memory):
+    store.fail("put_part", OverQuota("cap"), at=2)
+    async with open_world(tmp_path, store, running=False) as world:
+        with pytest.raises(OverQuota):
+            await upload(world, sealed_of(world, None, (0, BIG)))
+    assert await memory.list_unfinished("bucket", "") == ()
+
+
+async def test_an_abandoned_upload_leaves_nothing_in_b2(tmp_path, store, memory):
+    store.fail("finish_multipart", Unavailable("no network"))
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        with pytest.raises(Unavailable):
+            await upload(world, sealed)
+        await world.uploader.abandon(sealed.staging_id)
+    assert await memory.list_unfinished("bucket", "") == ()
+
+
+async def test_what_an_earlier_process_began_is_cancelled_and_nothing_else(tmp_path, store, memory):
+    foreign = await memory.start_multipart(at("a"), metadata("theirs"))
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        await memory.start_multipart(at("a"), sealed.metadata)
+        await world.uploader.upload(sealed, lambda sent: None, recovered=True)
+    assert [u.upload_id for u in await memory.list_unfinished("bucket", "")] == [foreign.upload_id]
+
+
+async def test_a_reply_of_another_size_is_an_error(tmp_path, store, memory, monkeypatch):
+    async with open_world(tmp_path, store, running=False) as world:
+        short = memory.seed(at("other"), b"short")
+
+        async def put(*_args: object) -> object:
+            return short
+
+        monkeypatch.setattr(store, "put", put)
+        with pytest.raises(CorruptData):
+            await upload(world, sealed_of(world, None, (0, b"not that size")))
+
+
+async def test_base_bytes_that_come_short_are_an_error(tmp_path, store, memory, monkeypatch):
+    base = memory.seed(at("a"), b"0123456789")
+    async with open_world(tmp_path, store, running=False) as world:
+
+        async def nothing(_version: ObjectVersion, _span: ByteRange) -> bytes:
+            return b""
+
+        monkeypatch.setattr(world.uploader, "_read_base", nothing)
+        with pytest.raises(CorruptData):
+            await upload(world, sealed_of(world, base, (3, b"xx")))
