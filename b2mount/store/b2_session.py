@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import time
 import warnings
@@ -261,9 +262,10 @@ def _authorization(info: AbstractAccountInfo) -> Authorization:
 
 def _http_session(realm: str) -> requests.Session:
     """No ~/.netrc (it would replace our Authorization header), no redirects, no cookies; the
-    environment's proxies except on the way to this machine, looked up once."""
+    environment's certificates, and its proxies except on the way to this machine, looked up once."""
     session = requests.Session()
     session.trust_env = False
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     session.max_redirects = 0
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["Accept-Encoding"] = "identity"

@@ -72,7 +72,7 @@ class Patience:
         asked = wait_asked_for(error)
         if asked is not None and asked > left:
             _raise(error)
-        await trio.sleep(min(left, self._next_pause()) if asked is None else asked)
+        await trio.sleep(asked or min(left, self._next_pause()))  # "0" must not mean hammering
 
     def _next_pause(self) -> float:
         pause = self._pause * random.uniform(0.5, 1.0)

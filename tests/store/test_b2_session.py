@@ -36,8 +36,10 @@ async def test_no_netrc_and_no_proxy_on_the_way_to_this_machine(
 def test_a_proxy_on_the_way_to_b2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", "intranet.invalid")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/our-own-ca.pem")
     session = open_account(Credentials("id", "key"), connections=1)
     assert session.raw_api.b2_http.session.proxies["https"] == "http://proxy.invalid:3128"
+    assert session.raw_api.b2_http.session.verify == "/etc/our-own-ca.pem"
     close_account(session)
 
 

@@ -171,6 +171,13 @@ async def test_a_retry_after_beyond_our_patience(site: Site, autojump_clock: tri
     assert trio.current_time() == before
 
 
+async def test_a_retry_after_of_nothing(site: Site, autojump_clock: trio.testing.MockClock) -> None:
+    site.fault(FaultKind.ERROR, "b2_list_file_names", status=429, retry_after=0, times=None)
+    with pytest.raises(Unavailable):
+        await list_names(site)
+    assert site.calls("b2_list_file_names") <= 25
+
+
 async def test_a_server_that_is_gone(site: Site, autojump_clock: trio.testing.MockClock) -> None:
     version = await site.put("there")
     site.server.__exit__(None, None, None)
