@@ -227,7 +227,10 @@ async def test_unsent_files_keep_the_directories_above_them(store: LaggingStore,
     inode = names.recovered(path("a/b/c/unsent"), a_file(5), None)
     assert inode is not None
     assert names.recovered(path("a/b/c/unsent"), a_file(6), None) is inode
+    clock.jump(TTL + 1)
+    assert await listed(names, names.root) == ["a"]  # B2 shows it, for as long as the other is there
     await store.hide(other.path)
+    clock.jump(TTL + 1)
     for _ in range(2):
         a = await names.lookup(names.root, "a")
         c = await names.lookup(await names.lookup(a, "b"), "c")

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from b2mount.errors import NotFound
 from b2mount.model import PLACEHOLDER, ObjectVersion
@@ -24,7 +24,7 @@ from tests.namespace.world import TTL, WatchedStore, a_directory, a_file, inodes
 T = TypeVar("T")
 LONGEST_LAG = TTL / 2
 
-directories = st.sampled_from(["", "d/", "e/", "d/d/", "d/e/", "d/d/d/"])
+directories = st.sampled_from(["", "d/", "e/", "d/d/"])
 files = st.builds(str.__add__, directories, st.sampled_from(["a", "b"]))
 
 
@@ -76,6 +76,10 @@ class RandomChanges(RuleBasedStateMachine):
     def run(self, act: Callable[..., Awaitable[T]], *args: object) -> T:
         return trio.run(act, *args, clock=self.clock)
 
+    @initialize(lag=st.sampled_from([0, LONGEST_LAG]))
+    def begin(self, lag: float) -> None:
+        self.store.lag = lag
+
     # -- others ------------------------------------------------------------------------------
 
     @rule(key=files)
@@ -83,9 +87,10 @@ class RandomChanges(RuleBasedStateMachine):
         self.store.add(key)
         self._touched(key)
 
-    @rule(key=files)
-    def others_remove(self, key: str) -> None:
-        if key in self.store.contents():
+    @rule(data=st.data())
+    def others_remove(self, data: st.DataObject) -> None:
+        if objects := self.store.contents():
+            key = data.draw(st.sampled_from(sorted(objects)))
             self.run(self.store.remove, key)
             self._touched(key)
 
@@ -104,7 +109,10 @@ class RandomChanges(RuleBasedStateMachine):
         self.run(self._create, key)
 
     async def _create(self, key: str) -> None:
-        directory = await self._find(key.rpartition("/")[0])
+        above = key.rpartition("/")[0]
+        if above and await self._find(above) is None:
+            await self._mkdir(above + "/", False)
+        directory = await self._find(above)
         if directory is not None and await self._find(key) is None:
             inode = self.names.created(directory, key[-1], a_file(), None)
             self.mine[key] = self.pending[key] = inode
@@ -127,9 +135,14 @@ class RandomChanges(RuleBasedStateMachine):
         self.store.note()
         self.names.adopted(path(key), version)
 
-    @rule(key=files)
-    def unlink(self, key: str) -> None:
-        self.run(self._unlink, key)
+    @rule(data=st.data())
+    def unlink(self, data: st.DataObject) -> None:
+        if key := self._some_file(data):
+            self.run(self._unlink, key)
+
+    def _some_file(self, data: st.DataObject) -> str | None:
+        keys = {key for key in self.store.contents() if not key.endswith(PLACEHOLDER)} | set(self.pending)
+        return data.draw(st.sampled_from(sorted(keys))) if keys else None
 
     async def _unlink(self, key: str) -> None:
         inode = await self._find(key)
@@ -146,6 +159,8 @@ class RandomChanges(RuleBasedStateMachine):
 
     async def _mkdir(self, key: str, with_placeholder: bool) -> None:
         parent, _, name = key[:-1].rpartition("/")
+        if parent and await self._find(parent) is None:
+            await self._mkdir(parent + "/", with_placeholder)
         directory = await self._find(parent)
         if directory is not None and await self._find(key[:-1]) is None:
             version = self.store.add(key + PLACEHOLDER) if with_placeholder else None
@@ -169,9 +184,10 @@ class RandomChanges(RuleBasedStateMachine):
             for other in unseen:  # what others put there and we could not see yet comes up again
                 self._touched(other)
 
-    @rule(old=files, new=files)
-    def rename(self, old: str, new: str) -> None:
-        self.run(self._rename, old, new)
+    @rule(data=st.data(), new=files)
+    def rename(self, data: st.DataObject, new: str) -> None:
+        if old := self._some_file(data):
+            self.run(self._rename, old, new)
 
     async def _rename(self, old: str, new: str) -> None:
         inode, directory = await self._find(old), await self._find(new.rpartition("/")[0])
@@ -192,7 +208,7 @@ class RandomChanges(RuleBasedStateMachine):
         self.mine |= {old: None, new: inode}
         self.kept.add(old.rpartition("/")[0])
 
-    @rule(old=st.sampled_from(["d/", "e/", "d/d/"]), new=st.sampled_from(["e/", "d/e/", "d/"]))
+    @rule(old=st.sampled_from(["d/", "e/", "d/d/"]), new=st.sampled_from(["e/", "d/d/", "d/"]))
     def rename_directory(self, old: str, new: str) -> None:
         self.run(self._rename_directory, old, new)
 
