@@ -27,10 +27,19 @@ import attrs
 import pyfuse3
 import trio
 
+from b2mount.control.places import mount_at
 from b2mount.control.server import ControlServer
-from b2mount.errors import AccessDenied, B2MountError, MountPointUnusable, NotFound, UsageError
+from b2mount.errors import (
+    AccessDenied,
+    B2MountError,
+    MountPointUnusable,
+    NotFound,
+    Unavailable,
+    UsageError,
+)
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.status import CallCounts, MountStatus
+from b2mount.fuse.kernel import detach, drop_pages, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.bucket_tree import BucketTree
@@ -58,14 +67,19 @@ DOWNLOADS: Final = 16
 
 DRAIN_TIME: Final = 75.0
 """Seconds that an unmount which nobody announced may take to send the rest: under systemd's 90."""
+PATIENCE: Final = 5.0
+"""Seconds of silence at the start, after which a person wants to know why."""
+NAMED: Final = 20
+"""Unsent files that the log names at the end."""
+UNSENT: Final = 8
+"""Exit code: something is left to the next mount."""
+ENDING_TIME: Final = 3
+"""Seconds that requests to B2 have for ending at the very end, when all that matters is durable."""
 LEAVING_TIME: Final = 5.0
 """Seconds that programs have for closing their files when the mount is told to end."""
 
 FUSE_TASKS: Final = 300
 """Handlers at once; beyond that nothing is read from the kernel, not even a stat."""
-READ_AHEAD_KB: Final = 4096
-MAX_BACKGROUND: Final = 256
-CONGESTION: Final = 192
 
 
 def run_mount(options: MountOptions, on_ready: Callable[[], None]) -> int:
@@ -78,7 +92,12 @@ def run_mount(options: MountOptions, on_ready: Callable[[], None]) -> int:
     # a thread that holds the interpreter for its whole default slice of 5 ms multiplies the
     # latency of a stat by 80
     sys.setswitchinterval(0.0005)
-    return trio.run(Mount(options, on_ready).run)
+    try:
+        return trio.run(Mount(options, on_ready).run)
+    except BaseExceptionGroup as group:
+        raise _cause(group) from group
+    finally:
+        signal.alarm(0)
 
 
 @attrs.define(eq=False)
@@ -124,20 +143,30 @@ class Mount:
                     left = await self._drain()
                     await self._journal.close()
                 pyfuse3.close(unmount=True)
+                _end_soon(UNSENT if left else 0)
                 services.cancel_scope.cancel()
-        return 8 if left else 0
+        return UNSENT if left else 0
 
     # -- start -----------------------------------------------------------------------------
 
     async def _open_store(self) -> None:
         options = self._options
-        self._store = await open_b2_store(
-            find_credentials(file=options.credentials, profile=options.profile),
-            lanes=Lanes(),
-            retry_for=options.retry_for,
-            limit_download=options.limit_download,
-            limit_upload=options.limit_upload,
-        )
+        credentials = find_credentials(file=options.credentials, profile=options.profile)
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(_say_that_it_takes_long, credentials.realm)
+            try:
+                self._store = await open_b2_store(
+                    credentials,
+                    lanes=Lanes(),
+                    retry_for=options.retry_for,
+                    limit_download=options.limit_download,
+                    limit_upload=options.limit_upload,
+                )
+            except Unavailable as error:
+                hint = f"check the network and B2_ENVIRONMENT (B2 is {credentials.realm})"
+                raise Unavailable(f"{error}: {hint}") from error
+            finally:
+                waiting.cancel_scope.cancel()
 
     async def _find_root(self) -> ObjectPath:
         bucket, prefix = self._options.source.bucket, self._options.source.prefix
@@ -222,7 +251,7 @@ class Mount:
             nursery.start_soon(partial(pyfuse3.main, max_tasks=FUSE_TASKS))
             # in the mount table it is already; it answers only when main() has met the kernel
             device = (await self._kernel.run(os.stat, mountpoint)).st_dev
-            await self._kernel.run(_tune_kernel, device)
+            await self._kernel.run(tune_kernel, device)
             log.info("%s is mounted on %s", self._options.source, mountpoint)
             self._on_ready()
 
@@ -249,9 +278,9 @@ class Mount:
     async def _unmount(self) -> None:
         """Take the mount point away. Programs that are still inside have a moment to close what
         they have open; then serving ends."""
-        command = ["umount", "--lazy"] if os.getuid() == 0 else ["fusermount3", "-u", "-z"]
         try:
-            await self._kernel.run(partial(_quietly, [*command, self._options.mountpoint]))
+            if mount_at(self._options.mountpoint) is not None:
+                await self._kernel.run(detach, self._options.mountpoint)
         except (OSError, subprocess.SubprocessError) as error:
             log.warning("could not unmount %s: %s", self._options.mountpoint, error)
         else:
@@ -272,14 +301,16 @@ class Mount:
         except (B2MountError, OSError) as error:
             log.warning("not everything could be sent: %s", error)
         left = self._write_back.pending()
-        for upload in left:
-            log.warning("%s is left to the next mount: %s", upload.path, upload.reason or upload.state)
+        for upload in left[:NAMED]:
+            log.warning("%s is left to the next mount: %s", upload.path, upload.reason or upload.state.value)
+        if len(left) > NAMED:
+            log.warning("and so are %d more", len(left) - NAMED)
         return len(left)
 
     def _mended(self, version: ObjectVersion) -> None:
         """Blocks that came with wrong bytes were replaced: the kernel's pages of them must go."""
         for number in self._filesystem.numbers_of(version):
-            self._services.start_soon(self._kernel.run, _drop_pages, number)
+            self._services.start_soon(self._kernel.run, drop_pages, number)
 
     # -- what the control socket asks --------------------------------------------------------
 
@@ -313,33 +344,33 @@ class Mount:
         return await self._filesystem.url(path, expires)
 
 
+async def _say_that_it_takes_long(realm: str) -> None:
+    await trio.sleep(PATIENCE)
+    log.warning("B2 (%s) does not answer yet; still trying", realm)
+
+
 def _calls(usage: Usage) -> CallCounts:
     return CallCounts(usage.by_class, usage.price, usage.bytes_down, usage.bytes_up)
 
 
-def _tune_kernel(device: int) -> None:
-    """Bigger readahead and more requests at once, where this user may set them: the kernel's own
-    128 KiB and 12 requests keep a line with 40 ms to the first byte idle."""
-    connection = f"/sys/fs/fuse/connections/{os.minor(device)}"
-    _set(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", READ_AHEAD_KB)
-    _set(f"{connection}/max_background", MAX_BACKGROUND)
-    _set(f"{connection}/congestion_threshold", CONGESTION)
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a person should hear of: an error of ours before anything that it brought down."""
+    leaves: list[BaseException] = []
+    left: list[BaseException] = [group]
+    while left:
+        error = left.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            left.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    return next((error for error in leaves if isinstance(error, B2MountError)), leaves[0])
 
 
-def _set(path: str, value: int) -> None:
-    try:
-        Path(path).write_text(str(value))
-    except OSError as error:
-        log.debug("%s stays as it is: %s", path, error)
+def _end_soon(code: int) -> None:
+    """Don't wait for threads that are deep in a request to an unreachable B2: their time-outs are
+    longer than anybody's patience, and the journal has whatever they were sending."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
+    signal.alarm(ENDING_TIME)
 
 
-def _drop_pages(number: int) -> None:
-    """In a thread: on the loop it would wait for a page that only the loop can answer."""
-    try:
-        pyfuse3.invalidate_inode(pyfuse3.InodeT(number), attr_only=False)
-    except OSError as error:
-        log.debug("inode %d has no pages to drop: %s", number, error)
 
-
-def _quietly(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
