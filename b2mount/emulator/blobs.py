@@ -153,17 +153,18 @@ class MemoryBlobs(_Pins):
 
 
 class DiskBlobs(_Pins):
-    """A file for each blob, in 256 folders."""
+    """A file for each blob, in up to 256 folders."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self._directory = directory
-        for number in range(256):
-            (directory / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        directory.mkdir(exist_ok=True)
 
     def create(self) -> BlobWriter:
         blob = uuid.uuid4().hex
-        return BlobWriter(blob, open(self._file(blob), "xb"), self._drop)
+        file = self._file(blob)
+        file.parent.mkdir(exist_ok=True)
+        return BlobWriter(blob, open(file, "xb"), self._drop)
 
     def read(self, segment: Segment) -> bytes:
         with open(self._file(segment.blob), "rb", buffering=0) as file:

@@ -61,7 +61,7 @@ class Database:
         self._depth = 0
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536", "temp_store=MEMORY"):
             self._connection.execute(f"PRAGMA {pragma}")
-        self._connection.executescript(SCHEMA)
+        self._connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
 
     def close(self) -> None:
         self._connection.close()

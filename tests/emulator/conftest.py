@@ -109,7 +109,7 @@ class Client:
             },
         )
 
-    def put(self, bucket_id: str, name: str, data: bytes = b"x", **headers: str) -> Any:
+    def put(self, bucket_id: str, name: str, data: bytes = b"x", /, **headers: str) -> Any:
         reply = self.upload(bucket_id, name, data, headers)
         assert reply.status == 200, reply.body
         return reply.json

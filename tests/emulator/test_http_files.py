@@ -139,7 +139,7 @@ def test_upload_headers_that_are_refused(client: Client, bucket_id: str, header:
 
 
 def test_a_custom_timestamp(client: Client, bucket_id: str) -> None:
-    file = client.put(bucket_id, "n", **{"X-Bz-Custom-Upload-Timestamp": "1600000000000"})
+    file = client.put(bucket_id, "n", DATA, **{"X-Bz-Custom-Upload-Timestamp": "1600000000000"})
     assert file["uploadTimestamp"] == 1_600_000_000_000
 
 
@@ -305,7 +305,7 @@ def test_sse_c(client: Client, bucket_id: str) -> None:
 def test_sse_b2_asked_for_and_by_default(client: Client, bucket_id: str) -> None:
     sse_b2 = {"mode": "SSE-B2", "algorithm": "AES256"}
     assert client.put(bucket_id, "n")["serverSideEncryption"]["mode"] is None
-    asked = client.put(bucket_id, "n", **{"X-Bz-Server-Side-Encryption": "AES256"})
+    asked = client.put(bucket_id, "n", DATA, **{"X-Bz-Server-Side-Encryption": "AES256"})
     assert asked["serverSideEncryption"] == sse_b2
     client.ok(
         "b2_update_bucket",

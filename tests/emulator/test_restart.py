@@ -47,7 +47,8 @@ def test_kill_9_loses_nothing(tmp_path: Path) -> None:
     with emulator(directory) as (process, url):
         credentials = json.loads((directory / "credentials.json").read_text())
         assert stat.S_IMODE((directory / "credentials.json").stat().st_mode) == 0o600
-        remote.url, remote.key_id, remote.application_key = url, *credentials.values()
+        remote.url = url
+        remote.key_id, remote.application_key = credentials["key_id"], credentials["application_key"]
         client = Client(remote)
         bucket_id = client.create_bucket()["bucketId"]
         file = client.put(bucket_id, "n", b"0123456789")
@@ -58,6 +59,7 @@ def test_kill_9_loses_nothing(tmp_path: Path) -> None:
         client.close()
     remote.state.close()
     stray = directory / "objects" / "ab" / "abstray"
+    stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"left over")
     with EmulatorServer(directory) as server:
         assert (server.key_id, server.application_key) == tuple(credentials.values())
