@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from b2mount.errors import NotFound
 from b2mount.model import PLACEHOLDER, ObjectVersion
 from b2mount.namespace.inode import Inode
+from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectPage
 from tests.namespace.world import TTL, WatchedStore, a_directory, a_file, inodes_in, names_of, path
 
@@ -70,7 +71,7 @@ class RandomChanges(RuleBasedStateMachine):
         """Directories that this mount made or took something out of."""
         self.names = self.run(self._mount)
 
-    async def _mount(self):
+    async def _mount(self) -> Namespace:
         return names_of(self.store, ttl=TTL, max_names=40)
 
     def run(self, act: Callable[..., Awaitable[T]], *args: object) -> T:
