@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -92,6 +93,9 @@ def run_mount(options: MountOptions, on_ready: Callable[[], None]) -> int:
     # a thread that holds the interpreter for its whole default slice of 5 ms multiplies the
     # latency of a stat by 80
     sys.setswitchinterval(0.0005)
+    # every file that is being written takes a descriptor, and 1024 are soon used up
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         return trio.run(Mount(options, on_ready).run)
     except BaseExceptionGroup as group:

@@ -58,8 +58,8 @@ class Remover:
         async with self._gate.moving(inode.path):
             if not await self._namespace.is_empty(inode):
                 raise NotEmpty(f"{name} is not empty")
-            if inode.version is not None:
-                await self._remove_name(inode.version.path)
+            for version in self._namespace.keepers(inode):
+                await self._remove_name(version.path)
             self._namespace.removed(inode)
         await self.keep(directory)
 

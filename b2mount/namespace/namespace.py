@@ -158,6 +158,17 @@ class Namespace:
         all_gone = all(record.is_gone for record in records.values())
         return all_gone and all(name in records for name in listing.names)
 
+    def keepers(self, directory: Inode) -> list[ObjectVersion]:
+        """The objects that keep a directory alive when it is empty, as far as they are known: its
+        placeholder, and a marker as S3 tools write it."""
+        listing = self._cache.listing(directory.path)
+        known = (listing.placeholder, listing.marker) if listing else ()
+        found = [version for version in known if version is not None]
+        paths = {version.path for version in found}
+        if directory.version is not None and directory.version.path not in paths:
+            found.append(directory.version)
+        return found
+
     async def subtree(self, directory: Inode) -> list[ObjectVersion]:
         """Every object at or below a directory, placeholders too, straight from B2."""
         return await self._tree.subtree(directory.path)

@@ -297,6 +297,22 @@ async def test_rmdir(store: FaultyStore, tmp_path: Path) -> None:
             await w.node("d")
 
 
+@pytest.mark.parametrize("keys", [["d/"], ["d/.bzEmpty"], ["d/", "d/.bzEmpty"]], ids=str)
+async def test_rmdir_takes_every_marker_of_the_directory(
+    store: FaultyStore, tmp_path: Path, keys: list[str]
+) -> None:
+    inner = store.inner
+    assert isinstance(inner, MemoryStore)
+    for key in keys:
+        inner.seed(ObjectPath("bucket", key))
+    async with world(store, tmp_path) as w:
+        assert await w.names("d") == []
+        await w.rmdir("d")
+    assert bucket(store) == {}
+    async with world(store, tmp_path) as w:
+        assert await w.names() == []
+
+
 async def test_attributes_are_a_copy_inside_b2(store: FaultyStore, tmp_path: Path) -> None:
     async with world(store, tmp_path) as w:
         await w.write("a", b"hello")
