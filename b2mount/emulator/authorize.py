@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from b2mount.emulator.call import Service
-from b2mount.emulator.errors import ApiError, bad_request
+from b2mount.emulator.errors import ApiError
 from b2mount.emulator.keys import ACCOUNT, Key
 from b2mount.emulator.replies import Document
 
 
 def authorize_account(service: Service, key_id: str, secret: str, version: int, base_url: str) -> Document:
-    """Raises ApiError 401 for an unknown key, 400 when it is bound to several buckets before v4."""
+    """Raises ApiError 401 for an unknown key, 401 when it is bound to several buckets before v4."""
     key = service.keys.get(key_id)
     if key is None or key.secret != secret:
         raise ApiError(401, "bad_auth_token", "")
     if version < 4 and key.buckets is not None and len(key.buckets) > 1:
-        raise bad_request("A key for several buckets needs version 4 of the API", "unsupported")
+        raise ApiError(401, "unsupported", "A key for several buckets needs version 4 of the API")
     reply: Document = {
         "accountId": service.keys.account_id,
         "authorizationToken": service.keys.issue(ACCOUNT, key, ""),

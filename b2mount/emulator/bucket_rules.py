@@ -32,6 +32,16 @@ CORS_OPERATIONS: Final = frozenset(
         "s3_delete",
     ]
 )
+EVENT_TYPES: Final = frozenset(
+    f"b2:{category}:{what}"
+    for category, whats in {
+        "ObjectCreated": ("*", "Upload", "MultipartUpload", "Copy", "Replica", "MultipartReplica"),
+        "ObjectDeleted": ("*", "Delete", "LifecycleRule"),
+        "HideMarkerCreated": ("*", "Hide", "LifecycleRule"),
+        "MultipartUploadCreated": ("*", "LiveRead"),
+    }.items()
+    for what in whats
+)
 _MAX_RULES: Final = 100
 _MAX_NOTIFICATIONS: Final = 25
 
@@ -99,8 +109,13 @@ def _notification_rule(rule: Any) -> Mapping[str, Any]:
     types = rule.get("eventTypes")
     if not types:
         raise bad_request("eventTypes must not be empty", "event_types_empty")
-    if not all(isinstance(type_, str) and type_.startswith("b2:") for type_ in types):
-        raise bad_request(f"Invalid event types: {types}", "event_type_invalid")
+    unknown = set(map(str, types)) - EVENT_TYPES
+    if unknown:
+        raise bad_request(f"Invalid event types: {', '.join(sorted(unknown))}", "event_type_invalid")
+    if len({type_.rpartition(":")[0] for type_ in types}) > 1:
+        raise bad_request("Event types must be of one category", "event_type_categories")
+    if len(types) > 1 and (len(set(types)) < len(types) or any(type_.endswith("*") for type_ in types)):
+        raise bad_request("Event types overlap", "event_type_overlap")
     target = rule.get("targetConfiguration") or {}
     if target.get("targetType") != "webhook" or not str(target.get("url", "")).startswith("https://"):
         raise bad_request("An event notification rule needs a webhook with an https URL")

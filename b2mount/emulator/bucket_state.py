@@ -51,9 +51,13 @@ class BucketState:
         self.files = FileTable(self.database, self.contents, self.clock)
         self.large_files = LargeFiles(self.database, self.contents, self.files, minimum_part=minimum_part)
         self.pages = Pages(self.database, self.clock)
-        self.contents.sweep()
+        if self.database.setting("closed") != "yes":
+            self.contents.sweep()
+        self.database.keep("closed", "no")
 
     def close(self) -> None:
+        """Let go of the directory. Without it nothing is lost either, but the next start looks for strays."""
+        self.database.keep("closed", "yes")
         self.database.close()
         if self._lock is not None:
             self._lock.close()

@@ -58,7 +58,7 @@ class Fields:
                 return int(found)
             except ValueError:
                 pass
-        if found is None or (isinstance(found, int) and not isinstance(found, bool)):
+        if found is None or (isinstance(found, int) and not isinstance(found, bool) and abs(found) < 2**63):
             return found
         raise bad_request(f"field {name} must be a number", "bad_json")
 

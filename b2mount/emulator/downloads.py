@@ -16,6 +16,7 @@ from b2mount.emulator.call import Service
 from b2mount.emulator.errors import ApiError, not_found, unauthorized
 from b2mount.emulator.file_calls import OVERRIDES
 from b2mount.emulator.keys import ACCOUNT, DOWNLOAD, Key, Token
+from b2mount.emulator.names import check_header_value
 from b2mount.emulator.records import UPLOAD, Bucket, Segment, Version
 from b2mount.emulator.settings import SSE_C, check_readable, encryption_headers
 
@@ -108,6 +109,7 @@ def prepare(
     reply = _headers(bucket, version, key)
     for name, header in _OVERRIDE_HEADERS.items():
         if name in query:
+            check_header_value(query[name])
             reply[header] = query[name]
     start, stop = span or (0, version.size)
     reply["Content-Length"] = str(stop - start)

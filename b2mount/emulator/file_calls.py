@@ -91,6 +91,8 @@ def update_file_retention(call: Call) -> Document:
     bypass = call.fields.flag("bypassGovernance")
     if bypass:
         call.need("bypassGovernance")
+    if "fileRetention" not in call.fields:
+        raise bad_request("required field fileRetention is missing")
     wanted = retention_setting(call.fields.optional_object("fileRetention"))
     now = call.state.clock.now()
     if wanted.mode is not None and (wanted.until or 0) <= now:

@@ -11,8 +11,15 @@ import sqlite3
 from b2mount.emulator.clock import LARGE, SMALL, Clock, file_id, parse_file_id
 from b2mount.emulator.contents import Contents
 from b2mount.emulator.database import Database
-from b2mount.emulator.errors import ApiError, access_denied, bad_request, file_not_present, not_found
-from b2mount.emulator.names import check_file_name, check_info, to_bytes
+from b2mount.emulator.errors import (
+    ApiError,
+    access_denied,
+    bad_request,
+    file_not_present,
+    not_found,
+    unauthorized,
+)
+from b2mount.emulator.names import check_file_name, check_header_value, check_info, to_bytes
 from b2mount.emulator.records import (
     EMPTY_MD5,
     EMPTY_SHA1,
@@ -67,6 +74,7 @@ class FileTable:
         locked = bucket.file_lock or bucket.encryption is not None or attributes.encryption is not None
         check_file_name(name)
         check_info(name, attributes.info, locked=locked)
+        check_header_value(attributes.content_type)
 
     def hide(self, bucket: Bucket, name: str) -> Version:
         """A hide marker on top. Raises ApiError 400 no_such_file, already_hidden."""
@@ -224,7 +232,7 @@ class FileTable:
         if retention.mode == "compliance":
             raise access_denied()
         if not bypass_governance:
-            raise ApiError(401, "access_denied", "Access Denied")
+            raise unauthorized("Access Denied")
 
 
 def version_of(row: sqlite3.Row) -> Version:

@@ -146,8 +146,8 @@ class LargeFiles:
                 raise bad_request(f"Sha1 mismatch for part number {number}", "part_sha1_mismatch")
         if len(rows) != len(sha1s):
             raise bad_request(f"{len(rows)} parts have been uploaded, {len(sha1s)} were named", "bad_request")
-        for row in rows[:-1]:
-            if row["size"] < self._minimum_part:
+        for row in rows:
+            if row["size"] < (1 if row is rows[-1] else self._minimum_part):
                 raise bad_request(f"Part number {row['number']} is smaller than {self._minimum_part} bytes")
         if sum(row["size"] for row in rows) > MAX_FILE_BYTES:
             raise bad_request(f"Large files must not exceed {MAX_FILE_BYTES} bytes")

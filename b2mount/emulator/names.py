@@ -51,7 +51,9 @@ def check_info(name: str, info: Mapping[str, str], *, locked: bool) -> None:
     """Raises ApiError 400 for file info that B2 does not store next to such a name."""
     if len(info) > MAX_INFO_PAIRS:
         raise bad_request(f"More than {MAX_INFO_PAIRS} file info headers")
-    for key in info:
+    for key, value in info.items():
+        if key in RESERVED_INFO:
+            check_header_value(value)
         if not _INFO_NAME.fullmatch(key):
             raise bad_request(f"Bad file info name: {key}")
         if key.startswith("b2-") and key not in RESERVED_INFO:
@@ -67,6 +69,12 @@ def check_bucket_name(name: str) -> None:
         raise bad_request(
             f"Invalid bucket name: {name} (6 to 63 letters, digits and '-', not starting with 'b2-')"
         )
+
+
+def check_header_value(value: str) -> None:
+    """Raises ApiError 400 for what could not travel as a plain HTTP header of a download."""
+    if not value.isprintable():
+        raise bad_request(f"Illegal characters in a header value: {value!r}")
 
 
 def successor(prefix: bytes) -> bytes | None:

@@ -7,13 +7,16 @@ quantum each. Rates hold on average over a few hundredths of a second.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import weakref
 from typing import Final
 
 import attrs
 
-QUANTUM: Final = 64 * 1024
+SMALLEST_QUANTUM: Final = 16 * 1024
+LARGEST_QUANTUM: Final = 256 * 1024
+_QUANTUM_SECONDS: Final = 0.01
 _SLACK: Final = 0.02
 """Seconds of rate that may be saved up; hides the coarseness of sleeping."""
 
@@ -31,6 +34,13 @@ class Shape:
     @property
     def limits_bytes(self) -> bool:
         return self.connection_bytes_per_second is not None or self.total_bytes_per_second is not None
+
+    @property
+    def quantum(self) -> int:
+        """How many bytes go at a time: a hundredth of a second's worth, within reason."""
+        rates = (self.connection_bytes_per_second, self.total_bytes_per_second)
+        slowest = min((rate for rate in rates if rate is not None), default=math.inf)
+        return int(min(LARGEST_QUANTUM, max(SMALLEST_QUANTUM, slowest * _QUANTUM_SECONDS)))
 
 
 class Pace:

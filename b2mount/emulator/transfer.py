@@ -20,7 +20,7 @@ from b2mount.emulator.downloads import Download
 from b2mount.emulator.errors import bad_request
 from b2mount.emulator.faults import Fault, FaultKind
 from b2mount.emulator.records import Content, Segment
-from b2mount.emulator.shaping import QUANTUM, Shaper
+from b2mount.emulator.shaping import Shaper
 from b2mount.emulator.uploads import AT_END, SHA1_DIGITS, Target, checked
 
 AT_ONCE: Final = 256 * 1024
@@ -55,7 +55,8 @@ class Transfers:
     ) -> web.StreamResponse:
         """A download's reply with its body. Raises CutOff after cutting the connection."""
         if fault is not None or self._shaper.shape.limits_bytes:
-            pieces = (self._contents.blobs.read(segment) for segment in _quanta(download.segments))
+            quantum = self._shaper.shape.quantum
+            pieces = (self._contents.blobs.read(piece) for piece in _quanta(download.segments, quantum))
             return await self._send_slowly(request, download, pieces, fault)
         if download.size <= AT_ONCE:
             body = b"".join(self._contents.blobs.read(segment) for segment in download.segments)
@@ -102,7 +103,9 @@ class Transfers:
 
     async def _some(self, request: web.BaseRequest) -> bytes:
         shape = self._shaper.shape
-        data = await (request.content.read(QUANTUM) if shape.limits_bytes else request.content.readany())
+        data = await (
+            request.content.read(shape.quantum) if shape.limits_bytes else request.content.readany()
+        )
         self._counts.received(len(data))
         if shape.limits_bytes and data:
             await self._shaper.upload.wait(shape, request.transport, len(data))
@@ -176,10 +179,10 @@ def _response(download: Download) -> web.StreamResponse:
     return response
 
 
-def _quanta(segments: tuple[Segment, ...]) -> Iterator[Segment]:
+def _quanta(segments: tuple[Segment, ...], quantum: int) -> Iterator[Segment]:
     for segment in segments:
-        for start in range(0, segment.length, QUANTUM):
-            length = min(QUANTUM, segment.length - start)
+        for start in range(0, segment.length, quantum):
+            length = min(quantum, segment.length - start)
             yield Segment(segment.blob, segment.offset + start, length)
 
 

@@ -75,6 +75,7 @@ def test_tokens(client: Client, server: EmulatorServer) -> None:
         ("{", (400, "bad_json")),
         ("[]", (400, "bad_json")),
         ('{"bucketId": 7}', (400, "bad_json")),
+        ('{"bucketId": "x", "maxFileCount": 99999999999999999999}', (400, "bad_bucket_id")),
         ("{}", (400, "bad_request")),
         ('{"bucketId": null}', (400, "bad_request")),
         ('{"bucketId": "nonsense"}', (400, "bad_bucket_id")),
@@ -231,7 +232,7 @@ def test_keys(client: Client, bucket_id: str) -> None:
     assert client.ok("b2_list_keys", **account)["keys"] == [made]
     assert (made["bucketIds"], made["namePrefix"]) == ([bucket_id, two], None)
     client.version = 3
-    assert client.authorize(made["applicationKeyId"], secret).status == 400
+    assert client.authorize(made["applicationKeyId"], secret).error == (401, "unsupported")
     client.version = 4
     assert client.authorize(made["applicationKeyId"], secret).status == 200
     client.ok("b2_delete_bucket", **account, bucketId=two)
@@ -272,7 +273,8 @@ def test_retention_and_legal_hold(client: Client) -> None:
     assert client.ok("b2_update_file_retention", **version, fileRetention=kept)["fileRetention"] == kept
     head = client.get("/file/locked-bucket/n", method="HEAD")
     assert head.headers["X-Bz-File-Retention-Mode"] == "governance"
-    assert client.call("b2_delete_file_version", **version).status == 401
+    reply = client.call("b2_delete_file_version", **version)
+    assert (reply.error, reply.json["message"]) == ((401, "unauthorized"), "Access Denied")
     shorter = {**kept, "retainUntilTimestamp": future - 1}
     reply = client.call("b2_update_file_retention", **version, fileRetention=shorter)
     assert reply.error == (403, "access_denied")
@@ -389,6 +391,14 @@ def test_notification_rules(client: Client, bucket_id: str) -> None:
     client.ok("b2_set_bucket_notification_rules", bucketId=bucket_id, eventNotificationRules=[rule])
     (kept,) = client.get(path).json["eventNotificationRules"]
     assert {**rule, "isSuspended": False}.items() <= kept.items()
-    bad = {**rule, "eventTypes": []}
-    reply = client.call("b2_set_bucket_notification_rules", bucketId=bucket_id, eventNotificationRules=[bad])
-    assert reply.error == (400, "event_types_empty")
+    for types, code in (
+        ([], "event_types_empty"),
+        (["b2:Nonsense:*"], "event_type_invalid"),
+        (["b2:ObjectCreated:*", "b2:ObjectDeleted:*"], "event_type_categories"),
+        (["b2:ObjectCreated:*", "b2:ObjectCreated:Copy"], "event_type_overlap"),
+    ):
+        bad = [{**rule, "eventTypes": types}]
+        reply = client.call(
+            "b2_set_bucket_notification_rules", bucketId=bucket_id, eventNotificationRules=bad
+        )
+        assert reply.error == (400, code)

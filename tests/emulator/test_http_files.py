@@ -123,6 +123,7 @@ def test_the_message_of_a_wrong_sha1(client: Client, bucket_id: str) -> None:
     [
         ("Content-Disposition", "inline"),
         ("Expires", "0"),
+        ("X-Bz-Info-b2-expires", "x%0D%0AInjected: 1"),
         ("X-Bz-File-Name", ""),
         ("X-Bz-File-Name", "/n"),
         ("X-Bz-File-Name", "%FF"),

@@ -119,3 +119,9 @@ def test_only_finished_files_are_copied(state: BucketState, bucket: Bucket, larg
     put(state, bucket, "a")
     with pytest.raises(ApiError):
         state.copied(state.files.hide(bucket, "a"))
+
+
+def test_no_part_is_empty(state: BucketState, large: Version) -> None:
+    sha1s = [part(state, large, 1, b"12345"), part(state, large, 2, b"")]
+    with pytest.raises(ApiError):
+        state.large_files.finish(large.file_id, sha1s)

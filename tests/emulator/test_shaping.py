@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from b2mount.emulator.server import EmulatorServer
-from b2mount.emulator.shaping import QUANTUM, Pace, Shape
+from b2mount.emulator.shaping import LARGEST_QUANTUM as QUANTUM
+from b2mount.emulator.shaping import Pace, Shape
 from tests.emulator.conftest import Client
 
 
@@ -39,3 +40,14 @@ def test_bytes_are_right_in_both_directions(client: Client, server: EmulatorServ
     client.put(bucket_id, "n", data)
     assert client.get("/file/some-bucket/n").body == data
     assert client.get("/file/some-bucket/n", Range=f"bytes={QUANTUM}-").body == data[QUANTUM:]
+
+
+@pytest.mark.parametrize(
+    ("connection", "total", "quantum"),
+    [(None, None, 262_144), (25e6, 125e6, 250_000), (2e6, None, 20_000), (None, 1000, 16_384)],
+)
+def test_a_quantum_is_a_hundredth_of_a_second(
+    connection: float | None, total: float | None, quantum: int
+) -> None:
+    shape = Shape(connection_bytes_per_second=connection, total_bytes_per_second=total)
+    assert shape.quantum == quantum
