@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         needed = " ".join(DEBIAN_PACKAGES[program] for program in missing)
         print(f"needs root{f' and: apt-get install {needed}' if missing else ''}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception: what is mounted is unmounted
     peers = [PEERS[name] for name in options.peers]
     workloads = [WORKLOADS[name] for name in options.only]
     with tempfile.TemporaryDirectory(prefix="b2mount-bench-", dir=options.folder) as folder:

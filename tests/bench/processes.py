@@ -78,4 +78,4 @@ def abort(mountpoint: Path) -> None:
 def detach(mountpoint: Path) -> None:
     """Take the mount out of the tree, dead or alive. Fine when nothing is mounted there."""
     if device_of(mountpoint) is not None:
-        subprocess.run(["umount", "--lazy", mountpoint], check=False, timeout=20)
+        subprocess.run(["umount", "--lazy", mountpoint], capture_output=True, check=False, timeout=20)
