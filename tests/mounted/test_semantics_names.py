@@ -90,6 +90,7 @@ def test_attributes_of_directories_are_kept(mount: Mount) -> None:
     (path / "inside").write_bytes(b"x")
     path.chmod(0o2770)
     mount.remount(fresh_cache=True)
+    assert os.listdir(path) == ["inside"]  # they are with an object in it, so known once it has been listed
     status = path.stat()
     assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o2770, 1234, 4321)
 

@@ -51,7 +51,8 @@ def tree(root: Path) -> Iterator[tuple[str, object]]:
 def assert_same_trees(here: Path, there: Path) -> None:
     """Names, attributes and contents agree."""
     expected, found = dict(tree(here)), dict(tree(there))
-    assert list(found) == list(expected)
+    missing, surplus = expected.keys() - found.keys(), found.keys() - expected.keys()
+    assert not missing | surplus, f"missing: {sorted(missing)}, too many: {sorted(surplus)}"
     for name, value in expected.items():
         assert found[name] == value, f"{name}: {found[name]!r:.300} instead of {value!r:.300}"
 
