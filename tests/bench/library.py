@@ -18,6 +18,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 LINE: Final = 65
 """Bytes of a line: 64 hexadecimal digits and a line feed."""
+LINES_AT_ONCE: Final = 65_536
 
 
 @attrs.frozen
@@ -60,8 +61,8 @@ class Library:
         """Make the file. The same bytes each time."""
         generator = random.Random(2)
         with path.open("wb") as file:
-            for start in range(0, size, 65 * MIB):
-                text = generator.randbytes(32 * MIB).hex("\n", 32) + "\n"
+            for start in range(0, size, LINES_AT_ONCE * LINE):
+                text = generator.randbytes(LINES_AT_ONCE * 32).hex("\n", 32) + "\n"
                 file.write(text.encode()[: size - start])
         return cls(path, size)
 
