@@ -25,18 +25,19 @@ from b2mount.emulator.records import Content, Segment
 class BlobWriter:
     """Takes the bytes of one blob, hashing on the way. End with `finish` or `discard`."""
 
-    def __init__(self, blob: str, target: BinaryIO, drop: Callable[[str], None]) -> None:
+    def __init__(self, blob: str, target: BinaryIO, drop: Callable[[str], None], *, with_md5: bool) -> None:
         self.size = 0
         self._blob = blob
         self._target = target
         self._drop = drop
         self._sha1 = hashlib.sha1(usedforsecurity=False)
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
 
     def write(self, data: bytes | bytearray) -> None:
         """Add bytes. Raises OSError for a full disk."""
         self._sha1.update(data)
-        self._md5.update(data)
+        if self._md5 is not None:
+            self._md5.update(data)
         self.size += len(data)
         self._target.write(data)
 
@@ -51,7 +52,7 @@ class BlobWriter:
         if not self.size:
             self._drop(self._blob)
         segments = (Segment(self._blob, 0, self.size),) if self.size else ()
-        return Content(segments, self.size, self.sha1, self._md5.hexdigest())
+        return Content(segments, self.size, self.sha1, self._md5.hexdigest() if self._md5 else None)
 
     def discard(self) -> None:
         """Forget it all. May be called after `finish`, when nobody got the content."""
@@ -75,7 +76,9 @@ class _MemoryTarget(io.BytesIO):
 class Blobs(Protocol):
     """A place for blobs."""
 
-    def create(self) -> BlobWriter: ...
+    def create(self, *, with_md5: bool = True) -> BlobWriter:
+        """A new blob. The MD5 costs more time than all the rest together."""
+        ...
 
     def read(self, segment: Segment) -> bytes: ...
 
@@ -134,10 +137,10 @@ class MemoryBlobs(_Pins):
         super().__init__()
         self._blobs: dict[str, bytes] = {}
 
-    def create(self) -> BlobWriter:
+    def create(self, *, with_md5: bool = True) -> BlobWriter:
         blob = uuid.uuid4().hex
         target = _MemoryTarget(functools.partial(self._blobs.__setitem__, blob))
-        return BlobWriter(blob, target, self._drop)
+        return BlobWriter(blob, target, self._drop, with_md5=with_md5)
 
     def read(self, segment: Segment) -> bytes:
         return self._blobs[segment.blob][segment.offset : segment.offset + segment.length]
@@ -160,11 +163,11 @@ class DiskBlobs(_Pins):
         self._directory = directory
         directory.mkdir(exist_ok=True)
 
-    def create(self) -> BlobWriter:
+    def create(self, *, with_md5: bool = True) -> BlobWriter:
         blob = uuid.uuid4().hex
         file = self._file(blob)
         file.parent.mkdir(exist_ok=True)
-        return BlobWriter(blob, open(file, "xb"), self._drop)
+        return BlobWriter(blob, open(file, "xb"), self._drop, with_md5=with_md5)
 
     def read(self, segment: Segment) -> bytes:
         with open(self._file(segment.blob), "rb", buffering=0) as file:

@@ -27,6 +27,10 @@ AT_ONCE: Final = 256 * 1024
 """Bodies up to this size go out together with their headers."""
 
 
+LARGEST_WITH_MD5: Final = 16 * 1024 * 1024
+"""Above it contentMd5 is null, as B2 allows: MD5 would be what limits the speed of uploads."""
+
+
 class CutOff(Exception):
     """The connection has been cut on purpose."""
 
@@ -42,7 +46,7 @@ class Transfers:
     async def receive(self, request: web.BaseRequest, target: Target, *, damaged: bool) -> Content:
         """The body of an upload as a checked content; `damaged` changes its first byte on the way.
         Raises ApiError 400."""
-        writer = self._contents.blobs.create()
+        writer = self._contents.blobs.create(with_md5=target.size <= LARGEST_WITH_MD5)
         try:
             trailer = await self._body(request, target, writer, damaged=damaged)
             return checked(target, writer.finish(), trailer)
