@@ -14,7 +14,7 @@ from tests.mounted.bucket import sha1_of
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
 from tests.mounted.processes import mount_entry, wait_until
-from tests.mounted.trees import pattern
+from tests.mounted.trees import assert_same_bytes, pattern
 
 pytestmark = pytest.mark.kernel
 
@@ -61,10 +61,10 @@ def test_bytes_that_were_synced_survive_a_kill(make_mount: MountMaker, size: int
             os.close(descriptor)
         assert mount.bucket.objects() == {}
     mount.start()
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
     wait_until_stored(mount, "file", data)
     mount.remount(fresh_cache=True)
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
 
 
 def test_a_change_that_was_synced_survives_a_kill(make_mount: MountMaker) -> None:
@@ -81,7 +81,7 @@ def test_a_change_that_was_synced_survives_a_kill(make_mount: MountMaker) -> Non
             os.close(descriptor)
     data[6_000_000:6_000_007] = b"changed"
     mount.start()
-    assert (mount.path / "file").read_bytes() == data[:11_000_000]
+    assert_same_bytes((mount.path / "file").read_bytes(), data[:11_000_000])
     wait_until_stored(mount, "file", bytes(data[:11_000_000]))
 
 
@@ -105,7 +105,7 @@ def test_with_write_back_a_closed_file_survives_a_kill(make_mount: MountMaker) -
     mount.start()
     assert sorted(os.listdir(mount.path / "sub")) == sorted(name.removeprefix("sub/") for name in contents)
     for name, data in contents.items():
-        assert (mount.path / name).read_bytes() == data
+        assert_same_bytes((mount.path / name).read_bytes(), data)
         wait_until_stored(mount, name, data)
     status = (mount.path / "sub/file-5").stat()
     assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o600, 10**18 + 1)
@@ -126,7 +126,7 @@ def test_a_kill_in_the_middle_of_an_upload_loses_nothing(make_mount: MountMaker)
         server.shape = type(server.shape)()
     assert mount.bucket.objects() == {}
     mount.start()
-    assert (mount.path / "big").read_bytes() == data
+    assert_same_bytes((mount.path / "big").read_bytes(), data)
     wait_until_stored(mount, "big", data)
 
 

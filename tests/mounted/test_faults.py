@@ -18,7 +18,7 @@ from tests.mounted.bucket import RemoteBucket, open_account, sha1_of
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
 from tests.mounted.processes import wait_until
-from tests.mounted.trees import pattern
+from tests.mounted.trees import assert_same_bytes, pattern
 
 pytestmark = pytest.mark.kernel
 
@@ -70,14 +70,14 @@ def test_programs_notice_nothing(make_mount: MountMaker, stocked: Mount, trouble
         (path / "new" / str(number)).write_bytes(pattern(100 + number, SMALL))
 
     def read(number: int) -> None:
-        assert (path / "old" / str(number)).read_bytes() == pattern(number, SMALL)
+        assert_same_bytes((path / "old" / str(number)).read_bytes(), pattern(number, SMALL))
 
     def write_big(_: int) -> None:
         (path / "new" / "big").write_bytes(pattern(199, BIG))
         os.rename(path / "new" / "big", path / "new" / "big renamed")
 
     def read_big(_: int) -> None:
-        assert (path / "old" / "big").read_bytes() == pattern(99, BIG)
+        assert_same_bytes((path / "old" / "big").read_bytes(), pattern(99, BIG))
 
     faults.replace(TROUBLES[trouble])
     jobs: list[tuple[Callable[[int], None], int]] = [(write_big, 0), (read_big, 0)]
@@ -95,7 +95,7 @@ def test_programs_notice_nothing(make_mount: MountMaker, stocked: Mount, trouble
     assert {key: sha1 for key, sha1 in stored.items() if not key.endswith(".bzEmpty")} == expected
     stocked.remount(fresh_cache=True)
     for number in range(6):
-        assert (path / "new" / str(number)).read_bytes() == pattern(100 + number, SMALL)
+        assert_same_bytes((path / "new" / str(number)).read_bytes(), pattern(100 + number, SMALL))
 
 
 def test_bytes_that_stay_wrong_are_an_error(make_mount: MountMaker) -> None:
@@ -112,7 +112,7 @@ def test_bytes_that_stay_wrong_are_an_error(make_mount: MountMaker) -> None:
     assert caught.value.errno == errno.EIO
     make_mount.server.faults.clear()
     assert "SHA-1" in mount.log() or "sha1" in mount.log().lower()
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
 
 
 # -- B2 can't be reached at all ----------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_an_unreachable_b2_is_an_error_and_not_a_hang(cut_off: tuple[Breakable, 
     breakable.come_back()
     code, output = mount.b2mount("flush", mount.path)
     assert code == 0, output
-    assert (mount.path / "file").read_bytes() == pattern(1, SMALL)
+    assert_same_bytes((mount.path / "file").read_bytes(), pattern(1, SMALL))
     assert mount.bucket.read("new") == b"kept for later"
 
 

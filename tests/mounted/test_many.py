@@ -12,7 +12,7 @@ import pytest
 from b2mount.emulator.server import EmulatorServer
 from b2mount.emulator.shaping import Shape
 from tests.mounted.conftest import Folder, MountMaker, files_in
-from tests.mounted.trees import pattern
+from tests.mounted.trees import assert_same_bytes, pattern
 
 pytestmark = pytest.mark.kernel
 
@@ -131,7 +131,7 @@ def test_readers_see_one_writers_appends(folder: Folder) -> None:
         pool.submit(append).result()
         for reader in readers:
             reader.result()
-    assert path.read_bytes() == whole
+    assert_same_bytes(path.read_bytes(), whole)
 
 
 def test_twenty_threads(folder: Folder) -> None:
@@ -145,7 +145,7 @@ def test_twenty_threads(folder: Folder) -> None:
             data = pattern(100 * number + turn, 3000 * turn)
             (own / f"file-{turn}").write_bytes(data)
             (shared / f"{number}-{turn}").write_bytes(data)
-            assert (own / f"file-{turn}").read_bytes() == data
+            assert_same_bytes((own / f"file-{turn}").read_bytes(), data)
             assert f"{number}-{turn}" in os.listdir(shared)
             os.rename(own / f"file-{turn}", own / f"renamed-{turn}")
             if turn % 2:
@@ -161,6 +161,6 @@ def test_twenty_threads(folder: Folder) -> None:
         assert sorted(os.listdir(own)) == [f"renamed-{turn}" for turn in range(0, 8, 2)]
         for turn in range(0, 8, 2):
             expected = pattern(100 * number + turn, 3000 * turn)
-            assert (own / f"renamed-{turn}").read_bytes() == expected
-            assert (shared / f"{number}-{turn}").read_bytes() == expected
+            assert_same_bytes((own / f"renamed-{turn}").read_bytes(), expected)
+            assert_same_bytes((shared / f"{number}-{turn}").read_bytes(), expected)
     assert len(folder.files()) == 20 * 4 * 2

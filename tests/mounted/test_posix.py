@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.mounted.conftest import Folder
-from tests.mounted.trees import pattern
+from tests.mounted.trees import assert_same_bytes, pattern
 
 pytestmark = pytest.mark.kernel
 
@@ -245,8 +245,8 @@ def test_a_hole_over_old_bytes_reads_as_zeros(folder: Folder) -> None:
     with path.open("r+b", buffering=0) as file:
         file.truncate(1000)
         file.truncate(500_000)
-        assert os.pread(file.fileno(), 10**6, 0) == pattern(1, 600_000)[:1000] + bytes(499_000)
-    assert path.read_bytes() == pattern(1, 600_000)[:1000] + bytes(499_000)
+        assert_same_bytes(os.pread(file.fileno(), 10**6, 0), pattern(1, 600_000)[:1000] + bytes(499_000))
+    assert_same_bytes(path.read_bytes(), pattern(1, 600_000)[:1000] + bytes(499_000))
 
 
 def test_mapped_writes_arrive(folder: Folder) -> None:

@@ -13,7 +13,7 @@ from b2mount.emulator.faults import Fault
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
 from tests.mounted.processes import wait_until
-from tests.mounted.trees import pattern
+from tests.mounted.trees import assert_same_bytes, pattern
 
 pytestmark = pytest.mark.kernel
 
@@ -45,12 +45,12 @@ def test_an_open_file_keeps_its_version(make_mount: MountMaker) -> None:
         wait_until(lambda: path.stat().st_size == len(new), "the new version is seen")
         with path.open("rb", buffering=0) as second:
             assert second.read(1000) == new[:1000]
-            assert os.pread(first.fileno(), 5000, 25 * MIB) == old[25 * MIB : 25 * MIB + 5000]
-            assert os.pread(second.fileno(), 5000, 15 * MIB) == new[15 * MIB : 15 * MIB + 5000]
+            assert_same_bytes(os.pread(first.fileno(), 5000, 25 * MIB), old[25 * MIB : 25 * MIB + 5000])
+            assert_same_bytes(os.pread(second.fileno(), 5000, 15 * MIB), new[15 * MIB : 15 * MIB + 5000])
         assert os.fstat(first.fileno()).st_size == len(old)
         first.seek(0)
         assert b"".join(iter(lambda: first.read(MIB), b"")) == old
-    assert path.read_bytes() == new
+    assert_same_bytes(path.read_bytes(), new)
 
 
 def test_a_version_that_is_hidden_while_open_can_be_read(make_mount: MountMaker) -> None:
@@ -59,10 +59,10 @@ def test_a_version_that_is_hidden_while_open_can_be_read(make_mount: MountMaker)
     bucket.put("file", data)
     mount = make_mount("--ttl=1", bucket=bucket)
     with (mount.path / "file").open("rb", buffering=0) as file:
-        assert file.read(10) == data[:10]
+        assert_same_bytes(file.read(10), data[:10])
         bucket.bucket.hide_file("file")
         wait_until(lambda: not (mount.path / "file").exists(), "the file is gone")
-        assert os.pread(file.fileno(), MIB, 18 * MIB) == data[18 * MIB : 19 * MIB]
+        assert_same_bytes(os.pread(file.fileno(), MIB, 18 * MIB), data[18 * MIB : 19 * MIB])
 
 
 def test_a_broken_block_is_fetched_again(make_mount: MountMaker) -> None:
@@ -70,7 +70,7 @@ def test_a_broken_block_is_fetched_again(make_mount: MountMaker) -> None:
     bucket, data = make_mount.bucket(), pattern(1, 3 * MIB)
     bucket.put("file", data)
     mount = make_mount(bucket=bucket)
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
     mount.umount()
     blocks = block_files(mount)
     assert blocks
@@ -81,7 +81,7 @@ def test_a_broken_block_is_fetched_again(make_mount: MountMaker) -> None:
     before = downloads(make_mount)
     mount.expect_log("block")
     mount.start()
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
     assert downloads(make_mount) > before
 
 
@@ -90,13 +90,13 @@ def test_the_cache_outlives_the_mount(make_mount: MountMaker) -> None:
     bucket, data = make_mount.bucket(), pattern(1, 6 * MIB)
     bucket.put("file", data)
     mount = make_mount(bucket=bucket)
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
     before = downloads(make_mount)
     mount.remount()
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
     assert downloads(make_mount) == before
     mount.remount(fresh_cache=True)
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
     assert downloads(make_mount) > before
 
 
@@ -107,7 +107,7 @@ def test_the_cache_keeps_to_its_size(make_mount: MountMaker) -> None:
         bucket.put(f"file-{number}", pattern(number, 4 * MIB))
     mount = make_mount("--cache-size=12M", bucket=bucket)
     for number in range(10):
-        assert (mount.path / f"file-{number}").read_bytes() == pattern(number, 4 * MIB)
+        assert_same_bytes((mount.path / f"file-{number}").read_bytes(), pattern(number, 4 * MIB))
         (mount.path / "file-0").read_bytes()
 
     def used() -> int:
@@ -117,9 +117,9 @@ def test_the_cache_keeps_to_its_size(make_mount: MountMaker) -> None:
     assert used() >= 6 * MIB
     mount.remount()
     before = downloads(make_mount)
-    assert (mount.path / "file-0").read_bytes() == pattern(0, 4 * MIB)
+    assert_same_bytes((mount.path / "file-0").read_bytes(), pattern(0, 4 * MIB))
     assert downloads(make_mount) == before, "the file in use was dropped"
-    assert (mount.path / "file-1").read_bytes() == pattern(1, 4 * MIB)
+    assert_same_bytes((mount.path / "file-1").read_bytes(), pattern(1, 4 * MIB))
     assert downloads(make_mount) > before
 
 
@@ -132,11 +132,11 @@ def test_what_is_unsent_is_no_cache(make_mount: MountMaker) -> None:
     for name, data in contents.items():
         (mount.path / name).write_bytes(data)
     for name, data in contents.items():
-        assert (mount.path / name).read_bytes() == data
+        assert_same_bytes((mount.path / name).read_bytes(), data)
     make_mount.server.faults.clear()
     assert mount.b2mount("flush", mount.path)[0] == 0
     for name, data in contents.items():
-        assert mount.bucket.read(name) == data
+        assert_same_bytes(mount.bucket.read(name), data)
 
 
 def test_reading_in_order_fetches_ahead_and_reading_here_and_there_does_not(make_mount: MountMaker) -> None:
@@ -149,9 +149,9 @@ def test_reading_in_order_fetches_ahead_and_reading_here_and_there_does_not(make
     with (mount.path / "file").open("rb", buffering=0) as file:
         for _ in range(20):
             start = dice.randrange(63 * MIB)
-            assert os.pread(file.fileno(), 65_536, start) == data[start : start + 65_536]
+            assert_same_bytes(os.pread(file.fileno(), 65_536, start), data[start : start + 65_536])
     time.sleep(0.3)  # whatever is fetched ahead would be on its way by now
     assert counts.bytes_out < 24 * MIB
     before = counts.bytes_out
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
     assert counts.bytes_out - before <= 66 * MIB

@@ -17,7 +17,7 @@ from tests.mounted.bucket import sha1_of
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
 from tests.mounted.processes import wait_until
-from tests.mounted.trees import pattern
+from tests.mounted.trees import assert_same_bytes, pattern
 
 pytestmark = pytest.mark.kernel
 
@@ -51,7 +51,7 @@ def test_close_returns_when_b2_has_the_file(make_mount: MountMaker) -> None:
         for number in range(3):
             (mount.path / "file").write_bytes(pattern(number, 100_000))
             server.shape = type(server.shape)()
-            assert mount.bucket.read("file") == pattern(number, 100_000)
+            assert_same_bytes(mount.bucket.read("file"), pattern(number, 100_000))
             server.shape = type(server.shape)(first_byte_ms=200)
     finally:
         server.shape = type(server.shape)()
@@ -144,10 +144,10 @@ def test_editing_a_big_file_sends_what_changed(make_mount: MountMaker, change: s
             data[offset : offset + 100_000] = piece
     assert counts.calls["b2_copy_part"] >= 1
     assert counts.bytes_in + counts.bytes_out < 12 * MIB * len(patches)
-    assert bucket.read("file") == data
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes(bucket.read("file"), data)
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
     mount.remount(fresh_cache=True)
-    assert (mount.path / "file").read_bytes() == data
+    assert_same_bytes((mount.path / "file").read_bytes(), data)
 
 
 def test_two_mounts_one_name(make_mount: MountMaker) -> None:
@@ -189,7 +189,7 @@ def test_a_full_staging_disk(make_mount: MountMaker) -> None:
             file.truncate(0)
             file.seek(0)
             assert file.write(b"small") == 5
-        assert (mount.path / "before").read_bytes() == pattern(1, MIB)
+        assert_same_bytes((mount.path / "before").read_bytes(), pattern(1, MIB))
         assert (mount.path / "big").read_bytes() == b"small"
         assert mount.bucket.read("big") == b"small"
         mount.umount()
@@ -234,4 +234,4 @@ def test_a_large_file_is_sent_in_parts_with_its_sha1(
     assert mount.b2mount("flush", mount.path)[0] == 0
     stored = mount.bucket.objects()["large"]
     assert (stored.size, stored.sha1) == (len(data), sha1_of(data))
-    assert mount.bucket.read("large") == data
+    assert_same_bytes(mount.bucket.read("large"), data)

@@ -13,7 +13,7 @@ from b2sdk.v3 import CopySource
 from tests.mounted.bucket import RemoteBucket, sha1_of
 from tests.mounted.conftest import Folder, MountMaker
 from tests.mounted.harness import Mount
-from tests.mounted.trees import assert_same_trees, make_tree, sha1s
+from tests.mounted.trees import assert_same_bytes, assert_same_trees, make_tree, sha1s
 
 pytestmark = pytest.mark.kernel
 
@@ -253,7 +253,7 @@ def test_the_b2_tool_sees_names_bytes_and_sha1s_after_each_close(mount: Mount, t
             (name, len(data), sha1_of(data))
         ]
         mount.b2("file", "download", "--quiet", place, str(tmp_path / "down"))
-        assert (tmp_path / "down").read_bytes() == data
+        assert_same_bytes((tmp_path / "down").read_bytes(), data)
     (mount.path / "plain").unlink()
     listed = mount.b2("ls", "--recursive", f"b2://{mount.bucket.name}").splitlines()
     assert sorted(listed) == sorted({*names, "directory/.bzEmpty"} - {"plain"})

@@ -18,6 +18,18 @@ def pattern(seed: int, size: int) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+def assert_same_bytes(found: bytes, expected: bytes | bytearray) -> None:
+    """They agree; where not, the first difference is told, for a diff of megabytes takes minutes."""
+    if found == expected:
+        return
+    pairs = enumerate(zip(found, expected, strict=False))
+    place = next((offset for offset, (one, other) in pairs if one != other), min(len(found), len(expected)))
+    raise AssertionError(
+        f"{len(found)} bytes instead of {len(expected)}; at {place}: {found[place : place + 20]!r} "
+        f"instead of {bytes(expected[place : place + 20])!r}"
+    )
+
+
 def times_of(status: os.stat_result) -> str | int:
     """The modification time when it was set on purpose, else that it is a clock's."""
     return status.st_mtime_ns if status.st_mtime < LONG_AGO else "recently"
