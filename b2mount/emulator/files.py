@@ -38,6 +38,9 @@ from b2mount.emulator.records import (
 COLUMNS = "v.*, b.bucket_id FROM versions v JOIN buckets b ON b.number = v.bucket"
 """What `version_of` needs of a row."""
 
+INSERT = "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+"""Takes what `row_of` makes."""
+
 
 class FileTable:
     """Every version of every file."""
@@ -163,9 +166,11 @@ class FileTable:
         """A row for a version, without its bytes. Inside `changes`; `refresh` afterwards."""
         moment = self.clock.now() if timestamp is None else timestamp
         (number,) = self.take_numbers(1)
+        kind = LARGE if action == START else SMALL
+        id_ = file_id(bucket.bucket_id, kind, number, moment)
         version = Version(
             number,
-            file_id(bucket.bucket_id, LARGE if action == START else SMALL, number, moment),
+            id_,
             bucket.bucket_id,
             name,
             action,
@@ -175,20 +180,8 @@ class FileTable:
             content.md5,
             attributes,
         )
-        self._database.execute(
-            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
-            number,
-            bucket.number,
-            to_bytes(name),
-            moment,
-            self.clock.tie(number),
-            action,
-            version.file_id,
-            version.size,
-            version.sha1,
-            version.md5,
-            attributes.to_json(),
-        )
+        row = row_of(version, bucket.number, self.clock.tie(number), attributes.to_json(), visible=False)
+        self._database.execute(INSERT, *row)
         return version
 
     def take_numbers(self, count: int) -> range:
@@ -248,4 +241,24 @@ def version_of(row: sqlite3.Row) -> Version:
         row["sha1"],
         row["md5"],
         Attributes.from_json(row["attributes"]),
+    )
+
+
+def row_of(
+    version: Version, bucket: int, tie: int, attributes: str, *, visible: bool
+) -> tuple[int | str | bytes | None, ...]:
+    """A version as a row of its table; `attributes` are its attributes' JSON."""
+    return (
+        version.number,
+        bucket,
+        to_bytes(version.name),
+        version.timestamp,
+        tie,
+        version.action,
+        visible,
+        version.file_id,
+        version.size,
+        version.sha1,
+        version.md5,
+        attributes,
     )

@@ -147,3 +147,17 @@ def stepped(state: BucketState, work: Callable[[], Page]) -> tuple[Page, int]:
     page = work()
     state.database._connection.set_progress_handler(None, 0)
     return page, next(hundreds) * 100
+
+
+def test_seeding_covers_what_was_there(state: BucketState, bucket: Bucket) -> None:
+    put(state, bucket, "a", b"old")
+    put(state, bucket, "b", b"old")
+    content = state.store(b"seeded")
+    assert sum(seed(state, bucket, ["a", "c"], content, Attributes("text/plain"))) == 2
+    rows = state.pages.names(bucket).rows
+    assert [(row.name, state.read(row)) for row in rows if isinstance(row, Version)] == [
+        ("a", b"seeded"),
+        ("b", b"old"),
+        ("c", b"seeded"),
+    ]
+    assert len(state.pages.versions(bucket).rows) == 4
