@@ -54,6 +54,8 @@ class Database:
     """One SQLite connection. `path` None keeps everything in memory."""
 
     def __init__(self, path: Path | None) -> None:
+        if path is not None:
+            path.touch(mode=0o600)  # it holds keys
         self._connection = sqlite3.connect(
             path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=256
         )

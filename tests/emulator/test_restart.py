@@ -46,7 +46,8 @@ def test_kill_9_loses_nothing(tmp_path: Path) -> None:
     remote = EmulatorServer(None)
     with emulator(directory) as (process, url):
         credentials = json.loads((directory / "credentials.json").read_text())
-        assert stat.S_IMODE((directory / "credentials.json").stat().st_mode) == 0o600
+        for secret in ("credentials.json", "state.sqlite3"):
+            assert stat.S_IMODE((directory / secret).stat().st_mode) == 0o600
         remote.url = url
         remote.key_id, remote.application_key = credentials["key_id"], credentials["application_key"]
         client = Client(remote)
