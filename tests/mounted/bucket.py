@@ -77,7 +77,7 @@ class RemoteBucket:
     def _record(self, version: FileVersion) -> StoredObject:
         info = dict(version.file_info)
         sha1 = version.content_sha1
-        if sha1 is None:
+        if sha1 in (None, "none"):
             sha1 = info.get("large_file_sha1") or sha1_of(self.read(version.file_name))
         return StoredObject(version.size, sha1, version.id_, info, version.content_type)
 
