@@ -20,7 +20,7 @@ from tests.bench.emulator import LINE, emulator
 from tests.bench.library import MIB, Library
 from tests.bench.measure import Failure, Result, median
 from tests.bench.naming import NAMING
-from tests.bench.peers import PEERS, Peer
+from tests.bench.peers import PEERS, USUAL, Peer
 from tests.bench.reading import READING
 from tests.bench.run import Run
 from tests.bench.stage import Workload
@@ -36,12 +36,14 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=USUAL, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=1, help="each figure is their median")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as Markdown")
     parser.add_argument("--folder", type=Path, help="for caches and the bucket; 12 GB for a moment")
-    parser.epilog = f"Workloads: {' '.join(WORKLOADS)}. Peers: {' '.join(PEERS)}."
+    parser.epilog = (
+        f"Workloads: {' '.join(WORKLOADS)}. Peers: {' '.join(PEERS)}; without --peers: {' '.join(USUAL)}."
+    )
     return parser.parse_args(arguments)
 
 

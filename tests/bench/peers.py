@@ -106,7 +106,10 @@ TUNED: Final = attrs.evolve(
     " --b2-upload-concurrency 16 --b2-chunk-size 8M --b2-upload-cutoff 16M"
     " --vfs-write-back 0s",
 )
-PEERS: Final = {peer.name.replace(" ", "-"): peer for peer in (B2MOUNT, RCLONE, TUNED)}
+WRITING_BACK: Final = attrs.evolve(B2MOUNT, name="b2mount write-back", options="--write-back")
+PEERS: Final = {peer.name.replace(" ", "-"): peer for peer in (B2MOUNT, RCLONE, TUNED, WRITING_BACK)}
+USUAL: Final = ("b2mount", "rclone", "rclone-tuned")
+"""The fourth is rclone's way of closing a file: done when it is noted, sent a little later."""
 
 
 class MountFailed(Exception):
