@@ -151,6 +151,7 @@ class Mount:
 
     def start(self) -> None:
         """Mount, and wait until the mount answers."""
+        self._dismiss_guardian()
         with self.place.log.open("a") as log:
             self.process = subprocess.Popen(
                 self.command("--foreground"),

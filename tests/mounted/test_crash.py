@@ -136,7 +136,7 @@ def test_an_unmount_with_unsent_files_keeps_them(make_mount: MountMaker) -> None
     mount = make_mount("--write-back=60", "--retry-for=2")
     with held_back(make_mount):
         (mount.path / "file").write_bytes(b"unsent")
-        mount.expect_log("file")
+        mount.expect_log("WARNING")
         code, output = mount.b2mount("umount", "--now", mount.path)
         assert code == 8, output
         assert mount.wait_for_end() == 8

@@ -147,7 +147,7 @@ def test_a_name_that_b2_refuses(folder: Folder, creator: str, name: str, error: 
     """A name that B2 would refuse (over 1,000 bytes, a component over 250, control characters, backslash) is
     refused at create: ENAMETOOLONG, EINVAL or EILSEQ."""
     (folder.path / "there").write_bytes(b"")
-    with pytest.raises(OSError, match="") as caught:
+    with pytest.raises(OSError, match=r"too long|Invalid|multibyte") as caught:
         CREATORS[creator](f"{folder.path}/{name}")
     assert errno.errorcode[caught.value.errno or 0] == error
     assert os.listdir(folder.path) == ["there"]
