@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 from b2sdk.v3 import B2Api, Bucket, FileVersion, InMemoryAccountInfo
 
-from b2mount.emulator.records import Attributes
+from b2mount.emulator.records import UPLOAD, Attributes
 from b2mount.emulator.server import EmulatorServer
 
 
@@ -94,7 +94,8 @@ class RemoteBucket:
         return str(self.bucket.upload_bytes(data, key, file_info=dict(info or {})).id_)
 
     def fill(self, names: Iterable[str], data: bytes) -> None:
-        """Many objects with the same bytes, without a request for each."""
+        """Many objects with the same bytes, without a request for each; also under names that B2's native API
+        refuses and that come into a bucket through its S3 API."""
         state = self.server.state
 
         def put_all() -> None:
@@ -103,7 +104,9 @@ class RemoteBucket:
             assert bucket is not None
             with state.contents.changes():
                 for name in names:
-                    state.files.put(bucket, name, content, attributes)
+                    version = state.files.add(bucket, name, UPLOAD, content, attributes, None)
+                    state.contents.give(version.number, content.segments)
+                    state.files.refresh(bucket, name)
 
         self.server.run(put_all)
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.kernel
 SMALL, BIG = 300_000, 9_000_000
 RETRY_FOR = 3
 BOUND, SILENCE_BOUND = 20, 45
-"""Seconds within which an error must come with RETRY_FOR: when B2 can't be reached, and when it takes requests
+"""Seconds within which an error must come with RETRY_FOR: when B2 is away, and when it takes requests
 and never answers."""
 
 

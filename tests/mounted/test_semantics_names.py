@@ -66,8 +66,8 @@ def test_attributes_come_back_with_the_listing(make_mount: MountMaker) -> None:
     mount = make_mount()
     path = mount.path / "file"
     path.write_bytes(b"x")
-    path.chmod(0o4751)
     os.chown(path, 1234, 4321)
+    path.chmod(0o4751)
     os.utime(path, ns=(5, 1_111_111_111_222_333_444))
     (mount.path / "link").symlink_to("some/where ü")
     for number in range(30):
