@@ -287,7 +287,7 @@ class WriteBack:
         if reason is not None:
             await self._fail(entry, CorruptData(f"{entry.path}: {reason}"))
             return
-        pause = min(2.0**entry.attempts, LONGEST_PAUSE)
+        pause = min(2.0 ** min(entry.attempts, 16), LONGEST_PAUSE)  # weeks of tries overflow a float
         entry.attempts += 1
         entry.error = error.with_traceback(None)
         log.warning("%s: %s; trying again in %.0f s", entry.path, error, pause)

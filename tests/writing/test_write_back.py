@@ -285,6 +285,14 @@ async def test_closers_are_patient_for_so_long_and_the_bytes_arrive_later(
         assert world.write_back.pending() == []
 
 
+async def test_weeks_without_a_network_are_waited_for(autojump_clock, tmp_path, store, memory):
+    store.fail("put", Unavailable("no network"), times=2000)
+    async with open_world(tmp_path, store) as world:
+        await close(world, "a", b"x")
+        await trio.sleep(2001 * 300)
+        assert memory.contents() == {"a": b"x"}
+
+
 @pytest.mark.parametrize(
     "error", [OverQuota("cap"), AccessDenied("key"), StoreFailure("?"), CorruptData("!")]
 )
