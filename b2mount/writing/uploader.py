@@ -159,9 +159,14 @@ class Uploader:
         *,
         recovered: bool,
     ) -> ObjectVersion:
+        large = self._unfinished.get(sealed.staging_id)
+        if large is not None and not (
+            isinstance(plan, Parts) and large.sealed is sealed and large.parts == plan.parts
+        ):
+            await self.abandon(sealed.staging_id)  # other bytes, or the same from elsewhere
         if isinstance(plan, Parts):
             metadata = _with_sha1(sealed.metadata, sha1 or _sha1_of_unchanged(plan, sealed, base))
-            if recovered:
+            if recovered and sealed.staging_id not in self._unfinished:
                 await self._abort_stale(sealed.path, metadata)
             return await self._upload_parts(sealed, metadata, plan, base, progress)
         async with self._slots:
@@ -180,9 +185,6 @@ class Uploader:
         progress: Progress,
     ) -> ObjectVersion:
         large = self._unfinished.get(sealed.staging_id)
-        if large is not None and large.sealed is not sealed:
-            await self.abandon(sealed.staging_id)
-            large = None
         going_on = large is not None
         if large is None:
             upload = await self._store.start_multipart(sealed.path, metadata)

@@ -165,6 +165,31 @@ async def test_parts_of_other_bytes_are_never_reused(tmp_path, store, memory):
     assert await memory.list_unfinished("bucket", "") == ()
 
 
+async def test_parts_of_a_file_that_became_small_do_not_stay_in_b2(tmp_path, store, memory):
+    store.fail("finish_multipart", Unavailable("no network"))
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        with pytest.raises(Unavailable):
+            await upload(world, sealed)
+        staged = world.staging.reopen(sealed)
+        staged.truncate(3)
+        await upload(world, staged.seal(at("a"), metadata(), attributes()))
+    assert memory.contents() == {"a": BIG[:3]}
+    assert await memory.list_unfinished("bucket", "") == ()
+
+
+async def test_a_recovered_upload_goes_on_from_its_own_parts_too(tmp_path, store, memory):
+    store.fail("finish_multipart", Unavailable("no network"))
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        with pytest.raises(Unavailable):
+            await world.uploader.upload(sealed, lambda sent: None, recovered=True)
+        before = store.calls["put_part"]
+        await world.uploader.upload(sealed, lambda sent: None, recovered=True)
+    assert (store.calls["start_multipart"], store.calls["put_part"]) == (1, before)
+    assert memory.contents() == {"a": BIG}
+
+
 async def test_an_upload_that_fails_for_good_leaves_nothing_in_b2(tmp_path, store, memory):
     store.fail("put_part", OverQuota("cap"), at=2)
     async with open_world(tmp_path, store, running=False) as world:
