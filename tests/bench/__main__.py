@@ -40,7 +40,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1, help="each figure is their median")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as Markdown")
-    parser.add_argument("--folder", type=Path, help="for caches and the bucket; 12 GB for a moment")
+    where = "for caches and the bucket, 12 GB at most; a disk, as /tmp may be memory"
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help=where)
     parser.epilog = (
         f"Workloads: {' '.join(WORKLOADS)}. Peers: {' '.join(PEERS)}; without --peers: {' '.join(USUAL)}."
     )
