@@ -49,7 +49,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it all and print the report. 0 when every peer did everything."""
+    """Run it all and print the report. 0 when the first peer did everything."""
     options = parsed(arguments)
     missing = [program for program in DEBIAN_PACKAGES if not shutil.which(program)]
     if missing or os.geteuid():
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.json:
         options.json.write_text(json.dumps([as_json(results) for results in rounds], indent=1) + "\n")
-    return int(any(isinstance(result, Failure) for row in rows for result in row.results.values()))
+    return int(any(isinstance(row.results[peers[0].name], Failure) for row in rows))
 
 
 def play(
