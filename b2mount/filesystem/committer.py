@@ -75,20 +75,20 @@ class Committer:
 
     async def checkpoint(self, content: FileContent) -> None:
         """What fsync does: durable on the local disk, not on its way yet."""
-        async with self._gate.using(content.inode.path), content.lock:
+        inode = content.inode
+        async with self._gate.using(lambda: inode.path) as path, content.lock:
             staged = content.staged
-            if staged is not None and content.dirty and not content.inode.removed:
-                sealed = staged.seal(content.inode.path, _metadata(content.inode), content.inode.attributes)
-                await self._write_back.checkpoint(sealed)
+            if staged is not None and content.dirty and not inode.removed:
+                await self._write_back.checkpoint(staged.seal(path, _metadata(inode), inode.attributes))
 
     async def _seal(self, content: FileContent) -> SealedFile | None:
         inode = content.inode
-        async with self._gate.using(inode.path), content.lock:
+        async with self._gate.using(lambda: inode.path) as path, content.lock:
             staged = content.staged
             if staged is None or not content.dirty or inode.removed:
                 return None
             before = content.sealed
-            sealed = staged.seal(inode.path, _metadata(inode), inode.attributes)
+            sealed = staged.seal(path, _metadata(inode), inode.attributes)
             content.staged, content.sealed, content.dirty = None, sealed, False
             self._on_the_way[sealed.staging_id] = content
             try:

@@ -14,7 +14,7 @@ from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.node import Requester
-from b2mount.model import AttributeChange, Attributes, ByteSource, Kind, ObjectPath
+from b2mount.model import Attributes, ByteSource, Kind, ObjectPath
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.names import check_new_directory_name, check_new_name, check_new_target
 from b2mount.namespace.namespace import Namespace
@@ -35,8 +35,7 @@ class Creator:
         """B2 has the directory's placeholder when this returns."""
         await self._check_free(directory, name, check_new_directory_name)
         attributes = _first_attributes(Kind.DIRECTORY, mode, directory, requester)
-        path = directory.path.directory(name)
-        async with self._gate.using(path):
+        async with self._gate.using(lambda: directory.path.directory(name)) as path:
             version = await self._store.put(path.placeholder, ByteSource(), metadata_of(attributes, None))
             return self._namespace.created(directory, name, attributes, version)
 
@@ -46,17 +45,18 @@ class Creator:
         await self._check_free(directory, name)
         attributes = _first_attributes(Kind.SYMLINK, 0o777, directory, requester)
         attributes = attrs.evolve(attributes, target=target, size=len(os.fsencode(target)))
-        path = directory.path.file(name)
-        async with self._gate.using(path):
+        async with self._gate.using(lambda: directory.path.file(name)) as path:
             version = await self._store.put(path, ByteSource(), metadata_of(attributes, None))
             return self._namespace.created(directory, name, attributes, version)
 
-    async def put_symlink(self, inode: Inode) -> None:
-        """Write a symlink's changed attributes."""
-        async with self._gate.using(inode.path):
-            metadata = metadata_of(inode.attributes, inode.version)
-            version = await self._store.put(inode.path, ByteSource(), metadata)
-            self._namespace.adopted(inode.path, version)
+    async def put_symlink(self, inode: Inode, attributes: Attributes) -> None:
+        """Write a symlink anew; from then on it has these attributes."""
+        async with self._gate.using(lambda: inode.path) as path:
+            if inode.unlinked:
+                return
+            version = await self._store.put(path, ByteSource(), metadata_of(attributes, inode.version))
+            self._namespace.published(inode, attributes)
+            self._namespace.adopted(path, version)
 
     async def file(self, directory: Inode, name: str, mode: int, requester: Requester) -> FileContent:
         """An empty file, so far only here. Raises NotSupported for devices and the like."""
@@ -98,15 +98,3 @@ def _first_attributes(kind: Kind, mode: int, directory: Inode, requester: Reques
     return Attributes(
         kind, mode, requester.uid, gid, size=0, modified_ns=now, changed_ns=now, accessed_ns=now
     )
-
-
-def apply(change: AttributeChange, attributes: Attributes) -> Attributes | None:
-    """The changed attributes; None when everything asked for is so already."""
-    wanted = {
-        name: value
-        for name, value in attrs.asdict(change, recurse=False).items()
-        if value is not None and value != getattr(attributes, name)
-    }
-    if not wanted:
-        return None
-    return attrs.evolve(attributes, **wanted, changed_ns=time.time_ns())

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import AsyncGenerator
 
 import attrs
@@ -23,11 +22,11 @@ from b2mount.errors import (
     InvalidArgument,
     IsADirectory,
     NotADirectory,
-    TooLarge,
 )
+from b2mount.filesystem.changing import Changer, check_size
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
-from b2mount.filesystem.creating import Creator, apply
+from b2mount.filesystem.creating import Creator
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.handles import DirectoryHandle, FileHandle, HandleTable
 from b2mount.filesystem.node import Node, Requester
@@ -42,9 +41,6 @@ from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import Mover
 from b2mount.writing.staged_file import Staging
 from b2mount.writing.write_back import WriteBack
-
-LARGEST_FILE = 10 * 1000**4
-"""B2's limit for one object: 10 TB."""
 
 SPACE = SpaceStatus(block_size=4096, blocks=2**38, files=2**40, name_max=250)
 """1 PiB free; 250 bytes is B2's limit for one component of a name."""
@@ -72,6 +68,7 @@ class FileSystem:
     _committer: Committer = attrs.field(init=False)
     _creator: Creator = attrs.field(init=False)
     _remover: Remover = attrs.field(init=False)
+    _changer: Changer = attrs.field(init=False)
     _renamer: Renamer = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -79,6 +76,7 @@ class FileSystem:
         self._committer = Committer(names, self._staging, self._write_back, gate, self._waits)
         self._creator = Creator(names, store, self._committer, gate)
         self._remover = Remover(names, store, self._committer, gate, self._deletes)
+        self._changer = Changer(names, self._committer, self._creator, self._remover)
         self._renamer = Renamer(
             names, store, self._committer, self._write_back, self._mover, self._remover, gate
         )
@@ -121,45 +119,11 @@ class FileSystem:
         this returns (or it is queued, with --write-back)."""
         inode = self._namespace.inode(number)
         if size is not None:
-            await self._truncate(inode, size)
-        changed = apply(change, inode.attributes)
-        if changed is not None:
-            self._namespace.published(inode, changed)
+            await self._changer.truncate(inode, size)
+        await self._changer.change(inode, change)
         if size is not None and fh is None:
-            await self._commit_unless_open(inode)
-        elif changed is not None and not inode.removed:
-            await self._store_attributes(inode)
+            await self._changer.commit_unless_open(inode)
         return self._node(inode)
-
-    async def _store_attributes(self, inode: Inode) -> None:
-        if inode.attributes.kind is Kind.DIRECTORY:
-            if inode is not self._namespace.root:
-                await self._remover.write_placeholder(inode)
-        elif inode.attributes.kind is Kind.SYMLINK:
-            await self._creator.put_symlink(inode)
-        else:
-            content = self._committer.content(inode)
-            try:
-                await self._committer.change_attributes(content)
-            finally:
-                self._committer.drop_idle(content)
-
-    async def _commit_unless_open(self, inode: Inode) -> None:
-        content = self._committer.content(inode)
-        if not content.writers:
-            try:
-                await self._committer.commit(content)
-            finally:
-                self._committer.drop_idle(content)
-
-    async def _truncate(self, inode: Inode, size: int) -> None:
-        if inode.attributes.kind is not Kind.FILE:
-            raise IsADirectory("only files have a size to change")
-        if size > LARGEST_FILE:
-            raise TooLarge("B2 keeps at most 10 TB in one file")
-        content = self._committer.content(inode)
-        await content.truncate(size)
-        self._written(content)
 
     def statfs(self) -> SpaceStatus:
         """What `df` shows; no call."""
@@ -247,7 +211,7 @@ class FileSystem:
             if requester.uid != 0 and inode.attributes.mode & (stat.S_ISUID | stat.S_ISGID):
                 mode = inode.attributes.mode & ~(stat.S_ISUID | stat.S_ISGID)
                 self._namespace.published(inode, attrs.evolve(inode.attributes, mode=mode))
-            await self._truncate(inode, 0)
+            await self._changer.truncate(inode, 0)
         return fh
 
     async def create(
@@ -284,19 +248,11 @@ class FileSystem:
         handle = self._files.get(fh)
         if not handle.may_write:
             raise BadHandle("not open for writing")
-        if offset + len(data) > LARGEST_FILE:
-            raise TooLarge("B2 keeps at most 10 TB in one file")
+        check_size(offset + len(data))
         written = await handle.content.write(offset, data)
         handle.content.untouched = False
-        self._written(handle.content)
+        self._changer.written(handle.content)
         return written
-
-    def _written(self, content: FileContent) -> None:
-        now = time.time_ns()
-        attributes = attrs.evolve(
-            content.inode.attributes, size=content.size, modified_ns=now, changed_ns=now
-        )
-        self._namespace.published(content.inode, attributes)
 
     async def flush(self, fh: int) -> None:
         """One descriptor was closed. What was written is in B2 when this returns (or durable here,

@@ -14,7 +14,7 @@ import attrs
 from b2mount.errors import B2MountError, IsADirectory, NotADirectory, NotEmpty, NotFound
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.gate import PathGate
-from b2mount.model import ByteSource, Kind, ObjectPath, ObjectVersion
+from b2mount.model import Attributes, ByteSource, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore, VersionCursor
@@ -40,9 +40,9 @@ class Remover:
         inode = await self._namespace.lookup(directory, name)
         if inode.attributes.kind is Kind.DIRECTORY:
             raise IsADirectory(f"{name} is a directory")
-        async with self._gate.using(inode.path):
+        async with self._gate.using(lambda: inode.path):
             version = inode.version
-            if version is not None:
+            if version is not None or inode.covers:
                 await self._remove_object(inode)
             self._namespace.removed(inode)
             await self._drop_unsent(inode)
@@ -55,7 +55,7 @@ class Remover:
         inode = await self._namespace.lookup(directory, name)
         if inode.attributes.kind is not Kind.DIRECTORY:
             raise NotADirectory(f"{name} is not a directory")
-        async with self._gate.moving(inode.path):
+        async with self._gate.moving(lambda: inode.path):
             if not await self._namespace.is_empty(inode):
                 raise NotEmpty(f"{name} is not empty")
             for version in self._namespace.keepers(inode):
@@ -78,12 +78,17 @@ class Remover:
             # the removal itself is done; the directory stays visible here in any case
             log.warning("%s is empty now and could not be kept in B2: %s", directory.path, error)
 
-    async def write_placeholder(self, directory: Inode) -> None:
-        """Put the object that keeps `directory` alive and carries its attributes."""
-        version = await self._store.put(
-            directory.path.placeholder, ByteSource(), metadata_of(directory.attributes, directory.version)
-        )
-        self._namespace.adopted(version.path, version)
+    async def write_placeholder(self, directory: Inode, attributes: Attributes | None = None) -> None:
+        """Put the object that keeps `directory` alive and carries its attributes: those that it has,
+        or new ones, which it has from then on."""
+        async with self._gate.using(lambda: directory.path.placeholder) as path:
+            if directory.unlinked:
+                return
+            metadata = metadata_of(attributes or directory.attributes, directory.version)
+            version = await self._store.put(path, ByteSource(), metadata)
+            if attributes is not None:
+                self._namespace.published(directory, attributes)
+            self._namespace.adopted(version.path, version)
 
     async def closed(self, inode: Inode) -> None:
         """The last handle of a removed file is gone."""

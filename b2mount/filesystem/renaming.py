@@ -86,15 +86,17 @@ class Renamer:
     # -- files -----------------------------------------------------------------------------
 
     async def _move_file(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
-        path = new[0].path.file(new[1])
-        replaced = await self._take_back(target)
+        directory, name = new
+        replaced: FileContent | None = None
         try:
-            async with self._gate.using(inode.path, path):
+            async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (_, path):
+                replaced = await self._take_back(target)
                 with self._write_back.holding(path):
                     version = await self._move_bytes(inode, path)
                     if target is not None:
                         await self._remover.replaced(target)
-                    self._namespace.moved(inode, *new)
+                    self._namespace.moved(inode, directory, name)
+                    inode.covers = target is not None and (target.version is not None or target.covers)
                 self._take_version(inode, version)
         except BaseException:
             if replaced is not None and not replaced.inode.removed:
@@ -116,18 +118,19 @@ class Renamer:
 
     async def _move_bytes(self, inode: Inode, path: ObjectPath) -> ObjectVersion | None:
         content = self._committer.known(inode)
-        unsent = content is not None and await self._rename_unsent(content, path)
-        if inode.version is None:
-            return None
-        if content is not None and unsent:
+        try:
+            unsent = content is not None and await self._rename_unsent(content, path)
+            version = inode.version if inode.version and inode.version.path == inode.path else None
+            if version is not None and not unsent:
+                return (await self._mover.move([(version, path)]))[0]
             # the new name comes with the upload: no copy of bytes that it replaces
-            try:
+            if version is not None or inode.covers:
                 await self._hide(inode.path)
-            except B2MountError:
+        except Exception:
+            if content is not None:
                 await self._rename_unsent(content, inode.path)
-                raise
-            return None
-        return (await self._mover.move([(inode.version, path)]))[0]
+            raise
+        return None
 
     async def _hide(self, path: ObjectPath) -> None:
         try:
@@ -163,28 +166,33 @@ class Renamer:
     async def _move_directory(
         self, inode: Inode, new: tuple[Inode, str], target: Inode | None
     ) -> None:
-        old_path, path = inode.path, new[0].path.directory(new[1])
-        with self._write_back.holding(old_path), self._write_back.holding(path):
-            await self._move_tree(inode, new, target)
+        directory, name = new
+        async with self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name)) as (_, path):
+            with self._write_back.holding(path):
+                versions = await self._move_tree(inode, path)
+                if target is not None:
+                    self._namespace.removed(target)
+                self._namespace.moved(inode, directory, name)
+                for version in versions:
+                    self._adopt_moved(version)
         await self._remover.keep(inode)
 
-    async def _move_tree(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
-        old_path, path = inode.path, new[0].path.directory(new[1])
-        async with self._gate.moving(old_path, path):
+    async def _move_tree(self, inode: Inode, path: ObjectPath) -> list[ObjectVersion]:
+        old_path = inode.path
+        renamed: list[FileContent] = []
+        try:
             for content in self._committer.under(old_path):
+                renamed.append(content)
                 await self._rename_unsent(content, content.inode.path.moved(old_path, path))
-            try:
-                moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
-                versions = await self._mover.move(moves)
-            except BaseException as error:
-                self._namespace.forget_listing(old_path)
-                self._namespace.forget_listing(path)
-                raise (error.cause if isinstance(error, MoveIncomplete) else error) from None
-            if target is not None:
-                self._namespace.removed(target)
-            self._namespace.moved(inode, *new)
-            for version in versions:
-                self._adopt_moved(version)
+            moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
+            return await self._mover.move(moves)
+        except BaseException as error:
+            self._namespace.forget_listing(old_path)
+            self._namespace.forget_listing(path)
+            if isinstance(error, Exception):  # when cancelled, the next mount finishes the move
+                for content in renamed:
+                    await self._rename_unsent(content, content.inode.path)
+            raise (error.cause if isinstance(error, MoveIncomplete) else error) from None
 
     def _adopt_moved(self, version: ObjectVersion) -> None:
         for content in self._committer.under(version.path):

@@ -37,6 +37,8 @@ class Inode:
     """The name is gone or means something else now; it lives on for those who have it open."""
     unlinked: bool = False
     """It was this mount that took the name away: what is written to it now is for its handles only."""
+    covers: bool = False
+    """B2 may still show an older object under its name, which this file has replaced here but not there."""
     fresh_until: float = 0.0
     """When what B2 said of it has to be asked again, in trio's time."""
     entries_changed_ns: int = 0

@@ -206,6 +206,7 @@ class Namespace:
         inode = self._inodes.at(path)
         if inode is None or inode.is_directory:
             inode = self._inodes.add(path, attributes, version)
+        inode.covers = version is None or version.path != path
         self.published(inode, attributes)
         return inode
 
@@ -287,7 +288,7 @@ class Namespace:
             is_ours = record is not None and record.is_pending
             stored = attributes_of(version, self._defaults)
             inode.attributes = with_times_of(inode.attributes, stored, is_ours=is_ours)
-            inode.version = version
+            inode.version, inode.covers = version, False
         self._settle(path, inode, Entry(path.name, kind_of(version), version), replaced)
 
     def rebased(self, path: ObjectPath, version: ObjectVersion) -> None:
@@ -296,7 +297,7 @@ class Namespace:
         if record is None or not record.is_pending or record.inode is None:
             self.adopted(path, version)
             return
-        record.inode.version = version
+        record.inode.version, record.inode.covers = version, False
         self._overlay.rebased(path.parent, path.name, Entry(path.name, kind_of(version), version))
 
     def forget_listing(self, path: ObjectPath | None) -> None:

@@ -1,0 +1,95 @@
+"""Changer: attributes and sizes of what is there. What a program asks for is true here at once for a
+file, whose bytes may be on their way anyway; for a directory or a symlink when B2 has taken it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+
+from b2mount.errors import IsADirectory, TooLarge
+from b2mount.filesystem.committer import Committer
+from b2mount.filesystem.content import FileContent
+from b2mount.filesystem.creating import Creator
+from b2mount.filesystem.removing import Remover
+from b2mount.model import AttributeChange, Attributes, Kind
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.namespace import Namespace
+
+LARGEST_FILE = 10 * 1000**4
+"""B2's limit for one object: 10 TB."""
+
+
+@attrs.define(eq=False)
+class Changer:
+    """chmod, chown, utimes, truncate."""
+
+    _namespace: Namespace
+    _committer: Committer
+    _creator: Creator
+    _remover: Remover
+
+    async def change(self, inode: Inode, change: AttributeChange) -> None:
+        """B2 has the attributes when this returns (or they are queued, or go with the bytes of a file
+        that is being written)."""
+        changed = apply(change, inode.attributes)
+        if changed is None:
+            return
+        if inode is self._namespace.root or inode.unlinked:
+            self._namespace.published(inode, changed)
+        elif inode.kind is Kind.DIRECTORY:
+            await self._remover.write_placeholder(inode, changed)
+        elif inode.kind is Kind.SYMLINK:
+            await self._creator.put_symlink(inode, changed)
+        else:
+            self._namespace.published(inode, changed)
+            content = self._committer.content(inode)
+            try:
+                await self._committer.change_attributes(content)
+            finally:
+                self._committer.drop_idle(content)
+
+    async def truncate(self, inode: Inode, size: int) -> None:
+        """Cut or lengthen a file here. Raises IsADirectory, TooLarge."""
+        if inode.kind is not Kind.FILE:
+            raise IsADirectory("only files have a size to change")
+        check_size(size)
+        content = self._committer.content(inode)
+        await content.truncate(size)
+        self.written(content)
+
+    async def commit_unless_open(self, inode: Inode) -> None:
+        """Let B2 have it, unless that is for the close of somebody who is writing."""
+        content = self._committer.content(inode)
+        if not content.writers:
+            try:
+                await self._committer.commit(content)
+            finally:
+                self._committer.drop_idle(content)
+
+    def written(self, content: FileContent) -> None:
+        """Bytes have changed: so have the size and the times."""
+        now = time.time_ns()
+        attributes = attrs.evolve(
+            content.inode.attributes, size=content.size, modified_ns=now, changed_ns=now
+        )
+        self._namespace.published(content.inode, attributes)
+
+
+def check_size(size: int) -> None:
+    """Raises TooLarge."""
+    if size > LARGEST_FILE:
+        raise TooLarge("B2 keeps at most 10 TB in one file")
+
+
+def apply(change: AttributeChange, attributes: Attributes) -> Attributes | None:
+    """The changed attributes; None when everything asked for is so already."""
+    wanted = {
+        name: value
+        for name, value in attrs.asdict(change, recurse=False).items()
+        if value is not None and value != getattr(attributes, name)
+    }
+    if not wanted:
+        return None
+    return attrs.evolve(attributes, **wanted, changed_ns=time.time_ns())
