@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -298,8 +299,9 @@ class Mount:
         if self._read_only:
             return 0
         limit = 0.0 if self._hurry else DRAIN_TIME
-        try:
+        with suppress(B2MountError, OSError):  # said in the log
             await self._filesystem.seal_everything()
+        try:
             with trio.move_on_after(limit):
                 await self._write_back.flush()
         except (B2MountError, OSError) as error:

@@ -69,7 +69,7 @@ class Committer:
     async def commit(self, content: FileContent, *, wait: bool = True) -> None:
         """What a close does: the bytes are durable and queued when this returns; and in B2, unless
         the mount writes back or `wait` is off. Raises the upload's error; the bytes stay staged."""
-        sealed = await self._seal(content)
+        sealed = await self._seal(content) or content.sealed
         if sealed is not None and wait and self._waits:
             await self._write_back.settle(sealed.staging_id)
 
@@ -156,9 +156,17 @@ class Committer:
         self.drop_idle(content)
 
     async def commit_all(self, path: ObjectPath) -> None:
-        """Seal and queue what is dirty at or below `path`, without waiting for uploads."""
+        """Seal and queue what is dirty at or below `path`, without waiting for uploads. Raises the first
+        error after trying all."""
+        first: Exception | None = None
         for content in list(self.under(path)):
-            await self.commit(content, wait=False)
+            try:
+                await self.commit(content, wait=False)
+            except (B2MountError, OSError) as error:
+                log.warning("%s could not be made durable: %s", content.inode.path, error)
+                first = first or error
+        if first is not None:
+            raise first
 
     def pending(self, root: ObjectPath) -> tuple[PendingFile, ...]:
         """What B2 does not have yet, with paths as programs under the mount point write them."""

@@ -199,6 +199,51 @@ async def test_what_an_unsent_file_has_replaced_does_not_come_back_when_it_moves
         assert bucket(store) == {"b": b"new"}
 
 
+async def test_one_file_that_cannot_be_sealed_keeps_no_other_from_it(
+    store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_warning
+) -> None:
+    expect_warning("no space")
+    async with world(store, tmp_path) as w:
+        for name in "abc":
+            fh = await w.create(name)
+            await w.fs.write(fh, 0, b"x")
+        submit = w.write_back.submit
+        seen = []
+
+        async def submit_or_fail(sealed) -> None:
+            seen.append(sealed.path.key)
+            if len(seen) == 1:
+                raise OSError(28, "no space")
+            await submit(sealed)
+
+        monkeypatch.setattr(type(w.write_back), "submit", lambda _self, sealed: submit_or_fail(sealed))
+        with pytest.raises(OSError, match="no space"):
+            await w.fs.seal_everything()
+        assert sorted(seen) == ["a", "b", "c"]
+
+
+async def test_every_close_waits_for_what_was_written_before_it(store: FaultyStore, tmp_path: Path) -> None:
+    hold = store.hold("put")
+    async with world(store, tmp_path) as w, trio.open_nursery() as nursery:
+        first, second = await w.create("a"), await w.open("a", os.O_RDWR)
+        await w.fs.write(first, 0, b"aa")
+        await w.fs.write(second, 2, b"bb")
+        nursery.start_soon(w.fs.flush, first)
+        await hold.reached.wait()
+        done = trio.Event()
+
+        async def close_second() -> None:
+            await w.fs.flush(second)
+            done.set()
+
+        nursery.start_soon(close_second)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not done.is_set()
+        hold.release.set()
+        await done.wait()
+        assert bucket(store) == {"a": b"aabb"}
+
+
 @pytest.mark.parametrize("kind", ["directory", "symlink"])
 async def test_attributes_that_b2_refused_are_not_shown(
     store: FaultyStore, tmp_path: Path, kind: str
