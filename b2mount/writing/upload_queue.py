@@ -204,6 +204,16 @@ class UploadQueue:
         """The other entries of a name."""
         return (other for other in self._by_path.get(path, ()) if other is not entry)
 
+    def below(self, entry: Entry) -> list[Entry]:
+        """The entries that `entry` stands on, the nearest first."""
+        found = []
+        generation = entry.sealed.made_from
+        while isinstance(generation, SealedFile):
+            if (other := self.entries.get(generation.staging_id)) is not None:
+                found.append(other)
+            generation = generation.made_from
+        return found
+
     def superseded(self, path: ObjectPath) -> list[tuple[Entry, Entry]]:
         """Waiting entries of a name that a later one has taken the place of, each with that one."""
         here = [e for e in self._by_path.get(path, ()) if not e.broken]

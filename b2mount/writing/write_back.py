@@ -111,8 +111,16 @@ class WriteBack:
 
     async def rename(self, staging_id: str, path: ObjectPath) -> bool:
         """Send it under another name. True also when nothing of it is recorded. False when its
-        upload has begun: settle it, then move the object. Raises OSError, StoreFailure."""
-        return await self._amend(staging_id, lambda sealed: attrs.evolve(sealed, path=path))
+        upload has begun: settle it, then move the object. Waits out the upload of a generation
+        below it, which comes in under the old name. Raises OSError, StoreFailure."""
+        entry = self._queue.entries.get(staging_id)
+        if entry is None:
+            return True
+        with self.holding(entry.path):  # it is not to begin as soon as the one below has ended
+            for below in self._queue.below(entry):
+                while below.state is UploadState.UPLOADING:
+                    await below.next_change()
+            return await self._amend(staging_id, lambda sealed: attrs.evolve(sealed, path=path))
 
     async def amend(self, staging_id: str, metadata: ObjectMetadata, attributes: Attributes) -> bool:
         """Send it with other metadata. False when its upload has begun or it is not here.
@@ -124,13 +132,18 @@ class WriteBack:
         return staging_id in self._queue.entries and await self._amend(staging_id, changed)
 
     async def forget(self, staging_id: str) -> ObjectVersion | None:
-        """The file was unlinked: never send it. Waits out an upload that has begun, and returns
-        its version when it did arrive. The local file goes, unless the generation is withdrawn or
-        was only fsynced: then whoever edits it discards it. Raises OSError, StoreFailure; then it
-        is still there."""
+        """The file was unlinked: never send it, nor the generations below it. Waits out an upload
+        that has begun, and returns its version when it did arrive. The local file goes, unless the
+        generation is withdrawn or was only fsynced: then whoever edits it discards it. Raises
+        OSError, StoreFailure; then it is still there."""
         entry = self._queue.entries.get(staging_id)
         if entry is None:
             return None
+        below = self._queue.below(entry)
+        versions = [await self._forget(each) for each in (entry, *below)]
+        return next((version for version in versions if version is not None), None)
+
+    async def _forget(self, entry: Entry) -> ObjectVersion | None:
         entry.unwanted = True
         try:
             while entry.state in {UploadState.RECORDING, UploadState.UPLOADING}:

@@ -11,7 +11,7 @@ from b2mount.errors import AccessDenied, B2MountError, CorruptData, OverQuota, S
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.writing.staged_file import SealedFile
 from b2mount.writing.upload_queue import UploadState
-from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.faulty_store import FaultyStore, Hold
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import World, at, attributes, metadata, open_world
 
@@ -382,21 +382,72 @@ async def test_a_generation_on_one_that_fails_is_sent_in_its_place(autojump_cloc
         assert world.local_files() == []
 
 
-async def test_a_generation_renamed_away_waits_for_the_one_below(autojump_clock, tmp_path, store, memory):
+async def stacked(
+    world: World, store: FaultyStore, error: Exception | None = None
+) -> tuple[Hold, SealedFile]:
+    """A generation that waits on one whose upload has begun, and will fail with `error`."""
+    hold = store.hold("put")
+    if error is not None:
+        store.fail("put", error)
+    first = await close(world, "a", b"hello")
+    await hold.reached.wait()
+    staged = world.new(base=first, size=5)
+    staged.write(0, b"J")
+    second = staged.seal(at("a"), metadata(), attributes())
+    await world.write_back.submit(second)
+    return hold, second
+
+
+async def test_a_rename_waits_for_the_generation_below(autojump_clock, tmp_path, store, memory):
     async with open_world(tmp_path, store) as world:
-        hold = store.hold("put")
-        first = await close(world, "a", b"hello")
-        await hold.reached.wait()
-        staged = world.new(base=first, size=5)
-        staged.write(0, b"J")
-        second = staged.seal(at("a"), metadata(), attributes())
-        await world.write_back.submit(second)
-        assert await world.write_back.rename(second.staging_id, at("b"))
-        await wait_all_tasks_blocked()
-        assert store.calls["put"] == 1
-        hold.release.set()
+        hold, second = await stacked(world, store)
+        results: list[bool] = []
+
+        async def rename() -> None:
+            results.append(await world.write_back.rename(second.staging_id, at("b")))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rename)
+            await wait_all_tasks_blocked()
+            assert results == [], "else the old name would come up after the rename"
+            hold.release.set()
+        assert results == [True]
         await world.write_back.flush()
-        assert memory.contents() == {"a": b"hello", "b": b"Jello"}
+        assert memory.contents() == {"a": b"hello", "b": b"Jello"}, "the caller hides the old name now"
+        assert puts(store) == ["a", "b"]
+
+
+async def test_a_forgotten_file_does_not_come_up_from_below(autojump_clock, tmp_path, store, memory):
+    async with open_world(tmp_path, store) as world:
+        hold, second = await stacked(world, store)
+        versions: list[ObjectVersion | None] = []
+
+        async def forget() -> None:
+            versions.append(await world.write_back.forget(second.staging_id))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(forget)
+            await wait_all_tasks_blocked()
+            assert versions == [], "else the name would come up after it was removed"
+            hold.release.set()
+        assert [v.size for v in versions if v] == [5]
+        await trio.sleep(1000)
+        assert puts(store) == ["a"]
+        assert world.local_files() == []
+        assert await world.journal.replay() == []
+
+
+async def test_a_forgotten_file_does_not_come_up_from_below_later(autojump_clock, tmp_path, store, memory):
+    async with open_world(tmp_path, store) as world:
+        hold, second = await stacked(world, store, Unavailable("no network"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.write_back.forget, second.staging_id)
+            await wait_all_tasks_blocked()
+            hold.release.set()
+        await trio.sleep(1000)
+        assert memory.contents() == {}
+        assert world.local_files() == []
+        assert await world.journal.replay() == []
 
 
 async def test_a_checkpoint_is_not_sent(autojump_clock, tmp_path, store):
