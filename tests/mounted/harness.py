@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -87,10 +85,6 @@ class Directory(Protocol):
 
     def remount(self, *, fresh_cache: bool = False) -> None:
         """Unmount, and mount the same bucket at the same place."""
-        ...
-
-    def guarded(self, seconds: float) -> AbstractContextManager[None]:
-        """What is inside may use the mount for so long; then the mount is aborted."""
         ...
 
     def expect_log(self, text: str) -> None:
@@ -230,16 +224,6 @@ class Mount:
         self._dismiss_guardian()
         return code
 
-    @contextmanager
-    def guarded(self, seconds: float) -> Iterator[None]:
-        """What is inside may use the mount for so long; then the mount is aborted."""
-        self._dismiss_guardian()
-        self.time_limit = seconds
-        self._set_guardian()
-        yield
-        self._dismiss_guardian()
-        assert not self._troubles, self._troubles
-
     def _set_guardian(self) -> None:
         assert self.process is not None
         self._guardian = Guardian.watch(self._entry(), self.process, self.time_limit)
@@ -322,11 +306,6 @@ class LocalDirectory:
 
     def remount(self, *, fresh_cache: bool = False) -> None:
         """Nothing to do."""
-
-    @contextmanager
-    def guarded(self, seconds: float) -> Iterator[None]:
-        """Local disks don't hang."""
-        yield
 
     def expect_log(self, text: str) -> None:
         """It logs nothing."""
