@@ -32,7 +32,7 @@ import attrs
 import trio
 
 from b2mount.model import BlockId
-from b2mount.reading.block_file import Data, read_block, write_block
+from b2mount.reading.block_file import BLOCK_SIZE, Data, read_block, write_block
 from b2mount.reading.block_index import BlockIndex
 from b2mount.reading.block_scan import DIGESTS, DOOMED, remove_directory, scan
 from b2mount.reading.recent_blocks import RecentBlocks
@@ -81,8 +81,9 @@ def directory_key(version_id: str) -> str:
 
 
 def identity_of(block: BlockId) -> bytes:
-    """What a block's checksum is bound to."""
-    return f"{block.version_id}/{block.index}".encode("utf-8", "surrogatepass")
+    """What a block's checksum is bound to; the size of blocks too, since an index says nothing
+    without it, and a mount of another version may have left the file."""
+    return f"{block.version_id}/{block.index}*{BLOCK_SIZE}".encode("utf-8", "surrogatepass")
 
 
 class BlockCache:
@@ -319,7 +320,7 @@ class BlockCache:
 
 
 def _digests_identity(version_id: str) -> bytes:
-    return f"{version_id}/{DIGESTS}".encode("utf-8", "surrogatepass")
+    return f"{version_id}/{DIGESTS}*{BLOCK_SIZE}".encode("utf-8", "surrogatepass")
 
 
 def _read_waiting(path: str, identity: bytes) -> Data | None:

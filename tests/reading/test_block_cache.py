@@ -46,6 +46,18 @@ async def test_blocks_are_there_after_a_remount(cache: BlockCache, tmp_path: Pat
     assert after.status().misses == 1
 
 
+async def test_blocks_of_a_mount_that_cut_them_otherwise_are_none(
+    cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(block_cache, "BLOCK_SIZE", 2 * BLOCK_SIZE, raising=False)
+        await cache.put(BlockId("v", 1), bytes(2 * BLOCK_SIZE))
+        await cache.keep_digests("v", array("I", [1, 2]))
+    after = await again(cache, tmp_path)
+    assert await after.digests("v") is None
+    assert await after.get(BlockId("v", 1)) is None
+
+
 async def test_size_is_what_the_files_take(cache: BlockCache, tmp_path: Path) -> None:
     for index, data in enumerate(BLOCKS):
         await cache.put(BlockId("v", index), data)
