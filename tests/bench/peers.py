@@ -17,6 +17,7 @@ from tests.bench.hub import Access
 from tests.bench.processes import ProcessUse, abort, detach, device_of, use_of
 from tests.bench.watchdog import Deadline, limit
 
+LOG: Final = "log"
 BESIDE_PYTHON = Path(sys.executable).parent
 READY_WITHIN: Final = 30.0
 UNMOUNT_WITHIN: Final = 60.0
@@ -49,7 +50,7 @@ class MountPlan:
     @property
     def log(self) -> Path:
         """What the peer said."""
-        return self.folder / "log"
+        return self.folder / LOG
 
 
 @attrs.frozen
@@ -158,25 +159,25 @@ def mounted(peer: Peer, plan: MountPlan) -> Iterator[Mounted]:
     mount = Mounted(plan.mountpoint, process)
     try:
         with limit(READY_WITHIN, mount.destroy) as deadline:
-            _wait_until_ready(mount, plan, deadline)
+            _wait_until_ready(mount, deadline)
         yield mount
     finally:
         mount.destroy()
 
 
-def _wait_until_ready(mount: Mounted, plan: MountPlan, deadline: Deadline) -> None:
+def _wait_until_ready(mount: Mounted, deadline: Deadline) -> None:
     """In the table of mounts and answering: between the two it lets everybody wait."""
     while device_of(mount.path) is None:
         if mount.process.poll() is not None:
-            raise MountFailed(f"exit code {mount.process.returncode}: {last_words(plan)}")
+            raise MountFailed(f"it ended with exit code {mount.process.returncode}")
         deadline.pause(0.01)
     mount.path.stat()
 
 
-def last_words(plan: MountPlan) -> str:
-    """The last line of the log."""
-    lines = [line.strip() for line in plan.log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "it said nothing"
+def last_words(log: Path) -> str:
+    """The last line of a peer's log; empty when it has said nothing."""
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
 
 def _write_credentials(plan: MountPlan) -> None:

@@ -14,7 +14,7 @@ import attrs
 from tests.bench.emulator import Emulator
 from tests.bench.library import Content, Library, Piece
 from tests.bench.measure import Failure, Measurement, Result
-from tests.bench.peers import Mounted, MountFailed, MountPlan, Peer, mounted
+from tests.bench.peers import LOG, Mounted, MountFailed, MountPlan, Peer, last_words, mounted
 from tests.bench.watchdog import Deadline, TimedOut, limit
 
 ROW_WITHIN: Final = 180.0
@@ -119,7 +119,9 @@ class Workload:
         try:
             self.run(stage)
         except (OSError, subprocess.SubprocessError, MountFailed, TimedOut, WrongAnswer) as error:
-            stage.results[stage.row] = Failure(f"{type(error).__name__}: {error}")
+            said = last_words(stage.folder / LOG)
+            reason = f"{type(error).__name__}: {error}"
+            stage.results[stage.row] = Failure(f"{reason} (its log ends: {said})" if said else reason)
         return {row: stage.results.get(row, Failure("not reached")) for row in self.rows}
 
 

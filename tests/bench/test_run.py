@@ -75,13 +75,18 @@ def test_writing_is_measured_until_the_bucket_has_it(run: Run, peer: Peer) -> No
     assert result.traffic.class_a > 0
 
 
-def test_a_peer_that_does_not_start(run: Run) -> None:
-    assert run.play(READ, Peer("broken", "false")) == {
-        "read": Failure("MountFailed: exit code 1: it said nothing")
-    }
+def test_a_peer_that_does_not_start_has_the_last_word(run: Run) -> None:
+    told = run.play(READ, Peer("lost", "{beside}/b2mount mount {plan.bucket} /nowhere"))["read"]
+    assert isinstance(told, Failure)
+    assert told.reason.startswith("MountFailed: it ended with exit code")
+    assert "/nowhere" in told.reason.partition("its log ends: ")[2]
+    silent = run.play(READ, Peer("silent", "false"))["read"]
+    assert silent == Failure("MountFailed: it ended with exit code 1")
 
 
 def test_a_read_that_hangs_is_ended(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "SHAPE", Shape(connection_bytes_per_second=1))
     monkeypatch.setattr(limits, "ROW_WITHIN", 1.0)
-    assert run.play(READ, B2MOUNT) == {"read": Failure("TimedOut: not done after 1 s")}
+    told = run.play(READ, B2MOUNT)["read"]
+    assert isinstance(told, Failure)
+    assert told.reason.startswith("TimedOut: not done after 1 s")
