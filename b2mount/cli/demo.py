@@ -41,7 +41,7 @@ SAMPLES: Final = {
 
 
 def start() -> int:
-    """Mount the demo bucket, or BUCKET on MOUNTPOINT where both and a key are given."""
+    """Mount the demo bucket, or BUCKET on MOUNTPOINT where both are given."""
     HERE.mkdir(exist_ok=True)
     bucket, mountpoint = os.environ.get("BUCKET", ""), os.environ.get("MOUNTPOINT", "")
     if bucket or mountpoint:
@@ -76,10 +76,12 @@ def stop() -> int:
 
 
 def _start_real(bucket: str, mountpoint: str) -> int:
-    names = ("BUCKET", "MOUNTPOINT", "B2_APPLICATION_KEY_ID", "B2_APPLICATION_KEY")
-    missing = [name for name in names if not os.environ.get(name)]
-    if missing:
-        print(f"b2mount: to mount a real bucket, set {', '.join(missing)} too", file=sys.stderr)
+    if not bucket or not mountpoint:
+        missing = "MOUNTPOINT" if bucket else "BUCKET"
+        print(
+            f"b2mount: to mount a bucket of your own, give {missing} too, and a key: see README",
+            file=sys.stderr,
+        )
         return 2
     code = _mount(bucket, mountpoint, [])
     if code == 0:
@@ -115,10 +117,11 @@ def _write_samples() -> None:
 
 def _tell(mountpoint: str, what: str) -> None:
     program = Path(sys.executable).with_name("b2mount")
+    trial = Path(mountpoint) / "b2mount-trial"  # a name that no real bucket has yet
     print(
         f"\n{mountpoint} is {what}. Try:\n"
         f"    ls -lR {mountpoint}\n"
-        f"    cp -a tests {mountpoint}/ && diff -r tests {mountpoint}/tests && rm -r {mountpoint}/tests\n"
+        f"    cp -a tests {trial} && diff -r tests {trial} && rm -r {trial}\n"
         f"    {program} status\n"
         f"    {program} --help\n"
         "`make demo-stop` sends what is unsent, unmounts, and ends everything."
@@ -140,7 +143,8 @@ def _start_emulator() -> str | None:
 
 def _launch(port: str) -> str | None:
     words = ["-m", "b2mount", "emulator", "--data", str(DATA), "--bucket", BUCKET, "--port", port]
-    with EMULATOR_LOG.open("wb") as log:
+    EMULATOR_LOG.unlink(missing_ok=True)
+    with open(EMULATOR_LOG, "xb", opener=_privately) as log:  # the emulator's key is in it
         process = subprocess.Popen(
             [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
@@ -154,6 +158,10 @@ def _launch(port: str) -> str | None:
         time.sleep(0.05)
     process.kill()
     return None
+
+
+def _privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _last_emulator() -> tuple[int | None, str]:

@@ -9,8 +9,9 @@ from argparse import Namespace
 from pathlib import Path
 from types import FrameType
 
+from b2mount.emulator.errors import ApiError, DirectoryInUse
 from b2mount.emulator.server import CREDENTIALS, EmulatorServer, serve
-from b2mount.errors import B2MountError
+from b2mount.errors import B2MountError, UsageError
 
 
 def execute(arguments: Namespace) -> int:
@@ -24,15 +25,24 @@ def execute(arguments: Namespace) -> int:
         known = {bucket.name for bucket in server.state.buckets.all()}
         for name in arguments.bucket:
             if name not in known:
-                server.state.buckets.create(name, "allPrivate")
+                _create(server, name)
         print(f"a local B2 listens on {server.url}\n{_how_to(server, data)}", flush=True)
 
     try:
         with contextlib.suppress(KeyboardInterrupt):
             serve(data, arguments.port, on_ready=on_ready)
+    except DirectoryInUse as error:
+        raise B2MountError(f"another emulator has its data in {data}: end that, or choose another") from error
     except OSError as error:
         raise B2MountError(f"can't listen on port {arguments.port}: {error.strerror}") from error
     return 0
+
+
+def _create(server: EmulatorServer, name: str) -> None:
+    try:
+        server.state.buckets.create(name, "allPrivate")
+    except ApiError as error:
+        raise UsageError(f"--bucket {name}: {error.message}") from error
 
 
 def _how_to(server: EmulatorServer, data: Path) -> str:

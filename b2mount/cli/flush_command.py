@@ -24,7 +24,7 @@ def execute(arguments: Namespace) -> int:
     try:
         drain(client, path or None)
     except NotFound as error:
-        raise B2MountError(f"{arguments.path}: {error}") from error
+        raise B2MountError(f"{arguments.path}: no such file or directory") from error
     return 0
 
 

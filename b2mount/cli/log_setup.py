@@ -73,6 +73,7 @@ def _terminal(form: str) -> logging.Handler:
 
 def _attach(handler: logging.Handler, options: MountOptions) -> None:
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a full disk is no reason for tracebacks on the terminal
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)  # libraries at debug would log headers, and with them tokens

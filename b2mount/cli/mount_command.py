@@ -13,8 +13,9 @@ import attrs
 from b2mount.cli.background import run_in_background
 from b2mount.cli.log_setup import leave_terminal, log_to_file, log_to_stderr
 from b2mount.cli.mount_point import check_machine, check_mount_point
+from b2mount.control.client import leaving_mount
 from b2mount.control.places import absolute
-from b2mount.errors import UsageError
+from b2mount.errors import MountPointUnusable, UsageError
 from b2mount.mount import run_mount
 from b2mount.options import MountOptions, mount_options
 
@@ -28,6 +29,11 @@ def execute(arguments: Namespace) -> int:
     check_machine(allow_other=given.allow_other)
     options = attrs.evolve(given, mountpoint=absolute(given.mountpoint))
     check_mount_point(options.mountpoint)
+    if leaving_mount(options.mountpoint) is not None:
+        raise MountPointUnusable(
+            f"{options.mountpoint} was unmounted, and its process still sends what was unsent: "
+            f"`b2mount umount {options.mountpoint}` waits for it"
+        )
     for path in (options.cache_dir, options.log_file):
         if path is not None and path.is_relative_to(Path(options.mountpoint)):
             raise UsageError(f"{path} lies below the mount point: cache and log must be elsewhere")

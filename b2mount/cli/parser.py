@@ -106,7 +106,7 @@ def _parser() -> Parser:
     _add_mount(made["mount"])
     _add_control(made)
     made["emulator"].add_argument("--data", required=True, metavar="DIR", help="where it keeps everything")
-    made["emulator"].add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
+    made["emulator"].add_argument("--port", type=_port, default=0, metavar="N", help="default: a free one")
     made["emulator"].add_argument(
         "--bucket", action="append", default=[], metavar="NAME", help="make this bucket if it is missing"
     )
@@ -114,9 +114,7 @@ def _parser() -> Parser:
 
 
 def _add_places(parser: Parser) -> None:
-    parser.add_argument(
-        "source", metavar="SOURCE", help="BUCKET[/DIRECTORY] or b2://BUCKET[/DIRECTORY]; b2:// is the account"
-    )
+    parser.add_argument("source", metavar="SOURCE", help="BUCKET[/DIRECTORY] or b2://BUCKET[/DIRECTORY]")
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
 
 
@@ -166,6 +164,12 @@ def _expand_bare(words: list[str]) -> list[str]:
     """`--write-back` alone gets its value here: argparse would take the next word for it."""
     bare = {f"--{option.name}": option.bare for option in OPTIONS.values() if option.bare is not None}
     return [f"{word}={bare[word]}" if word in bare else word for word in words]
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, a number up to 65535")
+    return int(text)
 
 
 def _duration(text: str) -> float:

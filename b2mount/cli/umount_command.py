@@ -35,7 +35,9 @@ def execute(arguments: Namespace) -> int:
     client, mountpoint = find_mount(arguments.mountpoint)
     client.status()
     os.chdir("/")  # lest this process be one that uses the mount
-    if arguments.now:
+    if mount_at(mountpoint) is None:
+        left = _let_end(client, arguments.timeout, now=arguments.now)
+    elif arguments.now:
         left = _leave_now(client, mountpoint)
     else:
         left = _leave_clean(client, mountpoint, arguments.timeout)
@@ -56,6 +58,21 @@ def _clear_if_dead(given: str) -> bool:
         file=sys.stderr,
     )
     return True
+
+
+def _let_end(client: ControlClient, timeout: float | None, *, now: bool) -> Sequence[PendingFile]:
+    """Wait for a mount that umount(8) has taken away. Raises UnsentData, naming what is unsent."""
+    pending = client.status().pending
+    if now and pending:
+        raise UnsentData(f"{wording.unsent(pending)}; unmounted already, and still being sent")
+    process = client.process()
+    try:
+        drain(client, None, timeout=timeout)
+    except UnsentData as error:
+        raise UnsentData(f"{error}; unmounted already, the next mount sends what is left") from error
+    except NotAnswering as error:
+        raise UnsentData("the mount has ended meanwhile; the next mount sends what is left") from error
+    return _wait_for_end(client, process, time.monotonic() + LEAVING)
 
 
 def _leave_clean(client: ControlClient, mountpoint: str, timeout: float | None) -> Sequence[PendingFile]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from b2mount.control.client import find_path
-from b2mount.errors import B2MountError, NotFound, UsageError
+from b2mount.errors import B2MountError, IsADirectory, NotFound, UsageError
 
 LONGEST = 7 * 86_400
 """Seconds that B2 lets a download authorization live."""
@@ -20,5 +20,7 @@ def execute(arguments: Namespace) -> int:
     try:
         print(client.url(path, expires))
     except NotFound as error:
-        raise B2MountError(f"{arguments.path}: {error}") from error
+        raise B2MountError(f"{arguments.path}: no such file") from error
+    except IsADirectory as error:
+        raise B2MountError(f"{arguments.path} is a directory: only files have a URL") from error
     return 0

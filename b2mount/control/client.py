@@ -141,7 +141,9 @@ class ControlClient:
     def _not_answering(self, error: OSError) -> NotAnswering:
         if isinstance(error, PermissionError):
             return NotAnswering("the mount belongs to another user")
-        return NotAnswering("no process answers for this mount")
+        if isinstance(error, TimeoutError):
+            return NotAnswering("the mount does not answer: its process hangs")
+        return NotAnswering("the mount's process has died: mounting again, or `b2mount umount`, clears it")
 
 
 def client_at(mountpoint: str) -> ControlClient:
@@ -155,15 +157,28 @@ def client_at(mountpoint: str) -> ControlClient:
 
 
 def find_mount(mountpoint: str) -> tuple[ControlClient, str]:
-    """The client of the mount that is at `mountpoint`, and its absolute mount point.
+    """The client of the mount that is at `mountpoint`, or was until umount(8) took it away and still
+    sends, and its absolute mount point.
 
     Raises MountPointUnusable if b2mount has mounted nothing there.
     """
     path = absolute(mountpoint)
     entry = mount_at(path)
+    if entry is None and (client := leaving_mount(path)) is not None:
+        return client, path
     if entry is None or not entry.is_ours:
         raise MountPointUnusable(f"{path} is not where b2mount has mounted anything: see `b2mount status`")
     return client_at(path), path
+
+
+def leaving_mount(mountpoint: str) -> ControlClient | None:
+    """The client of a mount that answers for this absolute path, whatever the mount table says."""
+    try:
+        client = client_at(mountpoint)
+        client.status()
+    except NotAnswering:
+        return None
+    return client
 
 
 def find_path(path: str) -> tuple[ControlClient, str]:

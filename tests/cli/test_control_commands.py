@@ -129,6 +129,22 @@ def test_umount_of_what_is_no_mount(table: MountTable, capsys: Captured) -> None
     assert main(["umount", "/mnt"]) == 5
 
 
+def test_umount_waits_for_what_plain_umount_took_away(running: Running, capsys: Captured) -> None:
+    running.table.remove(running.mountpoint)
+    running.mount.unsent = (pending("a"),)
+    assert main(["status", running.mountpoint]) == 0
+    assert main(["umount", running.mountpoint, "--timeout", "50ms"]) == 8
+    assert "a; given up after 0.05 s; unmounted already" in capsys.readouterr().err
+    assert main(["umount", running.mountpoint, "--now"]) == 8
+    assert "unmounted already, and still being sent" in capsys.readouterr().err
+    assert not running.mount.left
+    running.finish_uploads()
+    threading.Timer(0.05, running.process.kill).start()
+    assert main(["umount", running.mountpoint]) == 0
+    assert running.process.wait(0) is not None
+    assert running.unmounted == []
+
+
 def test_umount_now_and_timeout_contradict(capsys: Captured) -> None:
     assert main(["umount", "/m", "--now", "--timeout", "5"]) == 2
     assert "contradict" in capsys.readouterr().err
@@ -225,6 +241,12 @@ def test_url_of_nothing_is_not_a_missing_bucket(running: Running, capsys: Captur
     path = f"{running.mountpoint}/missing"
     assert main(["url", path]) == 1
     assert capsys.readouterr().err == f"b2mount: {path}: no such file\n"
+
+
+def test_url_of_a_directory(running: Running, capsys: Captured) -> None:
+    path = f"{running.mountpoint}/directory"
+    assert main(["url", path]) == 1
+    assert capsys.readouterr().err == f"b2mount: {path} is a directory: only files have a URL\n"
 
 
 @pytest.mark.parametrize("expires", ["8d", "0", "500ms"])

@@ -122,9 +122,32 @@ def test_stopping_without_starting(here: Path) -> None:
     assert demo(here, "stop").returncode == 0
 
 
-@pytest.mark.parametrize("given", [{"BUCKET": "my-bucket"}, {"MOUNTPOINT": "/m"}])
-def test_a_real_bucket_needs_a_key(here: Path, given: dict[str, str]) -> None:
-    done = demo(here, "start", B2_APPLICATION_KEY_ID="", B2_APPLICATION_KEY="", **given)
+@pytest.mark.parametrize(
+    ("given", "missing"), [({"BUCKET": "my-bucket"}, "MOUNTPOINT"), ({"MOUNTPOINT": "/m"}, "BUCKET")]
+)
+def test_a_real_bucket_needs_a_mount_point(here: Path, given: dict[str, str], missing: str) -> None:
+    done = demo(here, "start", **given)
     assert done.returncode == 2
-    assert "B2_APPLICATION_KEY_ID" in done.stderr
+    assert f"give {missing} too" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_real_bucket_needs_a_key_from_one_of_the_places(here: Path) -> None:
+    home = {"HOME": str(here), "XDG_CONFIG_HOME": str(here), "XDG_CACHE_HOME": str(here / "cache")}
+    keys = {"B2_APPLICATION_KEY_ID": "", "B2_APPLICATION_KEY": "", "B2_ACCOUNT_INFO": ""}
+    done = demo(here, "start", BUCKET="my-bucket", MOUNTPOINT=str(here / "m"), **home, **keys)
+    assert done.returncode == 3
+    assert "set B2_APPLICATION_KEY_ID" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_nobody_else_reads_the_emulator_s_key(here: Path) -> None:
+    here.chmod(0o755)
+    started(here)
+    key = json.loads((here / ".demo" / "data" / "credentials.json").read_text())["application_key"]
+    open_to_all = [
+        path
+        for path in (here / ".demo").rglob("*")
+        if path.is_file() and path.stat().st_mode & 0o077 and key.encode() in path.read_bytes()
+    ]
+    assert open_to_all == []

@@ -15,7 +15,9 @@ from b2mount.options import MountOptions, mount_options
 def logging_restored() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("b2mount")
     before = list(root.handlers), root.level, ours.level
+    raising = logging.raiseExceptions
     yield
+    logging.raiseExceptions = raising
     for handler in set(root.handlers) - set(before[0]):
         handler.close()
     root.handlers[:], root.level, ours.level = before
@@ -67,6 +69,20 @@ def test_a_log_file_of_ones_own(tmp_path: Path) -> None:
     log_to_file(options(tmp_path, log_file=tmp_path / "logs" / "b2.log"))
     logging.getLogger("b2mount").info("hello")
     assert "hello" in (tmp_path / "logs" / "b2.log").read_text()
+
+
+def test_a_full_disk_under_the_log_is_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handler: logging.Handler) -> None:
+        raise OSError(28, "No space left on device")
+
+    terminal = log_to_file(options(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.StreamHandler, "flush", full)
+        logging.getLogger("b2mount").info("hello")
+    leave_terminal(terminal)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_log_file_that_cant_be_written_is_named(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_write_back_takes_no_word_but_its_own(words: str, seconds: float | None,
         ("url", "PATH"),
         ("emulator", "--data"),
         ("emulator --data d --port x", "--port"),
+        ("emulator --data d --port 65536", "'65536' is not a port"),
     ],
 )
 def test_wrong_command_lines(

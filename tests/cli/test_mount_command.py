@@ -12,7 +12,7 @@ from b2mount.cli import mount_command
 from b2mount.cli.main import main
 from b2mount.errors import FuseMissing, NotAuthorized, NotFound, Unavailable
 from b2mount.options import MountOptions
-from tests.cli.conftest import MountTable
+from tests.cli.conftest import MountTable, Running
 
 Ran = list[MountOptions]
 
@@ -57,6 +57,15 @@ def test_the_mount_point_is_known_by_its_real_name(tmp_path: Path, ran: Ran) -> 
     (tmp_path / "link").symlink_to("real")
     foreground("bucket", str(tmp_path / "link"))
     assert ran[0].mountpoint == str(tmp_path / "real")
+
+
+def test_a_mount_that_still_sends_is_waited_for_first(
+    running: Running, ran: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.table.remove(running.mountpoint)  # by umount(8)
+    assert foreground("bucket", running.mountpoint) == 5
+    assert f"`b2mount umount {running.mountpoint}` waits for it" in capsys.readouterr().err
+    assert ran == []
 
 
 @pytest.mark.parametrize("option", ["--cache-dir", "--log-file"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import trio
 
-from b2mount.errors import B2MountError, NotFound
+from b2mount.errors import B2MountError, IsADirectory, NotFound
 from b2mount.filesystem.status import CallCounts, MountStatus, PendingFile
 
 NO_CALLS = CallCounts({}, 0.0, 0, 0)
@@ -57,7 +57,9 @@ class FakeMount:
 
     async def url(self, path: str, expires: int | None) -> str:
         if path == "missing":
-            raise NotFound("no such file")
+            raise NotFound("b2://bucket/photos/missing")
+        if path == "directory":
+            raise IsADirectory(" is a directory")
         if path == "broken":
             raise KeyError("a fault")
         if path == "slow":

@@ -74,7 +74,7 @@ async def test_errors_keep_their_kind() -> None:
     mount.sent.set()
     async with serving(mount):
         client = client_at(mount.mountpoint)
-        with pytest.raises(NotFound, match="no such file"):
+        with pytest.raises(NotFound, match="photos/missing"):
             await in_thread(client.url, "missing", None)
         call = client.flush(None)
         await in_thread(call.wait, 10)
