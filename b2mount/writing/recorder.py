@@ -202,7 +202,7 @@ class Recorder:
 
     async def _delete_files(self, gone: Sequence[SealedFile]) -> None:
         try:
-            await self._staging.delete([path for sealed in gone for path in self._staging.unused(sealed)])
+            await self._staging.delete([path for sealed in gone for path in self._staging.retired(sealed)])
         except OSError as error:
             log.warning("staging files that are not needed any more stay for now: %s", error)
 

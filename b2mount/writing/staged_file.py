@@ -6,8 +6,8 @@ or a sealed generation whose upload had begun. Once that one is in B2, `base` is
 once and for everybody, because all copies of a SealedFile share one Fate.
 
 Invariants: a SealedFile's bytes are never written to again, unless it was withdrawn; the local
-file never shrinks; it is deleted only when its bytes are in B2 or unwanted, and no younger
-generation still reads from it; one process per staging directory.
+file never shrinks; it is deleted only when its bytes are in B2 or unwanted, no record names it and
+no younger generation still reads from it; one process per staging directory.
 
 Must not know: the journal, the store, who reads.
 """
@@ -46,7 +46,7 @@ class Fate:
     users: frozenset[str] = frozenset()
     """Staging ids of younger generations that read their base bytes out of its local file."""
     dropped: bool = False
-    """Nobody will send it: the local file goes with its last user."""
+    """No record names it, so nobody will send it (again): the local file goes with its last user."""
 
 
 @attrs.frozen(eq=False)
@@ -195,11 +195,6 @@ class StagedFile:
         for path in self._staging.release(self._made_from, self.staging_id):
             self._staging.delete_now(path)
 
-    def drop_landed_base(self) -> list[str]:
-        """Stop using the local file of a base that is in B2 now; returns files that may go."""
-        before, self._made_from = self._made_from, self.base
-        return self._staging.release(before, self.staging_id) if self._made_from is not before else []
-
     def _descriptor(self) -> int:
         if self._fd is None:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -247,6 +242,7 @@ class Staging:
         """A new generation with `size` bytes, all of them those of `base` (as far as it goes)."""
         staging_id, base = uuid.uuid4().hex, landed(base)
         if isinstance(base, SealedFile):
+            base = attrs.evolve(base, made_from=base.base)  # else a chain of what has landed grows
             base.fate.users |= {staging_id}
         extents = ExtentMap(size, base_stop=min(size, base.size) if base else 0)
         return self._register(StagedFile(staging_id, self.path_of(staging_id), extents, self, base))
@@ -278,15 +274,20 @@ class Staging:
         if not isinstance(base, SealedFile):
             return []
         base.fate.users -= {user}
-        return self.unused(base) if base.fate.dropped or base.fate.version else []
+        if not base.fate.dropped or base.fate.version:
+            return []  # whoever drops its record sees to its file
+        return self._unused(base)
 
-    def unused(self, sealed: SealedFile) -> list[str]:
-        """The local files that may go, now that `sealed` itself is in B2 or dropped: none while a
-        younger generation reads from it; else its own, and those that only it was keeping."""
-        if sealed.fate.version and sealed.fate.users:
-            freed = [path for staged in list(self._live.values()) for path in staged.drop_landed_base()]
-            if freed:
-                return freed
+    def retired(self, sealed: SealedFile) -> list[str]:
+        """No record names `sealed` any more: it is in B2, superseded or unlinked. Returns the local
+        files that may go: none while a younger generation reads from it; else its own, and those
+        that only it was keeping."""
+        sealed.fate.dropped = True
+        if sealed.fate.version:
+            sealed.fate.users = frozenset()  # they read from B2 now
+        return self._unused(sealed)
+
+    def _unused(self, sealed: SealedFile) -> list[str]:
         if sealed.fate.users:
             return []
         return [sealed.local_path, *self.release(sealed.made_from, sealed.staging_id)]

@@ -159,7 +159,6 @@ class UploadQueue:
     def end_superseded(self, entry: Entry, latest: Entry) -> None:
         """A later entry of the name takes the place of `entry`, and its closers wait for that one."""
         entry.successor = latest
-        entry.sealed.fate.dropped = True
         latest.waiters |= entry.waiters
         self.abandoned.append(entry.staging_id)
         self.end(entry)

@@ -147,7 +147,7 @@ async def test_a_base_that_landed_is_its_version_for_everybody(staging):
     above.write(0, b"new")
     assert isinstance(above.base, SealedFile)
     below.fate.version = version(BASE)
-    await staging.delete(staging.unused(below))
+    await staging.delete(staging.retired(below))
     assert not Path(below.local_path).exists()
     assert landed(above.base) == version(BASE)
     assert await whole(seal(above)) == b"new" + BASE[3:]
@@ -160,11 +160,58 @@ async def test_a_dropped_base_stays_for_its_user(staging):
     below = seal(first)
     del first
     above = staging.create(below, len(BASE))
-    below.fate.dropped = True
-    assert staging.unused(below) == []
+    assert staging.retired(below) == []
     above.write(0, b"new")
     assert await whole(seal(above)) == b"new" + BASE[3:]
     above.discard()
+    assert list(staging.directory.iterdir()) == []
+
+
+async def test_a_generation_that_landed_keeps_no_file_for_those_above(staging):
+    """Somebody who rewrites a file faster than it is sent, for a day."""
+    below = None
+    for number in range(3000):
+        staged = staging.create(below, 4)
+        staged.write(number % 4, b"x")
+        sealed = seal(staged)
+        if below is not None:
+            below.fate.version = version(BASE)
+            await staging.delete(staging.retired(below))
+        below = sealed
+        assert len(list(staging.directory.iterdir())) <= 2
+    depth, generation = 0, below
+    while isinstance(generation, SealedFile):
+        depth, generation = depth + 1, generation.made_from
+    assert depth <= 3, "the ones below are not remembered for ever"
+
+
+async def test_a_generation_withdrawn_above_one_that_landed(staging):
+    first = staging.create(None, 0)
+    first.write(0, BASE)
+    below = seal(first)
+    above = staging.create(below, len(BASE))
+    above.write(0, b"new")
+    withdrawn = seal(above)
+    del first, above
+    below.fate.version = version(BASE)
+    await staging.delete(staging.retired(below))
+    again = staging.reopen(withdrawn)
+    again.write(1, b"x")
+    top = seal(again)
+    top.fate.version = version(BASE)
+    await staging.delete(staging.retired(top))
+    assert list(staging.directory.iterdir()) == []
+
+
+async def test_no_file_goes_while_a_record_names_it(staging):
+    first = staging.create(None, 0)
+    first.write(0, BASE)
+    below = seal(first)
+    above = staging.create(below, len(BASE))
+    below.fate.version = version(BASE)
+    above.discard()
+    assert Path(below.local_path).exists(), "the journal still lists it"
+    await staging.delete(staging.retired(below))
     assert list(staging.directory.iterdir()) == []
 
 
