@@ -30,12 +30,15 @@ What a crash can leave, and what the next mount does about it:
    11. a rename recorded, copied, the old name not hidden: the copy is recognised, the name hidden
    12. a rename recorded, all done: nothing is left to do but to drop the record
    13. a transaction cut short: SQLite has all of it or nothing
+   14. a record that can't be read (of a later version of this program, say): named in the log and
+       kept, with all local files, for a mount that can
 
 Must not know: the store, when anything is sent.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -56,6 +59,10 @@ from b2mount.writing.records import (
 )
 from b2mount.writing.staged_file import Fate, SealedFile, Staging, sync_directory
 
+log = logging.getLogger(__name__)
+
+UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading a record of a strange shape raises."""
 NO_SPACE: Final = 28
 """ENOSPC: SQLite reports a full disk without the errno, and a program has to see it."""
 
@@ -106,6 +113,9 @@ class Journal:
     _writing: trio.Lock = attrs.field(factory=trio.Lock)
     _stacked: dict[str, SealedFile] = attrs.field(factory=dict)
     """Recorded generations that stand on one that was not in B2."""
+    has_unreadable: bool = attrs.field(default=False, init=False)
+    """Whether `replay` has met records that it could not read: then nobody knows which local files
+    they need."""
 
     async def open(self) -> None:
         """Make or open the file. Raises StoreFailure when it is broken, OSError."""
@@ -159,15 +169,22 @@ class Journal:
         await self._write(statements)
 
     async def replay(self) -> list[SealedFile]:
-        """The recorded generations, oldest first. Those of one staging id share a Fate."""
+        """The recorded generations, oldest first. Those of one staging id share a Fate. What can't
+        be read is left out, and stays."""
         fates: dict[str, Fate] = {}
 
         def fate_of(staging_id: str) -> Fate:
             return fates.setdefault(staging_id, Fate())
 
-        rows = await self._read("SELECT record FROM files ORDER BY sequence")
-        found = [sealed_from_json(str(row[0]), fate_of, self._staging.path_of) for row in rows]
-        recorded = {sealed.staging_id for sealed in found}
+        found: list[SealedFile] = []
+        rows = await self._read("SELECT staging_id, record FROM files ORDER BY sequence")
+        for staging_id, text in rows:
+            try:
+                found.append(sealed_from_json(str(text), fate_of, self._staging.path_of))
+            except UNREADABLE:
+                self.has_unreadable = True
+                log.exception("the record of unsent file %s can't be read; it stays", staging_id)
+        recorded = {str(staging_id) for staging_id, _ in rows}
         for staging_id, fate in fates.items():
             fate.dropped = staging_id not in recorded
         for sealed in found:
@@ -213,10 +230,14 @@ class Journal:
     async def moves(self) -> list[MoveRecord]:
         """The renames that were begun and not ended, oldest first."""
         rows = await self._read("SELECT number, version, bucket, key, begun_ms FROM moves ORDER BY number")
-        return [
-            MoveRecord(int(n), version_from_json(str(v)), ObjectPath(str(b), str(k)), int(ms))
-            for n, v, b, k, ms in rows
-        ]
+        found: list[MoveRecord] = []
+        for n, v, b, k, ms in rows:
+            try:
+                version = version_from_json(str(v))
+                found.append(MoveRecord(int(n), version, ObjectPath(str(b), str(k)), int(ms)))
+            except UNREADABLE:
+                log.exception("the record of a rename to %s can't be read; it stays", k)
+        return found
 
     # -- SQLite ----------------------------------------------------------------------------
 
@@ -274,7 +295,7 @@ def _open(path: str) -> tuple[sqlite3.Connection, int]:
             " coalesce((SELECT max(number) FROM moves), 0))"
         ).fetchone()
     except sqlite3.Error as error:
-        raise _translated(error) from error
+        raise _translated(error, f" {path}") from error
     sync_directory(str(Path(path).parent))
     return connection, int(latest)
 
@@ -301,7 +322,7 @@ def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[str | int, .
         raise _translated(error) from error
 
 
-def _translated(error: sqlite3.Error) -> Exception:
+def _translated(error: sqlite3.Error, name: str = "") -> Exception:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return OSError(NO_SPACE, "no space left for the journal")
-    return StoreFailure(f"the journal of unsent files can't be used: {error}")
+    return StoreFailure(f"the journal of unsent files{name} can't be used: {error}")

@@ -122,7 +122,8 @@ class Recorder:
         Entries whose bytes are gone are failed."""
         found = await self._journal.replay()
         generations = [generation for sealed in found for generation in _with_bases(sealed)]
-        await self._staging.remove_strays({generation.staging_id for generation in generations})
+        if not self._journal.has_unreadable:
+            await self._staging.remove_strays({generation.staging_id for generation in generations})
         reasons = await self._staging.shortfalls(generations)
         for sealed in found:
             entry = Entry(sealed, UploadState.QUEUED, self._queue.next_order(), recovered=True)

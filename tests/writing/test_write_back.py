@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -517,6 +519,40 @@ async def test_missing_bytes_are_reported(autojump_clock, tmp_path, store, memor
         assert memory.contents() == {"good": b"hello"}
         await world.write_back.forget(sealed.staging_id)
         assert world.write_back.pending() == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"staging_id": "x"}', "[1, 2", "null"])
+async def test_a_record_that_nobody_can_read_stays_with_its_bytes(
+    autojump_clock, tmp_path, store, memory, caplog, text
+):
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = await close(world, "odd", b"hello")
+        await close(world, "good", b"hello")
+    change(tmp_path, "UPDATE files SET record = ? WHERE staging_id = ?", text, sealed.staging_id)
+    caplog.set_level(logging.CRITICAL, "b2mount.writing.journal")
+    async with open_world(tmp_path, store) as world:
+        assert [s.path.key for s in await world.write_back.recover()] == ["good"]
+        await world.write_back.flush()
+        assert memory.contents() == {"good": b"hello"}
+        assert world.local_files() == [sealed.staging_id], "a later version may know better"
+    with sqlite3.connect(tmp_path / "journal.db") as connection:
+        assert connection.execute("SELECT record FROM files").fetchall() == [(text,)]
+
+
+async def test_renames_that_nobody_can_read_stop_nothing(autojump_clock, tmp_path, store, memory, caplog):
+    async with open_world(tmp_path, store, running=False):
+        pass
+    insert = "INSERT INTO moves (version, bucket, key, begun_ms) VALUES (?, 'bucket', 'b', 1)"
+    change(tmp_path, insert, "{}")
+    caplog.set_level(logging.CRITICAL, "b2mount.writing.journal")
+    async with open_world(tmp_path, store) as world:
+        await world.mover.replay()
+        assert (await world.write_back.settle((await close(world, "a", b"x")).staging_id)) is not None
+
+
+def change(directory: Path, sql: str, *values: str) -> None:
+    with sqlite3.connect(directory / "journal.db") as connection:
+        connection.execute(sql, values)
 
 
 async def test_what_arrived_before_the_crash_is_recognised(autojump_clock, tmp_path, store, memory):
