@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from b2mount.emulator.faults import Fault
+from b2mount.emulator.faults import Fault, FaultKind
 from tests.mounted.bucket import sha1_of
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
@@ -181,6 +181,44 @@ def test_a_signal_ends_the_mount_and_sends_what_is_left(make_mount: MountMaker, 
     assert mount.stop(number) == 0
     assert mount_entry(mount.path) is None
     assert mount.bucket.read("file") == b"bytes"
+
+
+def test_a_forced_unmount_of_a_busy_mount_leaves_no_dead_mount(make_mount: MountMaker) -> None:
+    mount = make_mount()
+    mount.expect_log("abort")
+    descriptor = os.open(mount.path / "file", os.O_CREAT | os.O_WRONLY)
+    os.write(descriptor, b"written")
+    mount.programs.attempt(["umount", "--force", str(mount.path)], timeout=30)
+    assert mount.wait_for_end() == 0, mount.log()
+    with pytest.raises(OSError, match=GONE):
+        os.close(descriptor)
+    assert mount_entry(mount.path) is None
+    assert mount.bucket.read("file") == b"written"
+
+
+def test_a_signal_after_the_unmount_leaves_alone_what_others_have_mounted_there(
+    make_mount: MountMaker,
+) -> None:
+    """The first one lets it go on sending, the second one leaves that to the next mount."""
+    mount = make_mount("--write-back=0")
+    mount.expect_log("left to the next mount")
+    make_mount.server.faults.replace([Fault(FaultKind.DELAY, endpoint="b2_upload_file", seconds=30)])
+    (mount.path / "file").write_bytes(b"bytes")
+    mount.programs.run("umount", mount.path, timeout=30)
+    mount.programs.run("mount", "-t", "tmpfs", "tmpfs", mount.path, timeout=30)
+    try:
+        assert mount.process is not None
+        mount.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "SIGTERM: sending the rest" in mount.log(), "the signal is heard")
+        assert mount.stop() == 8
+        entry = mount_entry(mount.path)
+        assert entry is not None
+        assert entry.kind == "tmpfs"
+    finally:
+        mount.programs.run("umount", mount.path, timeout=30)
+    make_mount.server.faults.clear()
+    mount.start()
+    wait_until_stored(mount, "file", b"bytes")
 
 
 def test_a_rename_of_a_directory_that_was_cut_off_is_finished(make_mount: MountMaker) -> None:

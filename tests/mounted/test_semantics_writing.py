@@ -73,6 +73,14 @@ def test_close_gives_the_error(make_mount: MountMaker) -> None:
     assert pending(mount) == []
 
 
+@pytest.mark.parametrize("access", [os.O_RDONLY, os.O_WRONLY])
+def test_a_file_that_is_cut_by_its_open_is_empty_in_b2_too(make_mount: MountMaker, access: int) -> None:
+    mount = make_mount()
+    (mount.path / "file").write_bytes(b"bytes")
+    os.close(os.open(mount.path / "file", access | os.O_TRUNC))
+    assert mount.bucket.read("file") == b""
+
+
 def test_an_upload_that_cannot_succeed_stays_staged(make_mount: MountMaker) -> None:
     """An upload that can't succeed stays staged, is named in `status` with its reason, and is tried again by
     `flush`."""
