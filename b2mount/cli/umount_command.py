@@ -33,11 +33,11 @@ def execute(arguments: Namespace) -> int:
     if _clear_if_dead(arguments.mountpoint):
         return 0
     client, mountpoint = find_mount(arguments.mountpoint)
+    if mount_at(mountpoint) is None:
+        return _let_end(client, arguments.timeout, now=arguments.now)
     client.status()
     os.chdir("/")  # lest this process be one that uses the mount
-    if mount_at(mountpoint) is None:
-        left = _let_end(client, arguments.timeout, now=arguments.now)
-    elif arguments.now:
+    if arguments.now:
         left = _leave_now(client, mountpoint)
     else:
         left = _leave_clean(client, mountpoint, arguments.timeout)
@@ -60,19 +60,21 @@ def _clear_if_dead(given: str) -> bool:
     return True
 
 
-def _let_end(client: ControlClient, timeout: float | None, *, now: bool) -> Sequence[PendingFile]:
+def _let_end(client: ControlClient, timeout: float | None, *, now: bool) -> int:
     """Wait for a mount that umount(8) has taken away. Raises UnsentData, naming what is unsent."""
-    pending = client.status().pending
-    if now and pending:
-        raise UnsentData(f"{wording.unsent(pending)}; unmounted already, and still being sent")
-    process = client.process()
+    pending: Sequence[PendingFile] = ()
+    process = None
     try:
-        drain(client, None, timeout=timeout)
+        pending = client.status().pending
+        process = client.process()
+        drain(client, None, timeout=0 if now else timeout)
     except UnsentData as error:
-        raise UnsentData(f"{error}; unmounted already, the next mount sends what is left") from error
+        raise UnsentData(f"{error}; unmounted already, and still being sent") from error
     except NotAnswering as error:
-        raise UnsentData("the mount has ended meanwhile; the next mount sends what is left") from error
-    return _wait_for_end(client, process, time.monotonic() + LEAVING)
+        if pending:
+            raise UnsentData("the mount has ended meanwhile; the next mount sends what is left") from error
+    _wait_for_end(client, process, time.monotonic() + LEAVING)
+    return 0
 
 
 def _leave_clean(client: ControlClient, mountpoint: str, timeout: float | None) -> Sequence[PendingFile]:

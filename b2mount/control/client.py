@@ -53,7 +53,10 @@ class Call:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not select.select([self._socket], [], [], left)[0]:
                 return False
-            chunk = self._socket.recv(1 << 16)
+            try:
+                chunk = self._socket.recv(1 << 16)
+            except ConnectionError:  # the mount has ended
+                chunk = b""
             self._received += chunk
             if not chunk or self._received.endswith(b"\n"):
                 return True

@@ -10,6 +10,7 @@ import pytest
 
 from b2mount.cli import progress, umount_command
 from b2mount.cli.main import main
+from b2mount.control.client import ControlClient, NotAnswering
 from b2mount.control.messages import status_to_json
 from b2mount.errors import OverQuota
 from tests.cli.conftest import MountTable, Running
@@ -134,7 +135,7 @@ def test_umount_waits_for_what_plain_umount_took_away(running: Running, capsys: 
     running.mount.unsent = (pending("a"),)
     assert main(["status", running.mountpoint]) == 0
     assert main(["umount", running.mountpoint, "--timeout", "50ms"]) == 8
-    assert "a; given up after 0.05 s; unmounted already" in capsys.readouterr().err
+    assert "a; given up after 0.05 s; unmounted already, and still" in capsys.readouterr().err
     assert main(["umount", running.mountpoint, "--now"]) == 8
     assert "unmounted already, and still being sent" in capsys.readouterr().err
     assert not running.mount.left
@@ -143,6 +144,21 @@ def test_umount_waits_for_what_plain_umount_took_away(running: Running, capsys: 
     assert main(["umount", running.mountpoint]) == 0
     assert running.process.wait(0) is not None
     assert running.unmounted == []
+
+
+def test_a_mount_that_ends_while_it_is_waited_for(
+    running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(client: ControlClient, path: str | None, *, timeout: float | None) -> None:
+        raise NotAnswering("the mount ended before it had answered")
+
+    monkeypatch.setattr(umount_command, "drain", ended)
+    running.table.remove(running.mountpoint)
+    running.process.kill()
+    assert main(["umount", running.mountpoint]) == 0
+    running.mount.unsent = (pending("a"),)
+    assert main(["umount", running.mountpoint]) == 8
+    assert "the next mount sends what is left" in capsys.readouterr().err
 
 
 def test_umount_now_and_timeout_contradict(capsys: Captured) -> None:

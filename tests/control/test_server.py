@@ -197,6 +197,17 @@ async def test_an_unfinished_answer_is_no_answer() -> None:
         call.result()
 
 
+def test_a_mount_that_ends_without_reading_the_question(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        call = ControlClient(tmp_path / "s").flush(None)
+        listener.accept()[0].close()  # resets the connection, for something was left to read
+    assert call.wait(10)
+    with pytest.raises(NotAnswering, match="ended before"):
+        call.result()
+
+
 def test_no_socket_is_told() -> None:
     with pytest.raises(NotAnswering):
         client_at("/mnt/none")
