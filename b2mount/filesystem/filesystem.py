@@ -231,7 +231,7 @@ class FileSystem:
         return self._given(content.inode), self._handle(content, flags | os.O_WRONLY)
 
     def _handle(self, content: FileContent, flags: int) -> int:
-        may_write = bool(flags & WRITE_FLAGS)
+        may_write = bool(flags & (WRITE_FLAGS | os.O_TRUNC))  # a reading open that cuts changes it too
         if may_write:
             content.writers += 1
         else:

@@ -456,3 +456,12 @@ async def test_the_last_close_wins_over_what_others_did(
         await w.close(fh)
         assert bucket(store) == {"a": b"First"}
         assert await w.read("a") == b"First"
+
+
+async def test_a_reading_open_that_cuts_is_a_change(store: FaultyStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path) as w:
+        await w.write("a", b"hello")
+        fh = await w.open("a", os.O_RDONLY | os.O_TRUNC)
+        await w.close(fh)
+        assert bucket(store) == {"a": b""}
+        assert w.fs.pending() == ()
