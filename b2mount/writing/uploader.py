@@ -12,7 +12,7 @@ Must not know: the journal, why and when a file is sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -41,6 +41,7 @@ from b2mount.store.interface import MultipartUpload, ObjectStore, PartRecord
 from b2mount.threads import ThreadLane
 from b2mount.writing.extents import Run, Source
 from b2mount.writing.local_bytes import remove, sha1_of, write_at
+from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
 from b2mount.writing.staged_file import ReadBase, SealedFile
 from b2mount.writing.upload_plan import (
     COPY_LIMIT,
@@ -55,11 +56,7 @@ from b2mount.writing.upload_plan import (
 
 log = logging.getLogger(__name__)
 
-LARGE_FILE_SHA1: Final = "large_file_sha1"
-"""Where all tools look for the SHA-1 of a large file."""
 AUTOMATIC: Final = "b2/x-auto"
-MAXIMUM_INFO: Final = 10
-"""B2's limit of object info keys."""
 LITERAL_LIMIT: Final = 1024 * 1024
 SPOOL_STEP: Final = 4 * 1024 * 1024
 ABORT_PATIENCE: Final = 20.0
@@ -165,16 +162,17 @@ class Uploader:
         ):
             await self.abandon(sealed.staging_id)  # other bytes, or the same from elsewhere
         if isinstance(plan, Parts):
-            metadata = _with_sha1(sealed.metadata, sha1 or _sha1_of_unchanged(plan, sealed, base))
+            sha1 = sha1 or _sha1_of_unchanged(plan, sealed, base)
+            metadata = fitting(sealed.path, sealed.metadata, sha1)
             if recovered and sealed.staging_id not in self._unfinished:
                 await self._abort_stale(sealed.path, metadata)
             return await self._upload_parts(sealed, metadata, plan, base, progress)
         async with self._slots:
             if isinstance(plan, WholeCopy) and base is not None:
-                return await self._store.copy(base, sealed.path, _for_copy(sealed.metadata, base))
+                return await self._store.copy(base, sealed.path, _for_copy(sealed, base))
             assert isinstance(plan, WholePut)
             async with self._source(plan.runs, base, f"{sealed.local_path}.spool") as source:
-                return await self._store.put(sealed.path, source, sealed.metadata)
+                return await self._store.put(sealed.path, source, fitting(sealed.path, sealed.metadata))
 
     async def _upload_parts(
         self,
@@ -289,7 +287,8 @@ class Uploader:
         except (NotFound, AccessDenied):
             return None
         same = newest.size == sealed.size and newest.sha1 == sha1
-        return newest if same and _same_info(newest.info, sealed.metadata.info) else None
+        metadata = fitting(sealed.path, sealed.metadata)
+        return newest if same and same_info(newest.info, metadata.info) else None
 
     async def _abort_stale(self, path: ObjectPath, metadata: ObjectMetadata) -> None:
         """Cancel large files of this name that an earlier process of ours must have started: those
@@ -299,7 +298,7 @@ class Uploader:
         except (NotFound, AccessDenied):
             return
         for upload in stale:
-            if upload.path == path and _same_info(upload.metadata.info, metadata.info):
+            if upload.path == path and same_info(upload.metadata.info, metadata.info):
                 await self._abort(upload)
 
     async def _abort(self, upload: MultipartUpload) -> None:
@@ -310,28 +309,14 @@ class Uploader:
                 log.info("the unfinished upload of %s stays in B2 for now: %s", upload.path, error)
 
 
-def _plain(info: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in info.items() if key != LARGE_FILE_SHA1}
-
-
-def _same_info(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    return _plain(one) == _plain(other)
-
-
-def _with_sha1(metadata: ObjectMetadata, sha1: str | None) -> ObjectMetadata:
-    info = _plain(metadata.info)
-    if sha1 is not None and len(info) < MAXIMUM_INFO:
-        info[LARGE_FILE_SHA1] = sha1
-    return attrs.evolve(metadata, info=info)
-
-
 def _sha1_of_unchanged(plan: Parts, sealed: SealedFile, base: ObjectVersion | None) -> str | None:
     copied = all(isinstance(part, CopyPart) for part in plan.parts)
     return base.sha1 if copied and base is not None and base.size == sealed.size else None
 
 
-def _for_copy(metadata: ObjectMetadata, base: ObjectVersion) -> ObjectMetadata:
+def _for_copy(sealed: SealedFile, base: ObjectVersion) -> ObjectMetadata:
     """Metadata for a copy of the same bytes: what the base was goes on where nothing was said."""
+    metadata = sealed.metadata
     if metadata.content_type == AUTOMATIC:
         metadata = attrs.evolve(metadata, content_type=base.content_type)
-    return _with_sha1(metadata, base.sha1 if LARGE_FILE_SHA1 in base.info else None)
+    return fitting(sealed.path, metadata, base.sha1 if LARGE_FILE_SHA1 in base.info else None)

@@ -119,6 +119,16 @@ async def test_an_attribute_change_is_one_copy_and_keeps_the_sha1(tmp_path, stor
     assert version.content_type == base.content_type
 
 
+async def test_a_file_whose_info_is_full_can_be_changed(tmp_path, store, memory):
+    theirs = {f"key{number}": "x" for number in range(9)}
+    info = ObjectMetadata("text/plain", {**theirs, "src_last_modified_millis": "1", "posix": "mode=100644"})
+    async with open_world(tmp_path, store, running=False) as world:
+        for data in (b"small", BIG):
+            staged = world.new(data)
+            version = await upload(world, staged.seal(at("a"), info, attributes(len(data))))
+            assert version.info == {**theirs, "src_last_modified_millis": "1"}
+
+
 async def test_a_small_edit_of_a_small_file_is_one_put(tmp_path, store, memory):
     base = memory.seed(at("a"), b"0123456789")
     async with open_world(tmp_path, store, running=False) as world:
