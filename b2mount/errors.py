@@ -133,3 +133,16 @@ class FuseMissing(B2MountError):
 
 class UnsentData(B2MountError):
     """Something has not reached B2 yet; it stays staged for the next mount."""
+
+
+def cause_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a person should hear of: an error of ours before anything that it brought down."""
+    leaves: list[BaseException] = []
+    left: list[BaseException] = [group]
+    while left:
+        error = left.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            left.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    return next((error for error in leaves if isinstance(error, B2MountError)), leaves[0])

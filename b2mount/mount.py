@@ -16,7 +16,6 @@ import logging
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,8 +28,8 @@ import attrs
 import pyfuse3
 import trio
 
-from b2mount.control.places import mount_at
 from b2mount.control.server import ControlServer
+from b2mount.control.unmounting import clear_dead, detach
 from b2mount.errors import (
     AccessDenied,
     B2MountError,
@@ -38,10 +37,11 @@ from b2mount.errors import (
     NotFound,
     Unavailable,
     UsageError,
+    cause_of,
 )
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.status import CallCounts, MountStatus
-from b2mount.fuse.kernel import detach, drop_pages, tune_kernel
+from b2mount.fuse.kernel import drop_pages, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.bucket_tree import BucketTree
@@ -100,7 +100,7 @@ def run_mount(options: MountOptions, on_ready: Callable[[], None]) -> int:
     try:
         return trio.run(Mount(options, on_ready).run)
     except BaseExceptionGroup as group:
-        raise _cause(group) from group
+        raise cause_of(group) from group
     finally:
         signal.alarm(0)
 
@@ -124,8 +124,12 @@ class Mount:
     _read_only: bool = attrs.field(init=False)
     _missing: tuple[str, ...] = attrs.field(init=False)
     _services: trio.Nursery = attrs.field(init=False)
-    _hurry: bool = False
-    """The user does not want to wait for what is unsent."""
+    _device: int | None = None
+    """What the mount table calls us, once we are in it."""
+    _served: bool = False
+    """Nothing comes from the kernel any more."""
+    _sending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """At the end, around what sends the rest: to be cancelled by who does not want to wait."""
 
     async def run(self) -> int:
         """The whole life of the mount."""
@@ -144,10 +148,13 @@ class Mount:
             try:
                 await self._serve()
             finally:
+                self._served = True
                 with trio.CancelScope(shield=True):
                     left = await self._drain()
                     await self._journal.close()
                 pyfuse3.close(unmount=True)
+                with trio.move_on_after(LEAVING_TIME, shield=True):
+                    await self._kernel.run(clear_dead, self._options.mountpoint)
                 _end_soon(UNSENT if left else 0)
                 services.cancel_scope.cancel()
         return UNSENT if left else 0
@@ -255,8 +262,8 @@ class Mount:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(pyfuse3.main, max_tasks=FUSE_TASKS))
             # in the mount table it is already; it answers only when main() has met the kernel
-            device = (await self._kernel.run(os.stat, mountpoint)).st_dev
-            await self._kernel.run(tune_kernel, device)
+            self._device = (await self._kernel.run(os.stat, mountpoint)).st_dev
+            await self._kernel.run(tune_kernel, self._device)
             log.info("%s is mounted on %s", self._options.source, mountpoint)
             self._on_ready()
 
@@ -269,28 +276,34 @@ class Mount:
 
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            asked = 0
             async for number in signals:
                 if number == signal.SIGHUP:
                     continue
-                log.info("%s: unmounting", signal.Signals(number).name)
-                await self._unmount()
+                asked, name = asked + 1, signal.Signals(number).name
+                if asked > 1:
+                    log.info("%s again: what is unsent is left to the next mount", name)
+                    self._leave()
+                elif self._served:
+                    log.info("%s: sending the rest; once more leaves it to the next mount", name)
+                else:
+                    log.info("%s: unmounting", name)
+                    self._services.start_soon(self._unmount)
 
     def _leave(self) -> None:
         """`b2mount umount --now`."""
-        self._hurry = True
+        self._sending.cancel()
         self._services.start_soon(self._unmount)
 
     async def _unmount(self) -> None:
         """Take the mount point away. Programs that are still inside have a moment to close what
         they have open; then serving ends."""
-        try:
-            if mount_at(self._options.mountpoint) is not None:
-                await self._kernel.run(detach, self._options.mountpoint)
-        except (OSError, subprocess.SubprocessError) as error:
-            log.warning("could not unmount %s: %s", self._options.mountpoint, error)
-        else:
+        if self._served:
+            return
+        if await self._kernel.run(detach, self._options.mountpoint, self._device):
             await trio.sleep(LEAVING_TIME)
-        pyfuse3.terminate()
+        if not self._served:
+            pyfuse3.terminate()
 
     # -- end -------------------------------------------------------------------------------
 
@@ -298,11 +311,11 @@ class Mount:
         """Seal what is dirty and send what there is time for; returns how many files are left."""
         if self._read_only:
             return 0
-        limit = 0.0 if self._hurry else DRAIN_TIME
         with suppress(B2MountError, OSError):  # said in the log
             await self._filesystem.seal_everything()
         try:
-            with trio.move_on_after(limit):
+            self._sending.deadline = trio.current_time() + DRAIN_TIME
+            with self._sending:
                 await self._write_back.flush()
         except (B2MountError, OSError) as error:
             log.warning("not everything could be sent: %s", error)
@@ -357,19 +370,6 @@ async def _say_that_it_takes_long(realm: str) -> None:
 
 def _calls(usage: Usage) -> CallCounts:
     return CallCounts(usage.by_class, usage.price, usage.bytes_down, usage.bytes_up)
-
-
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a person should hear of: an error of ours before anything that it brought down."""
-    leaves: list[BaseException] = []
-    left: list[BaseException] = [group]
-    while left:
-        error = left.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            left.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    return next((error for error in leaves if isinstance(error, B2MountError)), leaves[0])
 
 
 def _end_soon(code: int) -> None:

@@ -29,6 +29,8 @@ class MountEntry:
     mountpoint: str
     type: str
     source: str
+    device: int = 0
+    """What stat calls st_dev; no two mounted at a time have the same."""
 
     @property
     def is_ours(self) -> bool:
@@ -47,7 +49,9 @@ def parse_mount_table(text: str) -> list[MountEntry]:
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
         kind, source, *_ = [*after.split(" "), "", ""]
-        entries.append(MountEntry(_unescape(before.split(" ")[4]), kind, _unescape(source)))
+        _, _, device, _, mountpoint, *_ = before.split(" ")
+        number = os.makedev(*map(int, device.split(":")))
+        entries.append(MountEntry(_unescape(mountpoint), kind, _unescape(source), number))
     return entries
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +40,3 @@ def drop_pages(number: int) -> None:
         pyfuse3.invalidate_inode(pyfuse3.InodeT(number), attr_only=False)
     except OSError as error:
         log.debug("inode %d has no pages to drop: %s", number, error)
-
-
-def detach(mountpoint: str) -> None:
-    """Take a mount point away at once; what programs have open there goes on being served.
-    Raises OSError, subprocess.SubprocessError."""
-    command = ["umount", "--lazy"] if os.getuid() == 0 else ["fusermount3", "-u", "-z"]
-    subprocess.run(
-        [*command, mountpoint], check=True, capture_output=True, timeout=20, stdin=subprocess.DEVNULL
-    )

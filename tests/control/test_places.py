@@ -34,6 +34,7 @@ def test_the_mount_table_is_read() -> None:
     entries = parse_mount_table(TABLE)
     assert [entry.mountpoint for entry in entries][:3] == ["/", "/mnt/b2", "/mnt/a dir\\"]
     assert entries[2].source == "b2://other one"
+    assert (entries[0].device, entries[1].device) == (os.makedev(8, 1), os.makedev(0, 45))
     assert [entry.is_ours for entry in entries] == [False, True, True, False, False]
     assert [entry.is_fuse for entry in entries] == [False, True, True, False, True]
 

@@ -196,7 +196,7 @@ def test_a_forced_unmount_of_a_busy_mount_leaves_no_dead_mount(make_mount: Mount
     assert mount.bucket.read("file") == b"written"
 
 
-def test_a_signal_after_the_unmount_leaves_alone_what_others_have_mounted_there(
+def test_a_signal_after_the_unmount_leaves_others_mounts_alone(
     make_mount: MountMaker,
 ) -> None:
     """The first one lets it go on sending, the second one leaves that to the next mount."""
