@@ -30,7 +30,9 @@ What a crash can leave, and what the next mount does about it:
    11. a rename recorded, copied, the old name not hidden: the copy is recognised, the name hidden
    12. a rename recorded, all done: nothing is left to do but to drop the record
    13. a transaction cut short: SQLite has all of it or nothing
-   14. a record that can't be read (of a later version of this program, say): named in the log and
+   14. the disk is full: the journal gives up its reserve, so that what B2 has is struck off and its
+       local bytes make room
+   15. a record that can't be read (of a later version of this program, say): named in the log and
        kept, with all local files, for a mount that can
 
 Must not know: the store, when anything is sent.
@@ -41,9 +43,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 import trio
@@ -57,6 +59,7 @@ from b2mount.writing.records import (
     version_from_json,
     version_to_json,
 )
+from b2mount.writing.reserve import Reserve
 from b2mount.writing.staged_file import Fate, SealedFile, Staging, sync_directory
 
 log = logging.getLogger(__name__)
@@ -80,6 +83,7 @@ ON CONFLICT (staging_id) DO UPDATE SET
     sequence = excluded.sequence, state = excluded.state, record = excluded.record
 """
 
+T = TypeVar("T")
 Statement = tuple[str, tuple[str | int, ...]]
 
 
@@ -111,15 +115,21 @@ class Journal:
     _sequence: int = 0
     _waiting: list[_Change] = attrs.field(factory=list)
     _writing: trio.Lock = attrs.field(factory=trio.Lock)
+    _reserve: Reserve = attrs.field(init=False)
     _stacked: dict[str, SealedFile] = attrs.field(factory=dict)
     """Recorded generations that stand on one that was not in B2."""
     has_unreadable: bool = attrs.field(default=False, init=False)
     """Whether `replay` has met records that it could not read: then nobody knows which local files
     they need."""
 
+    @_reserve.default
+    def _beside_the_file(self) -> Reserve:
+        return Reserve(f"{self._path}.reserve")
+
     async def open(self) -> None:
         """Make or open the file. Raises StoreFailure when it is broken, OSError."""
-        self._connection, self._sequence = await self._lane.run_uncancelled(_open, str(self._path))
+        self._connection, self._sequence = await self._on_reserve(lambda: _open(str(self._path)))
+        await self._lane.run_uncancelled(self._reserve.hold)
 
     async def close(self) -> None:
         """Let go of the file; everything in it is durable already."""
@@ -259,11 +269,27 @@ class Journal:
         statements = [statement for change in batch for statement in change.statements]
         error: Exception | None = None
         try:
-            await self._lane.run_uncancelled(_transaction, self._opened(), statements)
+            await self._transaction(statements)
         except Exception as failure:  # every change of the batch must learn of it
             error = failure
         for change in batch:
             change.done, change.error = True, error
+
+    async def _transaction(self, statements: Sequence[Statement]) -> None:
+        connection = self._opened()
+        await self._on_reserve(lambda: _transaction(connection, statements))
+        if not self._reserve.is_held:
+            await self._lane.run_uncancelled(self._reserve.hold)
+
+    async def _on_reserve(self, work: Callable[[], T]) -> T:
+        """`work` in a thread; once more, with the reserve's space, when the disk is full."""
+        try:
+            return await self._lane.run_uncancelled(work)
+        except OSError as error:
+            if error.errno != NO_SPACE or not await self._lane.run_uncancelled(self._reserve.give_up):
+                raise
+        log.warning("the disk is full; the journal of unsent files lives on its reserve")
+        return await self._lane.run_uncancelled(work)
 
     async def _read(self, query: str) -> list[tuple[str | int, ...]]:
         async with self._writing:
@@ -323,6 +349,6 @@ def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[str | int, .
 
 
 def _translated(error: sqlite3.Error, name: str = "") -> Exception:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+    if getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}:
         return OSError(NO_SPACE, "no space left for the journal")
     return StoreFailure(f"the journal of unsent files{name} can't be used: {error}")

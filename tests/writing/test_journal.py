@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from b2mount.errors import StoreFailure
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.writing import journal as journal_module
+from b2mount.writing.reserve import SIZE
 from b2mount.writing.staged_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import at, attributes, metadata, open_world
@@ -68,7 +71,8 @@ async def test_a_later_record_takes_the_place_of_others_at_once(tmp_path):
         assert [s.staging_id for s in await world.journal.replay()] == [new.staging_id]
 
 
-async def test_a_full_disk_is_an_oserror_with_its_errno(tmp_path, monkeypatch):
+async def test_a_full_disk_is_an_oserror_with_its_errno(tmp_path, monkeypatch, expect_warning):
+    expect_warning("lives on its reserve")
     async with open_world(tmp_path, MemoryStore()) as world:
         sealed = world.sealed("a", b"x" * 10)
         connection = world.journal._opened()
@@ -125,3 +129,44 @@ async def test_bytes_are_read_through_recovered_generations(tmp_path):
         await world.journal.append(high.seal(at("a"), metadata(), attributes()), "editing")
         [found] = await world.journal.replay()
         assert await found.read(ByteRange(0, 10), read_base) == b"L12345678H"
+
+
+def on_a_full_disk(monkeypatch: pytest.MonkeyPatch, name: str, reserve: Path) -> None:
+    """What the journal does with SQLite works only once the reserve has made room."""
+    real = getattr(journal_module, name)
+
+    def work(*arguments: object) -> object:
+        if reserve.exists():
+            raise OSError(28, "full")
+        return real(*arguments)
+
+    def posix_fallocate(_fd: int, _offset: int, _size: int) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(journal_module, name, work)
+    monkeypatch.setattr(os, "posix_fallocate", posix_fallocate)
+
+
+async def test_a_full_disk_takes_the_journals_reserve(tmp_path, monkeypatch, expect_warning):
+    """What B2 has must be struck off, else its bytes would keep the disk full for ever."""
+    expect_warning("lives on its reserve")
+    reserve = tmp_path / "journal.db.reserve"
+    async with open_world(tmp_path, MemoryStore()) as world:
+        assert reserve.stat().st_blocks * 512 >= SIZE
+        with monkeypatch.context() as full:
+            on_a_full_disk(full, "_transaction", reserve)
+            sealed = world.sealed("a", b"x")
+            await world.journal.append(sealed, "sealed")
+            await world.journal.retire(sealed)
+            assert not reserve.exists()
+        await world.journal.append(sealed, "sealed")
+        assert reserve.exists(), "there is room again"
+
+
+async def test_a_mount_begins_on_a_full_disk(tmp_path, monkeypatch, expect_warning):
+    expect_warning("lives on its reserve")
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        await world.journal.append(world.sealed("a", b"x"), "sealed")
+    on_a_full_disk(monkeypatch, "_open", tmp_path / "journal.db.reserve")
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        assert len(await world.journal.replay()) == 1
