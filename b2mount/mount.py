@@ -70,7 +70,7 @@ DOWNLOADS: Final = 16
 DRAIN_TIME: Final = 75.0
 """Seconds that an unmount which nobody announced may take to send the rest: under systemd's 90."""
 PATIENCE: Final = 5.0
-"""Seconds of silence at the start, after which a person wants to know why."""
+"""Seconds at the start after which a person wants to see something, or to know why not."""
 NAMED: Final = 20
 """Unsent files that the log names at the end."""
 UNSENT: Final = 8
@@ -126,6 +126,8 @@ class Mount:
     _services: trio.Nursery = attrs.field(init=False)
     _device: int | None = None
     """What the mount table calls us, once we are in it."""
+    _replayed: trio.Event = attrs.field(factory=trio.Event)
+    """Renames that an earlier mount began are finished."""
     _served: bool = False
     """Nothing comes from the kernel any more."""
     _sending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -238,6 +240,8 @@ class Mount:
             if count:
                 log.info("%d files that an earlier mount had not sent are on their way", count)
             services.start_soon(self._send, mover)
+            with trio.move_on_after(PATIENCE):  # what the kernel is told of names it may keep for long
+                await self._replayed.wait()
 
     def _state_directory(self, root: ObjectPath) -> Path:
         """Of one account and one source, so that two mounts share nothing by accident and the next
@@ -249,6 +253,8 @@ class Mount:
     async def _send(self, mover: Mover) -> None:
         """Renames that an earlier mount began come first: uploads may bear the new names."""
         await mover.replay()
+        self._namespace.forget_listing(None)  # what was seen meanwhile were names on the move
+        self._replayed.set()
         await self._write_back.run()
 
     # -- run -------------------------------------------------------------------------------
