@@ -7,6 +7,7 @@ no traceback, no secret.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -33,6 +34,8 @@ pyfuse3 alone take most of a second, which `status` need not wait for."""
 
 def run() -> NoReturn:
     """The program `b2mount`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's locale can't spell
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))
 
 

@@ -60,6 +60,9 @@ WORTH_A_LINE: Final = (
 )
 """Outcomes that a person should find in the log; the others are everyday answers."""
 
+CARRIES_DATA: Final = ("write", "setxattr")
+"""Operations whose arguments hold what somebody writes into a file."""
+
 
 def errno_of(error: Exception) -> int:
     """The errno for `error`; EIO for anything that is not in the table.
@@ -90,10 +93,12 @@ def answers_kernel(
             raise
         except Exception as error:
             code = _judge(name, error)
-            log.debug("%s%r -> %s", name, args[1:], errno.errorcode.get(code, code))
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("%s%r -> %s", name, _short(name, args[1:]), errno.errorcode.get(code, code))
             raise pyfuse3.FUSEError(code) from None
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s%r in %.1f ms", name, _short(args[1:]), 1000 * (time.monotonic() - began))
+            milliseconds = 1000 * (time.monotonic() - began)
+            log.debug("%s%r in %.1f ms", name, _short(name, args[1:]), milliseconds)
         return result
 
     return bounded
@@ -109,5 +114,8 @@ def _judge(name: str, error: Exception) -> int:
     return errno_of(error)
 
 
-def _short(args: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(f"<{len(arg)} bytes>" if isinstance(arg, bytes) and len(arg) > 64 else arg for arg in args)
+def _short(name: str, args: tuple[object, ...]) -> tuple[object, ...]:
+    """What a person may read in a log: what is written into a file is nobody's business."""
+    if name not in CARRIES_DATA:
+        return args
+    return tuple(f"<{len(arg)} bytes>" if isinstance(arg, bytes) else arg for arg in args)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +148,17 @@ def test_words_that_read_as_a_command_are_no_bucket(
     assert main([word, "/m"]) == 2
     assert f"there is no command {word!r}; for a bucket of that name write b2://{word}" in complaint(capsys)
     assert main([f"b2://{word}", "/m"]) == 0
+
+
+def test_a_name_that_the_locale_cant_spell(tmp_path: Path) -> None:
+    program = (
+        "import b2mount.cli.main as m; m.main = lambda words: print(chr(0x1F600), chr(0xDCFF)) or 0; m.run()"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"\\U0001f600 \\udcff\n", b"")
 
 
 def test_help_names_every_command_and_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import inspect
 
@@ -46,6 +47,19 @@ def test_every_outcome_of_the_file_system_has_a_row(kind: type[errors.B2MountErr
 )
 def test_others(error: Exception, code: int) -> None:
     assert errno_of(error) == code
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_is_written_is_not_in_the_log(fails: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def write(self: object, fh: int, off: int, buf: bytes) -> int:
+        if fails:
+            raise errors.BadHandle("x")
+        return len(buf)
+
+    with caplog.at_level("DEBUG"), contextlib.suppress(pyfuse3.FUSEError):
+        await answers_kernel(write)(object(), 7, 0, b"secret")
+    assert "write(7, 0, '<6 bytes>')" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_the_boundary_lets_only_fuse_errors_out(expect_warning) -> None:
