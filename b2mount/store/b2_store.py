@@ -10,6 +10,7 @@ Must not know: trio's threads, b2sdk's exceptions: that is `b2_client`, `b2_call
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from b2sdk.v3 import B2Session
 
 from b2mount.errors import (
     AccessDenied,
+    B2MountError,
     BadName,
     Conflict,
     IllegalCharacters,
@@ -189,18 +191,31 @@ class B2Store(ObjectStore):
 
     async def start_multipart(self, path: ObjectPath, metadata: ObjectMetadata) -> MultipartUpload:
         _check_name(path)
-        info = dict(metadata.info)
+        tries = 0
+
+        def start(bucket_id: str, session: B2Session) -> object:
+            nonlocal tries
+            tries += 1
+            return session.start_large_file(bucket_id, path.key, metadata.content_type, dict(metadata.info))
 
         async def ask(bucket_id: str) -> object:
-            return await self._client.change(
-                "b2_start_large_file",
-                lambda s: s.start_large_file(bucket_id, path.key, metadata.content_type, info),
-            )
+            return await self._client.change("b2_start_large_file", partial(start, bucket_id))
 
         started = b2_records.version(await self._buckets.within(path.bucket, ask), path.bucket)
         if started.path != path:
             raise StoreFailure(f"B2 says that it started another large file than {path}")
-        return b2_records.multipart_upload(started)
+        upload = b2_records.multipart_upload(started)
+        if tries > 1:
+            await self._cancel_doubles(upload)
+        return upload
+
+    async def _cancel_doubles(self, upload: MultipartUpload) -> None:
+        """A try whose reply was lost may have started a large file that nobody would finish."""
+        with suppress(B2MountError):  # it costs nothing without parts; nothing hangs on it
+            for other in await self.list_unfinished(upload.path.bucket, upload.path.key):
+                same = (other.path, other.metadata) == (upload.path, upload.metadata)
+                if same and other.upload_id != upload.upload_id:
+                    await self.abort_multipart(other)
 
     async def put_part(self, upload: MultipartUpload, number: int, source: ByteSource) -> PartRecord:
         _check_size(source.size)

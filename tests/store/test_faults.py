@@ -135,6 +135,18 @@ async def test_a_lost_reply_is_not_noticed(
     assert [hits for _, hits in site.server.faults.report()] == [1]
 
 
+async def test_a_large_file_that_was_started_twice_is_cancelled_once(
+    site: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    metadata = ObjectMetadata("text/plain", {"posix": "mode=100644,ns=1"})
+    other = await site.store.start_multipart(site.path("a"), ObjectMetadata("text/plain"))
+    below = await site.store.start_multipart(site.path("a/b"), metadata)
+    site.fault(FaultKind.DROP_AFTER, "b2_start_large_file")
+    upload = await site.store.start_multipart(site.path("a"), metadata)
+    unfinished = await site.store.list_unfinished(site.bucket, "")
+    assert {each.upload_id for each in unfinished} == {upload.upload_id, other.upload_id, below.upload_id}
+
+
 async def test_a_lost_reply_to_the_deletion_of_a_bucket(
     site: Site, autojump_clock: trio.testing.MockClock
 ) -> None:
