@@ -70,11 +70,32 @@ async def sha1_of(blocks: list[bytes], lane: ThreadLane) -> str:
     return _sha1(blocks)
 
 
+class Marks:
+    """Numbers, one bit each: a terabyte has eight million blocks."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, number: int) -> None:
+        """Mark it."""
+        place = number >> 3
+        if place >= len(self._bits):
+            self._bits.extend(bytes(place + 1 - len(self._bits)))
+        self._bits[place] |= 1 << (number & 7)
+
+    def __contains__(self, number: int) -> bool:
+        return number >> 3 < len(self._bits) and bool(self._bits[number >> 3] >> (number & 7) & 1)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._bits.clear()
+
+
 @attrs.define(eq=False)
 class Witness:
     """What one reader has been given of a version before its SHA-1 was known."""
 
-    given: set[int] = attrs.field(factory=set)
+    given: Marks = attrs.field(factory=Marks)
     is_misled: bool = False
     """Some of it was wrong."""
     check: VersionCheck | None = None
@@ -105,7 +126,7 @@ class VersionCheck:
 
     version: ObjectVersion
     passed: set[int]
-    """Blocks that are in the cache, as far as we know, or have been hashed."""
+    """Blocks that are in the cache, as far as we know, and have not been hashed yet."""
     digests: array[int] = attrs.field(factory=lambda: array("I"))
     """Of the blocks that have been hashed, in order; of all of them once verified."""
     is_verified: bool = False
@@ -118,8 +139,8 @@ class VersionCheck:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every block is here."""
-        return len(self.passed) == count_of(self.version)
+        """Whether every block is here or has been."""
+        return len(self.digests) + len(self.passed) == count_of(self.version)
 
     @property
     def is_holding(self) -> bool:
@@ -189,7 +210,8 @@ class Integrity:
             self._pass(check, index)
 
     def _pass(self, check: VersionCheck, index: int) -> None:
-        check.passed.add(index)
+        if index >= len(check.digests):
+            check.passed.add(index)
         if not check.is_running and (index == len(check.digests) or check.is_complete):
             check.is_running = True
             self._spawn(self._advance, check)
@@ -221,7 +243,9 @@ class Integrity:
         """Hash on from where the check stands, as far as the blocks reach."""
         try:
             while blocks := await self._next_blocks(check):
+                first = len(check.digests)
                 check.digests.extend(await self._cache.lane.run(check.hash.take, blocks))
+                check.passed.difference_update(range(first, len(check.digests)))
             if len(check.digests) == count_of(check.version):
                 await self._decide(check)
         finally:
@@ -260,7 +284,7 @@ class Integrity:
             self._cache.evict(check.version.version_id)
             return False
         for witness in check.witnesses:
-            witness.is_misled = not wrong.isdisjoint(witness.given)
+            witness.is_misled = any(index in witness.given for index in wrong)
             witness.given.clear()
         self._mended(check.version)
         return True

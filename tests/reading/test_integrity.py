@@ -11,6 +11,7 @@ from b2mount.model import BlockId, ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.reading.fetcher import BlockFetcher
+from b2mount.reading.integrity import Marks, Witness
 from b2mount.reading.reader import ObjectReader
 from tests.fakes.faulty_store import FaultyStore
 from tests.reading.conftest import MIB, bytes_of, seed, until
@@ -57,6 +58,30 @@ async def test_a_version_that_has_passed_is_known_to_be_right(
     assert await read_through(reader, STEP) == RIGHT
     assert await digests_of(cache, version)
     assert mended == []
+
+
+async def test_what_has_been_hashed_is_not_remembered_block_by_block(
+    fetcher: BlockFetcher, version: ObjectVersion
+) -> None:
+    witness, half = Witness(), COUNT // 2
+    await fetcher.read(version, ByteRange(0, half * BLOCK_SIZE), witness)
+    check = witness.check
+    assert check is not None
+    await until(lambda: len(check.digests) == half and not check.is_running)
+    assert check.passed == set()
+
+
+def test_marks() -> None:
+    marks = Marks()
+    for number in (0, 9, 8_000_000):
+        marks.add(number)
+    assert [number for number in (0, 1, 8, 9, 10, 8_000_000, 8_000_001, 9_000_000) if number in marks] == [
+        0,
+        9,
+        8_000_000,
+    ]
+    marks.clear()
+    assert 9 not in marks
 
 
 async def test_in_any_order(fetcher: BlockFetcher, cache: BlockCache, version: ObjectVersion) -> None:
