@@ -14,6 +14,7 @@ Must not know: the journal, the store, who reads.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -35,6 +36,9 @@ ReadBase = Callable[[ObjectVersion, ByteRange], Awaitable[bytes]]
 
 _OURS: Final = re.compile(r"[0-9a-f]{32}(\.\w+)?")
 """Names that this module makes; anything else in the directory is left alone."""
+LEVELS: Final = 4
+"""Directories above this one that a first mount may have made, down from ~/.cache: a power cut must not
+take one of them with all that is in it."""
 
 
 @attrs.define(eq=False)
@@ -222,6 +226,9 @@ class Staging:
         """Make the directory and take it for this process, until `close` or the process ends.
         Raises MountPointUnusable when another mount has it, OSError."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for above in list(self.directory.parents)[:LEVELS]:
+            with contextlib.suppress(OSError):  # one that isn't ours has been there for long
+                sync_directory(str(above))
         fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -224,6 +224,16 @@ def test_a_short_local_file_is_told(staging):
         sealed.pread(ByteRange(0, 100))
 
 
+def test_the_directories_above_are_durable_too(tmp_path, monkeypatch):
+    synced: set[str] = set()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.add(os.readlink(f"/proc/self/fd/{fd}")))
+    staging = Staging(tmp_path / "cache" / "b2mount" / "bucket" / "staging", ThreadLane("disk", 1))
+    staging.open()
+    staging.close()
+    above = [tmp_path, tmp_path / "cache", tmp_path / "cache" / "b2mount"]
+    assert {str(path) for path in above} <= synced
+
+
 def test_a_second_mount_is_refused(staging):
     other = Staging(staging.directory, ThreadLane("disk", 1))
     with pytest.raises(MountPointUnusable, match="another mount uses"):
