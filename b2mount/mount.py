@@ -235,6 +235,7 @@ class Mount:
         )
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)
+        services.start_soon(self._filesystem.run)
         if not self._read_only:
             count = await self._filesystem.recover()
             if count:

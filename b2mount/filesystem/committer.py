@@ -16,6 +16,7 @@ from b2mount.errors import B2MountError
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.status import PendingFile
+from b2mount.filesystem.witness import Witness
 from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
@@ -34,6 +35,7 @@ class Committer:
     _staging: Staging
     _write_back: WriteBack
     _gate: PathGate
+    _witness: Witness
     _waits: bool
     """Whether a commit waits until B2 has the file (no --write-back)."""
     _contents: dict[int, FileContent] = attrs.field(factory=dict)
@@ -121,6 +123,7 @@ class Committer:
             return
         if content.sealed is not None and content.sealed.staging_id == sealed.staging_id:
             content.sealed = None
+        self._witness.uploaded(sealed, version)
         inode = content.inode
         if inode.removed or inode.path != version.path:
             inode.version = version

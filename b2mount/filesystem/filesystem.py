@@ -33,6 +33,7 @@ from b2mount.filesystem.node import Node, Requester
 from b2mount.filesystem.removing import Remover
 from b2mount.filesystem.renaming import Renamer
 from b2mount.filesystem.status import PendingFile, SpaceStatus
+from b2mount.filesystem.witness import Witness
 from b2mount.model import AttributeChange, ByteRange, Kind, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
@@ -65,6 +66,7 @@ class FileSystem:
     _files: HandleTable[FileHandle] = attrs.field(factory=HandleTable[FileHandle])
     _directories: HandleTable[DirectoryHandle] = attrs.field(factory=HandleTable[DirectoryHandle])
     _gate: PathGate = attrs.field(factory=PathGate)
+    _witness: Witness = attrs.field(init=False)
     _committer: Committer = attrs.field(init=False)
     _creator: Creator = attrs.field(init=False)
     _remover: Remover = attrs.field(init=False)
@@ -73,7 +75,10 @@ class FileSystem:
 
     def __attrs_post_init__(self) -> None:
         names, gate, store = self._namespace, self._gate, self._store
-        self._committer = Committer(names, self._staging, self._write_back, gate, self._waits)
+        self._witness = Witness(store)
+        self._committer = Committer(
+            names, self._staging, self._write_back, gate, self._witness, self._waits
+        )
         self._creator = Creator(names, store, self._committer, gate)
         self._remover = Remover(names, store, self._committer, gate, self._deletes)
         self._changer = Changer(names, self._committer, self._creator, self._remover)
@@ -290,6 +295,10 @@ class FileSystem:
             self._committer.drop_idle(content)
 
     # -- the mount as a whole --------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look in the background what uploads have replaced, until cancelled."""
+        await self._witness.run()
 
     async def recover(self) -> int:
         """Take up what an earlier mount left: unsent files are visible at once and sent behind.

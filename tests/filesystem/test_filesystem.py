@@ -439,8 +439,10 @@ async def test_nothing_is_kept_of_a_file_that_b2_has(store: FaultyStore, tmp_pat
 
 @pytest.mark.parametrize("gone", [False, True], ids=["replaced", "removed"])
 async def test_the_last_close_wins_over_what_others_did(
-    store: FaultyStore, tmp_path: Path, autojump_clock: object, *, gone: bool
+    store: FaultyStore, tmp_path: Path, autojump_clock: object, expect_warning, *, gone: bool
 ) -> None:
+    if not gone:
+        expect_warning("was changed by others while it was open here")
     async with world(store, tmp_path, ttl=10) as w:
         await w.write("a", b"first")
         path = ObjectPath("bucket", "a")

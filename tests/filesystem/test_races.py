@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from b2mount import errors
-from b2mount.model import AttributeChange
+from b2mount.model import AttributeChange, ByteSource, ObjectMetadata, ObjectPath
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import ME, World, world
@@ -258,3 +258,21 @@ async def test_attributes_that_b2_refused_are_not_shown(
         with pytest.raises(errors.AccessDenied):
             await w.fs.setattr(node.number, change, size=None, fh=None)
         assert w.fs.getattr(node.number).attributes == node.attributes
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+async def test_whoever_changed_it_between_open_and_close_is_named(
+    store: FaultyStore, tmp_path: Path, expect_warning, *, theirs: bool
+) -> None:
+    if theirs:
+        expect_warning("was changed by others while it was open here")
+    async with world(store, tmp_path) as w:
+        await w.write("a", b"first")
+        await w.write("a", b"second")
+        fh = await w.open("a", os.O_RDWR)
+        if theirs:
+            await store.put(ObjectPath("bucket", "a"), ByteSource(), ObjectMetadata())
+        await w.fs.write(fh, 0, b"third")
+        await w.close(fh)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert bucket(store) == {"a": b"thirdd"}

@@ -135,6 +135,7 @@ async def world(
     try:
         async with trio.open_nursery() as services:
             services.start_soon(fetcher.run)
+            services.start_soon(fs.run)
             await mover.replay()
             await fs.recover()
             services.start_soon(write_back.run)

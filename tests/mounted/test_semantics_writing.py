@@ -180,8 +180,12 @@ def test_a_change_by_others_between_open_and_close(make_mount: MountMaker) -> No
         file.write(b"ours")
         theirs = mount.bucket.put("file", b"theirs")
     ours = mount.bucket.objects()["file"].version_id
-    warnings = [line for line in mount.log().splitlines() if "WARNING" in line]
-    assert any(theirs in line and (base in line or ours in line) for line in warnings), mount.log()
+
+    def warned() -> bool:
+        warnings = [line for line in mount.log().splitlines() if "WARNING" in line]
+        return any(theirs in line and base in line and ours in line for line in warnings)
+
+    wait_until(warned, "the warning")
 
 
 @pytest.fixture

@@ -1,0 +1,72 @@
+"""Witness: says so in the log when a close took the place of a version that others have made since the
+file was opened here. The last close wins; the other version is still there to be restored.
+
+It looks after the upload, in the background: only then is it sure what was replaced, and nobody has to
+wait for it. It costs one listing (class C) for each edit of an object that B2 had.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import attrs
+import trio
+
+from b2mount.errors import B2MountError
+from b2mount.model import Action, ObjectVersion
+from b2mount.store.interface import ObjectStore, VersionCursor
+from b2mount.writing.staged_file import SealedFile
+
+log = logging.getLogger(__name__)
+
+WAITING: Final = 1000
+"""Looks that may be due; beyond that they are left out, a warning being no promise worth a queue."""
+
+
+@attrs.define(eq=False)
+class Witness:
+    """See the module. Nothing is looked at but while `run` runs."""
+
+    _store: ObjectStore
+    _due: tuple[
+        trio.MemorySendChannel[tuple[ObjectVersion, ObjectVersion]],
+        trio.MemoryReceiveChannel[tuple[ObjectVersion, ObjectVersion]],
+    ] = attrs.field(
+        factory=lambda: trio.open_memory_channel[tuple[ObjectVersion, ObjectVersion]](WAITING)
+    )
+
+    def uploaded(self, sealed: SealedFile, version: ObjectVersion) -> None:
+        """B2 has it as `version`."""
+        base = sealed.base_version
+        if base is None or base.path != version.path:
+            return
+        if sealed.extents.staged_stop or sealed.size != base.size:  # more than attributes
+            try:
+                self._due[0].send_nowait((base, version))
+            except trio.WouldBlock:
+                log.debug("nobody looks what %s has replaced", version.path)
+
+    async def run(self) -> None:
+        """Look, one after the other, until cancelled."""
+        async for base, version in self._due[1]:
+            try:
+                await self._look(base, version)
+            except B2MountError as error:
+                log.debug("what %s has replaced is not known: %s", version.path, error)
+
+    async def _look(self, base: ObjectVersion, ours: ObjectVersion) -> None:
+        path = ours.path
+        page = await self._store.list_versions(
+            path.bucket, path.key, start=VersionCursor(path.key, ours.version_id), limit=2
+        )
+        before = [v for v in page.versions if v.path == path and v.version_id != ours.version_id]
+        if before and before[0].version_id != base.version_id and before[0].action is Action.UPLOAD:
+            log.warning(
+                "%s was changed by others while it was open here: version %s, made from %s, has taken the "
+                "place of their version %s",
+                path,
+                ours.version_id,
+                base.version_id,
+                before[0].version_id,
+            )
