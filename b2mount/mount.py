@@ -220,7 +220,11 @@ class Mount:
         )
         defaults = AttributeDefaults(options.uid, options.gid, options.umask)
         self._namespace = Namespace(
-            BucketTree(store), root, defaults=defaults, ttl=options.ttl, max_names=options.max_names
+            BucketTree(store, store.account.prefix),
+            root,
+            defaults=defaults,
+            ttl=options.ttl,
+            max_names=options.max_names,
         )
         mover = Mover(store, self._journal, uploader)
         self._filesystem = FileSystem(
@@ -307,6 +311,8 @@ class Mount:
         they have open; then serving ends."""
         if self._served:
             return
+        # what programs wait for in their calls may take its time to fail, too
+        self._sending.deadline = min(self._sending.deadline, trio.current_time() + DRAIN_TIME)
         if await self._kernel.run(detach, self._options.mountpoint, self._device):
             await trio.sleep(LEAVING_TIME)
         if not self._served:
@@ -321,7 +327,7 @@ class Mount:
         with suppress(B2MountError, OSError):  # said in the log
             await self._filesystem.seal_everything()
         try:
-            self._sending.deadline = trio.current_time() + DRAIN_TIME
+            self._sending.deadline = min(self._sending.deadline, trio.current_time() + DRAIN_TIME)
             with self._sending:
                 await self._write_back.flush()
         except (B2MountError, OSError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from b2mount.errors import AlreadyExists, NotFound, NotSupported
+from b2mount.errors import AccessDenied, AlreadyExists, NotFound, NotSupported
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
@@ -78,6 +78,7 @@ class Creator:
         self, directory: Inode, name: str, check: Callable[[ObjectPath, str], None] = check_new_name
     ) -> None:
         check(directory.path, name)
+        check_allowed(self._store, directory.path, name)
         if directory.removed:
             raise NotFound("the directory was removed")
         try:
@@ -85,6 +86,13 @@ class Creator:
         except NotFound:
             return
         raise AlreadyExists(f"{name} exists")
+
+
+def check_allowed(store: ObjectStore, directory: ObjectPath, name: str) -> None:
+    """Whether the application key may write such a name: once staged, it could never be sent.
+    Raises AccessDenied."""
+    if not (directory.key + name).startswith(store.account.prefix):
+        raise AccessDenied(f"the application key is only for names that begin with {store.account.prefix!r}")
 
 
 def _first_attributes(kind: Kind, mode: int, directory: Inode, requester: Requester) -> Attributes:

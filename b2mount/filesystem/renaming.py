@@ -21,6 +21,7 @@ from b2mount.errors import (
 )
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
+from b2mount.filesystem.creating import check_allowed
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.removing import Remover
 from b2mount.model import Kind, ObjectPath, ObjectVersion
@@ -58,6 +59,7 @@ class Renamer:
             raise InvalidArgument("a directory can't be moved into itself")
         check = check_new_directory_name if is_directory else check_new_name
         check(new[0].path, new[1])
+        check_allowed(self._store, new[0].path, new[1])
         if target is not None:
             if not may_replace:
                 raise AlreadyExists(f"{new[1]} exists")

@@ -29,6 +29,9 @@ class BucketTree:
     """The newest versions in a bucket as directories and files."""
 
     _store: ObjectStore
+    _within: str = ""
+    """The only names that the application key may list begin so. It need not end with a slash: the
+    directory that it cuts through shows what is allowed."""
 
     @property
     def writable(self) -> bool:
@@ -45,6 +48,8 @@ class BucketTree:
         if name == PLACEHOLDER:
             return None
         file = directory.file(name)
+        if not (file.key.startswith(self._within) or self._within.startswith(file.key)):
+            return None
         as_directory = directory.directory(name).key
         found: Entry | None = None
         start = ""
@@ -85,7 +90,8 @@ class BucketTree:
     async def _rows(
         self, bucket: str, prefix: str, start: str, limit: int, delimiter: str = DELIMITER
     ) -> ObjectPage:
-        page = await self._store.list_objects(bucket, prefix, delimiter=delimiter, start=start, limit=limit)
+        allowed = self._within if self._within.startswith(prefix) else prefix
+        page = await self._store.list_objects(bucket, allowed, delimiter=delimiter, start=start, limit=limit)
         if page.next_key is not None and page.next_key <= start:
             raise StoreFailure(f"the listing of b2://{bucket}/{prefix} does not advance")
         return page

@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -466,4 +467,20 @@ async def test_a_reading_open_that_cuts_is_a_change(store: FaultyStore, tmp_path
         fh = await w.open("a", os.O_RDONLY | os.O_TRUNC)
         await w.close(fh)
         assert bucket(store) == {"a": b""}
+        assert w.fs.pending() == ()
+
+
+async def test_names_that_the_key_may_not_write_are_refused_at_once(
+    store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = attrs.evolve(store.account, prefix="pho")
+    monkeypatch.setattr(FaultyStore, "account", property(lambda _self: account))
+    async with world(store, tmp_path) as w:
+        await w.write("photo", b"1")
+        for deed in (w.create("other"), w.mkdir("ph"), w.rename("photo", "other")):
+            with pytest.raises(errors.AccessDenied):
+                await deed
+        await w.mkdir("photos")
+        await w.write("photos/other", b"2")
+        assert await w.names() == ["photo", "photos"]
         assert w.fs.pending() == ()

@@ -36,6 +36,19 @@ async def test_one_name(keys: list[str], kind: Kind | None, calls: int) -> None:
     assert len(store.calls) == calls
 
 
+@pytest.mark.parametrize("within", ["d/na", "d/name"])
+async def test_a_key_for_names_that_begin_so_asks_for_no_others(within: str) -> None:
+    store = WatchedStore()
+    for key in ("a", "d/m", "d/name", "d/name2/x", "d/z/y"):
+        store.add(key)
+    tree = BucketTree(store, within)
+    level = await tree.page(path("d/"), "")
+    assert [entry.name for entry in level.entries] == ["name", "name2"]
+    found = {name: await tree.entry(path("d/"), name) for name in ("m", "n", "name", "name2", "z")}
+    assert [name for name, entry in found.items() if entry] == ["name", "name2"]
+    assert all(prefix.startswith(within) for prefix, _ in store.calls.seen)
+
+
 async def test_the_placeholder_is_no_entry() -> None:
     store = WatchedStore()
     store.add("d/.bzEmpty")
