@@ -36,7 +36,9 @@ class Changer:
         changed = apply(change, inode.attributes)
         if changed is None:
             return
-        if inode is self._namespace.root or inode.unlinked:
+        if attrs.evolve(change, accessed_ns=None) == AttributeChange():
+            inode.attributes = changed  # B2 keeps no atime
+        elif inode is self._namespace.root or inode.unlinked:
             self._namespace.published(inode, changed)
         elif inode.kind is Kind.DIRECTORY:
             await self._remover.write_placeholder(inode, changed)

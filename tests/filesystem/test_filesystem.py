@@ -336,6 +336,17 @@ async def test_nothing_is_sent_for_attributes_that_are_so_already(store: FaultyS
         assert store.calls["copy"] == 0
 
 
+async def test_an_access_time_alone_is_kept_here_and_costs_nothing(store: FaultyStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path) as w:
+        await w.write("a", b"hello")
+        before = await w.node("a")
+        await w.fs.setattr(before.number, AttributeChange(accessed_ns=5), size=None, fh=None)
+        after = await w.node("a")
+        assert after.attributes.accessed_ns == 5
+        assert after.attributes.modified_ns == before.attributes.modified_ns
+        assert store.calls["copy"] == 0
+
+
 async def test_truncate_by_name_and_by_open(store: FaultyStore, tmp_path: Path) -> None:
     async with world(store, tmp_path) as w:
         await w.write("a", b"hello")
