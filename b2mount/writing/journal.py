@@ -288,7 +288,7 @@ class Journal:
         except OSError as error:
             if error.errno != NO_SPACE or not await self._lane.run_uncancelled(self._reserve.give_up):
                 raise
-        log.warning("the disk is full; the journal of unsent files lives on its reserve")
+        log.info("the disk is full; the journal of unsent files lives on its reserve")
         return await self._lane.run_uncancelled(work)
 
     async def _read(self, query: str) -> list[tuple[str | int, ...]]:

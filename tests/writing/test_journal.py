@@ -71,8 +71,7 @@ async def test_a_later_record_takes_the_place_of_others_at_once(tmp_path):
         assert [s.staging_id for s in await world.journal.replay()] == [new.staging_id]
 
 
-async def test_a_full_disk_is_an_oserror_with_its_errno(tmp_path, monkeypatch, expect_warning):
-    expect_warning("lives on its reserve")
+async def test_a_full_disk_is_an_oserror_with_its_errno(tmp_path, monkeypatch):
     async with open_world(tmp_path, MemoryStore()) as world:
         sealed = world.sealed("a", b"x" * 10)
         connection = world.journal._opened()
@@ -147,9 +146,8 @@ def on_a_full_disk(monkeypatch: pytest.MonkeyPatch, name: str, reserve: Path) ->
     monkeypatch.setattr(os, "posix_fallocate", posix_fallocate)
 
 
-async def test_a_full_disk_takes_the_journals_reserve(tmp_path, monkeypatch, expect_warning):
+async def test_a_full_disk_takes_the_journals_reserve(tmp_path, monkeypatch):
     """What B2 has must be struck off, else its bytes would keep the disk full for ever."""
-    expect_warning("lives on its reserve")
     reserve = tmp_path / "journal.db.reserve"
     async with open_world(tmp_path, MemoryStore()) as world:
         assert reserve.stat().st_blocks * 512 >= SIZE
@@ -163,8 +161,7 @@ async def test_a_full_disk_takes_the_journals_reserve(tmp_path, monkeypatch, exp
         assert reserve.exists(), "there is room again"
 
 
-async def test_a_mount_begins_on_a_full_disk(tmp_path, monkeypatch, expect_warning):
-    expect_warning("lives on its reserve")
+async def test_a_mount_begins_on_a_full_disk(tmp_path, monkeypatch):
     async with open_world(tmp_path, MemoryStore(), running=False) as world:
         await world.journal.append(world.sealed("a", b"x"), "sealed")
     on_a_full_disk(monkeypatch, "_open", tmp_path / "journal.db.reserve")
