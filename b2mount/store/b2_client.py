@@ -31,7 +31,7 @@ from b2mount.store.b2_errors import (
 from b2mount.store.b2_session import Authorization, authorize, close_account
 from b2mount.store.credentials import Credentials
 from b2mount.store.ledger import Ledger
-from b2mount.store.patience import Patience
+from b2mount.store.patience import Patience, Reach
 from b2mount.store.rate_limit import RateLimit
 from b2mount.store.upload_body import SourceUnreadable, UploadBody
 from b2mount.threads import ThreadLane
@@ -111,6 +111,7 @@ class B2Client:
     _generation: int = attrs.field(init=False, default=0)
     _renewal: Renewal | None = attrs.field(init=False, default=None)
     _idle_urls: dict[str, list[UploadAddress]] = attrs.field(init=False, factory=dict)
+    _reach: Reach = attrs.field(init=False, factory=Reach)
     _uploads: trio.CapacityLimiter = attrs.field(init=False)
     """Whoever waits for the upload lane must not hold a URL meanwhile."""
 
@@ -129,7 +130,7 @@ class B2Client:
 
     async def authorize(self) -> None:
         """Get a token, with retries. Raises NotAuthorized when B2 does not know the key."""
-        patience = Patience(self.retry_for)
+        patience = Patience(self.retry_for, self._reach)
         generation = self._generation
         while True:
             try:
@@ -193,12 +194,12 @@ class B2Client:
         attempt: Callable[[], Awaitable[T]],
         when_refused: Callable[[B2MountError], Awaitable[T]] | None = None,
     ) -> T:
-        patience = Patience(self.retry_for)
+        patience = Patience(self.retry_for, self._reach)
         for tries in itertools.count(1):
             generation = self._generation
             self.ledger.called(name)
             try:
-                return await attempt()
+                result = await attempt()
             except Exception as error:
                 try:
                     await self._before_next_try(error, generation, patience)
@@ -206,6 +207,9 @@ class B2Client:
                     if when_refused is None or tries == 1:
                         raise
                     return await when_refused(final)
+            else:
+                self._reach.found()
+                return result
         raise AssertionError("unreachable")
 
     async def _before_next_try(
@@ -227,11 +231,12 @@ class B2Client:
 
     async def upload(self, target: UploadTarget, source: ByteSource) -> tuple[object, str]:
         """B2's reply, and the SHA-1 of what was sent. Raises OSError when `source` can't be read."""
-        patience = Patience(self.retry_for)
+        patience = Patience(self.retry_for, self._reach)
         while True:
             async with self._uploads:
                 sent = await self._upload_once(target, source)
             if sent.error is None:
+                self._reach.found()
                 return sent.reply, sent.sha1
             await self._before_next_upload(sent, target, patience)
 
@@ -313,7 +318,7 @@ class B2Client:
         whole = span == ByteRange(0, version.size) and version.sha1 is not None
         digest = hashlib.sha1(usedforsecurity=False) if whole else None
         delivery = Delivery(span, deliver, self.ledger)
-        patience = Patience(self.retry_for)
+        patience = Patience(self.retry_for, self._reach)
         while left := delivery.left:
             generation = self._generation
             self.ledger.called("b2_download_file_by_id")
@@ -333,6 +338,7 @@ class B2Client:
                     patience.renew()
                 await self._before_next_try(error, generation, patience, at_once=progress)
             delivery.check()
+        self._reach.found()
         if digest is not None and digest.hexdigest() != version.sha1:
             raise CorruptData(f"the bytes of {version.path} do not match their SHA-1")
 

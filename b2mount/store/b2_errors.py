@@ -140,6 +140,21 @@ STRANGE_REPLY: Final = Row(sdk.UnknownError, StoreFailure, "B2 sent an unexpecte
 BAD_CERTIFICATE: Final = Row(Exception, StoreFailure, "the server's TLS certificate is not to be trusted")
 
 
+OUT_OF_REACH: Final = (
+    sdk.B2RequestTimeout,
+    sdk.B2ConnectionError,
+    sdk.UnknownHost,
+    requests.Timeout,
+    requests.ConnectionError,
+    TimeoutError,
+)
+
+
+def is_out_of_reach(error: Exception) -> bool:
+    """Whether nobody answered at all, as against an answer that says "later"."""
+    return isinstance(error, OUT_OF_REACH)
+
+
 def translated(error: Exception) -> B2MountError:
     """Our exception for whatever a lane call raised; one of ours comes back as it is."""
     if isinstance(error, B2MountError):

@@ -8,6 +8,7 @@ Must not know: what is being tried.
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Final, NoReturn
 
@@ -15,7 +16,7 @@ import attrs
 import trio
 
 from b2mount.errors import B2MountError
-from b2mount.store.b2_errors import is_transient, translated, wait_asked_for
+from b2mount.store.b2_errors import is_out_of_reach, is_transient, translated, wait_asked_for
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 16.0
@@ -23,11 +24,38 @@ TRIES_AT_ONCE: Final = 5
 """Other upload URLs that are tried without a pause; B2 asks for at least five."""
 
 
+AWAY: Final = 30.0
+"""Seconds for which nobody waits long again, after one verb has waited all its time in vain: else
+each step of a program would take as long, one after the other."""
+
+
+@attrs.define(eq=False)
+class Reach:
+    """Whether B2 answers, as the verbs of one account have found."""
+
+    _gave_up: float = -math.inf
+
+    @property
+    def is_away(self) -> bool:
+        """A verb gave up a moment ago, and no other has had an answer since."""
+        return trio.current_time() - self._gave_up < AWAY
+
+    def lost(self) -> None:
+        """A verb gave up."""
+        self._gave_up = trio.current_time()
+
+    def found(self) -> None:
+        """A verb got its answer."""
+        self._gave_up = -math.inf
+
+
 @attrs.define(eq=False)
 class Patience:
-    """The tries of one verb; they end `retry_for` seconds after the first, or after progress."""
+    """The tries of one verb; they end `retry_for` seconds after the first, or after progress. While
+    B2 is known to be out of reach there is one try."""
 
     _retry_for: float
+    _reach: Reach = attrs.field(factory=Reach)
     renewals: int = attrs.field(init=False, default=0)
     """How often the account's token was renewed on the way."""
     is_new: bool = attrs.field(init=False, default=True)
@@ -38,11 +66,12 @@ class Patience:
 
     @_deadline.default
     def _from_now(self) -> float:
-        return trio.current_time() + self._retry_for
+        return trio.current_time() + (0 if self._reach.is_away else self._retry_for)
 
     def renew(self) -> None:
         """There was progress: everything begins anew."""
         self.is_new = False
+        self._reach.found()
         self._deadline = self._from_now()
         self._pause, self._at_once = FIRST_PAUSE, TRIES_AT_ONCE
 
@@ -64,6 +93,8 @@ class Patience:
         """Sleep, however final `error` looks. Raises when the time is up."""
         left = self._deadline - trio.current_time()
         if left <= 0:
+            if is_out_of_reach(error):
+                self._reach.lost()
             _raise(error)
         if at_once and self._at_once > 0:
             self._at_once -= 1
