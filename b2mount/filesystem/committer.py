@@ -123,8 +123,8 @@ class Committer:
             return
         if content.sealed is not None and content.sealed.staging_id == sealed.staging_id:
             content.sealed = None
-        self._witness.uploaded(sealed, version)
         inode = content.inode
+        self._witness.uploaded(sealed, inode.version, version)
         if inode.removed or inode.path != version.path:
             inode.version = version
         elif content.staged is not None or content.sealed is not None:

@@ -24,44 +24,51 @@ WAITING: Final = 1000
 """Looks that may be due; beyond that they are left out, a warning being no promise worth a queue."""
 
 
+@attrs.frozen
+class Look:
+    """An upload that may have replaced what it should not."""
+
+    base: ObjectVersion
+    known: ObjectVersion
+    ours: ObjectVersion
+
+
 @attrs.define(eq=False)
 class Witness:
     """See the module. Nothing is looked at but while `run` runs."""
 
     _store: ObjectStore
-    _due: tuple[
-        trio.MemorySendChannel[tuple[ObjectVersion, ObjectVersion]],
-        trio.MemoryReceiveChannel[tuple[ObjectVersion, ObjectVersion]],
-    ] = attrs.field(
-        factory=lambda: trio.open_memory_channel[tuple[ObjectVersion, ObjectVersion]](WAITING)
+    _due: tuple[trio.MemorySendChannel[Look], trio.MemoryReceiveChannel[Look]] = attrs.field(
+        factory=lambda: trio.open_memory_channel[Look](WAITING)
     )
 
-    def uploaded(self, sealed: SealedFile, version: ObjectVersion) -> None:
-        """B2 has it as `version`."""
+    def uploaded(self, sealed: SealedFile, known: ObjectVersion | None, version: ObjectVersion) -> None:
+        """B2 has it as `version`; until then this mount knew of `known`, maybe a copy that its own
+        renames have made."""
         base = sealed.base_version
         if base is None or base.path != version.path:
             return
         if sealed.extents.staged_stop or sealed.size != base.size:  # more than attributes
             try:
-                self._due[0].send_nowait((base, version))
+                self._due[0].send_nowait(Look(base, known or base, version))
             except trio.WouldBlock:
                 log.debug("nobody looks what %s has replaced", version.path)
 
     async def run(self) -> None:
         """Look, one after the other, until cancelled."""
-        async for base, version in self._due[1]:
+        async for look in self._due[1]:
             try:
-                await self._look(base, version)
+                await self._look(look.base, look.known, look.ours)
             except B2MountError as error:
-                log.debug("what %s has replaced is not known: %s", version.path, error)
+                log.debug("what %s has replaced is not known: %s", look.ours.path, error)
 
-    async def _look(self, base: ObjectVersion, ours: ObjectVersion) -> None:
-        path = ours.path
+    async def _look(self, base: ObjectVersion, known: ObjectVersion, ours: ObjectVersion) -> None:
+        path, expected = ours.path, (base.version_id, known.version_id)
         page = await self._store.list_versions(
             path.bucket, path.key, start=VersionCursor(path.key, ours.version_id), limit=2
         )
         before = [v for v in page.versions if v.path == path and v.version_id != ours.version_id]
-        if before and before[0].version_id != base.version_id and before[0].action is Action.UPLOAD:
+        if before and before[0].version_id not in expected and before[0].action is Action.UPLOAD:
             log.warning(
                 "%s was changed by others while it was open here: version %s, made from %s, has taken the "
                 "place of their version %s",

@@ -336,7 +336,7 @@ async def test_nothing_is_sent_for_attributes_that_are_so_already(store: FaultyS
         assert store.calls["copy"] == 0
 
 
-async def test_an_access_time_alone_is_kept_here_and_costs_nothing(store: FaultyStore, tmp_path: Path) -> None:
+async def test_an_access_time_alone_is_kept_here_at_no_cost(store: FaultyStore, tmp_path: Path) -> None:
     async with world(store, tmp_path) as w:
         await w.write("a", b"hello")
         before = await w.node("a")

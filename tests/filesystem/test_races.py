@@ -276,3 +276,15 @@ async def test_whoever_changed_it_between_open_and_close_is_named(
         await w.close(fh)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert bucket(store) == {"a": b"thirdd"}
+
+
+async def test_nobody_is_blamed_for_our_own_renames(store: FaultyStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path) as w:
+        await w.write("a", b"first")
+        fh = await w.open("a", os.O_RDWR)
+        await w.fs.write(fh, 0, b"F")
+        await w.rename("a", "b")
+        await w.rename("b", "a")
+        await w.close(fh)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert bucket(store) == {"a": b"First"}
