@@ -28,15 +28,12 @@ import attrs
 import pyfuse3
 import trio
 
+from b2mount.access import Access, find_access, open_store
 from b2mount.control.server import ControlServer
 from b2mount.control.unmounting import clear_dead, detach
 from b2mount.errors import (
-    AccessDenied,
     B2MountError,
     MountPointUnusable,
-    NotFound,
-    Unavailable,
-    UsageError,
     cause_of,
 )
 from b2mount.filesystem.filesystem import FileSystem
@@ -50,9 +47,7 @@ from b2mount.namespace.posix_info import AttributeDefaults
 from b2mount.options import MountOptions, Unlink
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
-from b2mount.store.b2_client import Lanes
-from b2mount.store.b2_store import B2Store, open_b2_store
-from b2mount.store.credentials import find_credentials
+from b2mount.store.b2_store import B2Store
 from b2mount.store.ledger import Usage
 from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
@@ -121,8 +116,7 @@ class Mount:
     _journal: Journal = attrs.field(init=False)
     _write_back: WriteBack = attrs.field(init=False)
     _filesystem: FileSystem = attrs.field(init=False)
-    _read_only: bool = attrs.field(init=False)
-    _missing: tuple[str, ...] = attrs.field(init=False)
+    _access: Access = attrs.field(init=False)
     _services: trio.Nursery = attrs.field(init=False)
     _device: int | None = None
     """What the mount table calls us, once we are in it."""
@@ -135,16 +129,20 @@ class Mount:
 
     async def run(self) -> int:
         """The whole life of the mount."""
-        await self._open_store()
         try:
-            return await self._live(await self._find_root())
+            self._store = await open_store(self._options)
+        except BaseExceptionGroup as group:
+            raise cause_of(group) from group
+        try:
+            self._access = await find_access(self._store, self._options)
+            return await self._live()
         finally:
             self._store.close()
 
-    async def _live(self, root: ObjectPath) -> int:
+    async def _live(self) -> int:
         async with trio.open_nursery() as services:
             self._services = services
-            await self._build(root, services)
+            await self._build(services)
             services.start_soon(self._watch_signals)
             await services.start(ControlServer(self, self._options.mountpoint, self._leave).run)
             try:
@@ -163,48 +161,8 @@ class Mount:
 
     # -- start -----------------------------------------------------------------------------
 
-    async def _open_store(self) -> None:
-        options = self._options
-        credentials = find_credentials(file=options.credentials, profile=options.profile)
-        async with trio.open_nursery() as waiting:
-            waiting.start_soon(_say_that_it_takes_long, credentials.realm)
-            try:
-                self._store = await open_b2_store(
-                    credentials,
-                    lanes=Lanes(),
-                    retry_for=options.retry_for,
-                    limit_download=options.limit_download,
-                    limit_upload=options.limit_upload,
-                )
-            except Unavailable as error:
-                hint = f"check the network and B2_ENVIRONMENT (B2 is {credentials.realm})"
-                raise Unavailable(f"{error}: {hint}") from error
-            finally:
-                waiting.cancel_scope.cancel()
-
-    async def _find_root(self) -> ObjectPath:
-        bucket, prefix = self._options.source.bucket, self._options.source.prefix
-        account = self._store.account
-        if not bucket:
-            raise UsageError("name the bucket to mount: b2mount mount BUCKET MOUNTPOINT")
-        names = [found.name for found in await self._store.list_buckets()]
-        if bucket not in names:
-            known = f"; there are: {', '.join(names[:10])}" if names else ""
-            raise NotFound(f"no bucket {bucket!r} that this key can see{known}")
-        if not prefix.startswith(account.prefix):
-            if not account.prefix.startswith(prefix):
-                allowed = f"{bucket}/{account.prefix}"
-                raise AccessDenied(f"the key sees only {allowed!r}: mount that, or use another key")
-            prefix = account.prefix[: account.prefix.rfind("/") + 1]
-        wanted = ("listFiles", "readFiles", "writeFiles")
-        self._missing = tuple(name for name in wanted if name not in account.capabilities)
-        self._read_only = self._options.read_only or "writeFiles" in self._missing
-        if "writeFiles" in self._missing and not self._options.read_only:
-            log.warning("the key may not write (no writeFiles): %s is mounted read-only", bucket)
-        return ObjectPath(bucket, prefix)
-
-    async def _build(self, root: ObjectPath, services: trio.Nursery) -> None:
-        options, store = self._options, self._store
+    async def _build(self, services: trio.Nursery) -> None:
+        options, store, root = self._options, self._store, self._access.root
         directory = self._state_directory(root)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         staging = Staging(directory / "staging", self._disk)
@@ -240,7 +198,7 @@ class Mount:
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)
         services.start_soon(self._filesystem.run)
-        if not self._read_only:
+        if not self._access.read_only:
             count = await self._filesystem.recover()
             if count:
                 log.info("%d files that an earlier mount had not sent are on their way", count)
@@ -275,14 +233,14 @@ class Mount:
             # in the mount table it is already; it answers only when main() has met the kernel
             self._device = (await self._kernel.run(os.stat, mountpoint)).st_dev
             await self._kernel.run(tune_kernel, self._device)
-            log.info("%s is mounted on %s", self._options.source, mountpoint)
+            log.info("%s is mounted on %s", self._access.source, mountpoint)
             self._on_ready()
 
     def _fuse_options(self) -> set[str]:
-        source = str(self._options.source).replace("\\", "\\\\").replace(",", "\\,")
+        source = str(self._access.source).replace("\\", "\\\\").replace(",", "\\,")
         options = {f"fsname={source}", "subtype=b2mount", "default_permissions", "noatime"}
         options |= {"allow_other"} if self._options.allow_other else set()
-        options |= {"ro"} if self._read_only else set()
+        options |= {"ro"} if self._access.read_only else set()
         return options
 
     async def _watch_signals(self) -> None:
@@ -322,7 +280,7 @@ class Mount:
 
     async def _drain(self) -> int:
         """Seal what is dirty and send what there is time for; returns how many files are left."""
-        if self._read_only:
+        if self._access.read_only:
             return 0
         with suppress(B2MountError, OSError):  # said in the log
             await self._filesystem.seal_everything()
@@ -350,12 +308,12 @@ class Mount:
         """The mount at this moment."""
         cache = self._cache.status()
         return MountStatus(
-            source=str(self._options.source),
+            source=str(self._access.source),
             mountpoint=self._options.mountpoint,
             pid=os.getpid(),
             started=self._started,
-            read_only=self._read_only,
-            missing_capabilities=self._missing,
+            read_only=self._access.read_only,
+            missing_capabilities=self._access.missing,
             pending=self._filesystem.pending(),
             cache_bytes=cache.bytes,
             cache_capacity=cache.capacity,
@@ -374,11 +332,6 @@ class Mount:
     async def url(self, path: str, expires: int | None) -> str:
         """The URL of a file."""
         return await self._filesystem.url(path, expires)
-
-
-async def _say_that_it_takes_long(realm: str) -> None:
-    await trio.sleep(PATIENCE)
-    log.warning("B2 (%s) does not answer yet; still trying", realm)
 
 
 def _calls(usage: Usage) -> CallCounts:

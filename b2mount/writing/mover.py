@@ -61,6 +61,8 @@ class Mover:
     _journal: Journal
     _uploader: Uploader
     _parallel: int = attrs.field(default=16, kw_only=True)
+    _unsure: set[int] = attrs.field(factory=set, init=False)
+    """Renames that were begun and may not be done; they stay in the journal."""
 
     async def move(self, moves: Sequence[tuple[ObjectVersion, ObjectPath]]) -> list[ObjectVersion]:
         """Move objects; returns the new versions, in order. For a single one raises its error; for
@@ -81,7 +83,7 @@ class Mover:
 
         await _in_parallel(self._parallel, move_one, records)
         with trio.CancelScope(shield=True):
-            await self._end(records)
+            await self._end([record for record in records if record.number not in self._unsure])
         if failed and len(records) == 1:
             raise failed[records[0].number]
         if failed:
@@ -117,10 +119,27 @@ class Mover:
             await self._store.hide(record.version.path)
         except NotFound:
             pass  # somebody removed the old name meanwhile
+        except Unavailable:
+            if await self._is_hidden(record):
+                return version
+            raise
         except Exception:
             await self._undo(version)
             raise
         return version
+
+    async def _is_hidden(self, record: MoveRecord) -> bool:
+        """Whether a request to hide that got no answer was heard. When that can't be known either,
+        both names stay as they are and the next mount finishes the rename: to take the copy back
+        could leave neither."""
+        try:
+            current = await self._newest(record.version.path)
+        except B2MountError:
+            current = record.version
+        if current is not None and current.version_id == record.version.version_id:
+            self._unsure.add(record.number)
+            return False
+        return True
 
     async def _undo(self, copy: ObjectVersion) -> None:
         try:

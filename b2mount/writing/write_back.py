@@ -33,6 +33,8 @@ from b2mount.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)
 
+GLANCE: Final = 5.0
+"""Seconds between two looks of a closer whose time is up at whether uploads go through at all."""
 LONGEST_PAUSE: Final = 300.0
 """Seconds between two tries of the same file; the first pause is one second, then they double."""
 
@@ -77,6 +79,7 @@ class WriteBack:
     _queue: UploadQueue = attrs.field(factory=UploadQueue, init=False)
     _recorder: Recorder = attrs.field(init=False)
     _running: int = attrs.field(default=0, init=False)
+    _runs: bool = attrs.field(default=False, init=False)
 
     @_recorder.default
     def _make_recorder(self) -> Recorder:
@@ -220,18 +223,29 @@ class WriteBack:
                     entry = entry.successor
                 if entry.state is UploadState.DONE:
                     return entry.version
-                retrying = entry.state is UploadState.QUEUED and entry.error is not None
-                late = retrying and trio.current_time() >= deadline
-                if entry.error is not None and (late or entry.state is UploadState.FAILED):
+                if entry.state is UploadState.FAILED and entry.error is not None:
                     raise entry.error
+                now, wake = trio.current_time(), math.inf
+                if entry.state is UploadState.QUEUED:
+                    trouble = entry.error or self._trouble()
+                    if now >= deadline and trouble is not None:
+                        raise trouble
+                    wake = max(deadline, now + GLANCE)
                 entry.waiters |= {token}
-                with trio.move_on_at(deadline if retrying else math.inf):
+                with trio.move_on_at(wake):
                     await entry.next_change()
         finally:
             last: Entry | None = first
             while last is not None:
                 last.waiters -= {token}
                 last = last.successor
+
+    def _trouble(self) -> Exception | None:
+        """Why nothing that waits for its turn gets it; None while uploads go through."""
+        if not self._runs:
+            return Unavailable("renames of an earlier mount come first, and wait for B2")
+        errors = (entry.error for entry in self._queue.entries.values())
+        return next((error for error in errors if isinstance(error, Unavailable)), None)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -242,6 +256,7 @@ class WriteBack:
 
     async def run(self) -> None:
         """Send what is due, for the life of the mount."""
+        self._runs = True
         async with trio.open_nursery() as nursery:
             while True:
                 for staging_id in self._queue.abandoned:

@@ -71,6 +71,28 @@ async def test_a_name_that_cannot_be_hidden_is_not_doubled(tmp_path, store, memo
         assert memory.contents() == {"old/0": b"0"}
 
 
+async def test_a_hide_that_was_heard_without_an_answer_leaves_the_new_name(tmp_path, store, memory):
+    store.fail("hide", Unavailable("no answer"), after=True)
+    async with open_world(tmp_path, store) as world:
+        [version] = await world.mover.move(seeded(memory, 1))
+        assert version.path == at("new/0")
+        assert memory.contents() == {"new/0": b"0"}
+        assert await world.journal.moves() == []
+
+
+async def test_when_nothing_can_be_known_both_names_stay_and_the_next_mount_finishes(
+    tmp_path, store, memory
+):
+    store.fail("hide", Unavailable("no answer"))
+    store.fail("stat", Unavailable("no answer"))
+    async with open_world(tmp_path, store) as world:
+        with pytest.raises(Unavailable):
+            await world.mover.move(seeded(memory, 1))
+        assert memory.contents() == {"old/0": b"0", "new/0": b"0"}
+    await replayed(tmp_path, store)
+    assert memory.contents() == {"new/0": b"0"}
+
+
 async def test_large_objects_go_by_parts(tmp_path, store, memory, monkeypatch):
     monkeypatch.setattr(uploader, "COPY_LIMIT", 10 * 10**6)
     monkeypatch.setattr(upload_plan, "COPY_LIMIT", 10 * 10**6)

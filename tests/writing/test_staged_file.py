@@ -169,12 +169,12 @@ async def test_a_dropped_base_stays_for_its_user(staging):
 
 async def test_a_generation_that_landed_keeps_no_file_for_those_above(staging):
     """Somebody who rewrites a file faster than it is sent, for a day."""
-    below = None
+    below: ObjectVersion | SealedFile | None = None
     for number in range(3000):
         staged = staging.create(below, 4)
         staged.write(number % 4, b"x")
         sealed = seal(staged)
-        if below is not None:
+        if isinstance(below, SealedFile):
             below.fate.version = version(BASE)
             await staging.delete(staging.retired(below))
         below = sealed

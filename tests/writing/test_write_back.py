@@ -287,6 +287,23 @@ async def test_closers_are_patient_for_so_long_and_the_bytes_arrive_later(
         assert world.write_back.pending() == []
 
 
+async def test_a_closer_behind_others_is_not_kept_waiting_for_ever(autojump_clock, tmp_path, store):
+    store.fail("put", Unavailable("no network"), times=1)
+    async with open_world(tmp_path, store, retry_for=60, parallel=1) as world:
+        await close(world, "failing", b"x")
+        await trio.sleep(0.1)
+        stuck = store.hold("put")
+        await close(world, "stuck", b"x")
+        await stuck.reached.wait()
+        store.fail("put", Unavailable("no network"), times=50)
+        behind = await close(world, "behind", b"x")
+        begun = trio.current_time()
+        with pytest.raises(Unavailable):
+            await world.write_back.settle(behind.staging_id)
+        assert trio.current_time() - begun <= 66
+        stuck.release.set()
+
+
 async def test_weeks_without_a_network_are_waited_for(autojump_clock, tmp_path, store, memory):
     store.fail("put", Unavailable("no network"), times=2000)
     async with open_world(tmp_path, store) as world:
