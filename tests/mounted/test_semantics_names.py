@@ -294,7 +294,9 @@ def test_a_key_with_a_prefix_mounts_its_prefix(make_mount: MountMaker) -> None:
     key = make_mount.api.create_key(rights, "limited", bucket_ids=[bucket.bucket.id_], name_prefix="mine/")
     mount = make_mount.prepare(bucket=bucket)
     mount.use_key(key.id_, key.application_key)
+    mount.expect_log("the key sees only a part of the bucket")
     mount.start()
+    assert "/mine is mounted" in mount.log()
     assert os.listdir(mount.path) == ["file"]
     (mount.path / "new").write_bytes(b"new")
     assert bucket.read("mine/new") == b"new"
