@@ -67,7 +67,9 @@ class ChildStream:
             name = self._next_name()
             if name is None:
                 return self._listing.is_complete or self._directory.removed
-            inode = self._resolve(self._directory, name, None if name in self._here else self._listing)
+            # a page may have brought news of a name that was known better when the stream began
+            only_here = name in self._here and name not in self._listing.entries
+            inode = self._resolve(self._directory, name, None if only_here else self._listing)
             if inode is not None:
                 self._given.append((name, inode))
         return True

@@ -279,10 +279,10 @@ class RandomChanges(RuleBasedStateMachine):
         objects = self.store.contents()
         keys = {key for key in objects if not key.endswith(PLACEHOLDER)} | set(self.pending)
         assert {key for key in seen if not key.endswith("/")} == keys
-        parents = {key[: n + 1] for key in keys | set(objects) for n, sign in enumerate(key) if sign == "/"}
+        parents = _directories_of(keys | set(objects))
         shown = {key for key in seen if key.endswith("/")}
         assert parents <= shown
-        assert shown - parents <= {key + "/" for key in self.kept}
+        assert shown - parents <= _directories_of({key + "/" for key in self.kept})
 
     # -- what always holds ---------------------------------------------------------------------
 
@@ -328,6 +328,11 @@ class RandomChanges(RuleBasedStateMachine):
             if inode.is_directory:
                 found |= await self._walk(inode)
         return found
+
+
+def _directories_of(keys: set[str]) -> set[str]:
+    """All directories above (or, with a slash at the end, at) these keys."""
+    return {key[: n + 1] for key in keys for n, sign in enumerate(key) if sign == "/"}
 
 
 TestRandomChanges = RandomChanges.TestCase
