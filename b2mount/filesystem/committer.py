@@ -121,6 +121,10 @@ class Committer:
         content = self._on_the_way.pop(sealed.staging_id, None)
         if content is None:
             return
+        below = sealed.made_from
+        while isinstance(below, SealedFile):  # superseded without having landed: no call will come for it
+            self._on_the_way.pop(below.staging_id, None)
+            below = below.made_from
         if content.sealed is not None and content.sealed.staging_id == sealed.staging_id:
             content.sealed = None
         inode = content.inode

@@ -495,3 +495,22 @@ async def test_names_that_the_key_may_not_write_are_refused_at_once(
         await w.write("photos/other", b"2")
         assert await w.names() == ["photo", "photos"]
         assert w.fs.pending() == ()
+
+
+async def test_nothing_is_kept_of_a_generation_that_was_superseded(
+    store: FaultyStore, tmp_path: Path, expect_warning
+) -> None:
+    expect_warning("no network")
+    hold = store.hold("put")
+    store.fail("put", errors.Unavailable("no network"))
+    async with world(store, tmp_path, waits=False) as w:
+        await w.write("a", b"first")
+        await hold.reached.wait()
+        fh = await w.open("a", os.O_RDWR)
+        await w.fs.write(fh, 0, b"F")
+        hold.release.set()
+        await w.close(fh)
+        await w.fs.flush_path()
+        assert bucket(store) == {"a": b"First"}
+        assert w.fs._committer._on_the_way == {}
+        assert w.fs._committer._contents == {}
