@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -97,7 +98,7 @@ class Blobs(Protocol):
         ...
 
 
-class _Pins:
+class _Pins(ABC):
     """Who reads what, and what is to be removed after that."""
 
     def __init__(self) -> None:
@@ -126,8 +127,9 @@ class _Pins:
                 self._doomed.discard(blob)
                 self._drop(blob)
 
+    @abstractmethod
     def _drop(self, blob: str) -> None:
-        raise NotImplementedError
+        """Delete it now."""
 
 
 class MemoryBlobs(_Pins):
