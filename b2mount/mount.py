@@ -38,13 +38,14 @@ from b2mount.errors import (
 )
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.status import CallCounts, MountStatus
-from b2mount.fuse.kernel import drop_pages, tune_kernel
+from b2mount.fuse.kernel import KernelPages, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.bucket_tree import BucketTree
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
 from b2mount.options import MountOptions, Unlink
+from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.store.b2_store import B2Store
@@ -109,6 +110,7 @@ class Mount:
     _started: float = attrs.field(factory=time.time)
     _kernel: ThreadLane = attrs.field(factory=lambda: ThreadLane("kernel", 2))
     """Its own: a stat of the mount point or a notification may have to wait for our own answers."""
+    _pages: KernelPages = attrs.field(init=False)
     _disk: ThreadLane = attrs.field(factory=lambda: ThreadLane("disk", DISK_LANE))
     _store: B2Store = attrs.field(init=False)
     _cache: BlockCache = attrs.field(init=False)
@@ -126,6 +128,10 @@ class Mount:
     """Nothing comes from the kernel any more."""
     _sending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """At the end, around what sends the rest: to be cancelled by who does not want to wait."""
+
+    @_pages.default
+    def _make_pages(self) -> KernelPages:
+        return KernelPages(self._kernel.run)
 
     async def run(self) -> int:
         """The whole life of the mount."""
@@ -169,10 +175,12 @@ class Mount:
         staging.open()
         self._cache = BlockCache(directory / "blocks", options.cache_size, self._disk)
         await self._cache.load()
-        fetcher = BlockFetcher(store, self._cache, parallel=DOWNLOADS, mended=self._mended)
+        is_protected = store.account.download_url.startswith("https:")
+        whole = integrity.SMALL if is_protected else integrity.UNPROTECTED
+        fetcher = BlockFetcher(store, self._cache, parallel=DOWNLOADS, mended=self._mended, whole=whole)
         self._journal = Journal(directory / "journal.sqlite3", staging, self._disk)
         await self._journal.open()
-        uploader = Uploader(store, fetcher.read, self._disk)
+        uploader = Uploader(store, fetcher.read, self._disk, self._cache)
         self._write_back = WriteBack(
             self._journal, staging, uploader, delay=options.write_back or 0, retry_for=options.retry_for
         )
@@ -225,7 +233,7 @@ class Mount:
     async def _serve(self) -> None:
         mountpoint = self._options.mountpoint
         try:
-            pyfuse3.init(Operations(self._filesystem), mountpoint, self._fuse_options())
+            pyfuse3.init(Operations(self._filesystem, self._pages), mountpoint, self._fuse_options())
         except RuntimeError as error:
             raise MountPointUnusable(f"could not mount on {mountpoint}: {error}") from error
         async with trio.open_nursery() as nursery:
@@ -300,7 +308,7 @@ class Mount:
     def _mended(self, version: ObjectVersion) -> None:
         """Blocks that came with wrong bytes were replaced: the kernel's pages of them must go."""
         for number in self._filesystem.numbers_of(version):
-            self._services.start_soon(self._kernel.run, drop_pages, number)
+            self._pages.drop(number, self._services)
 
     # -- what the control socket asks --------------------------------------------------------
 
@@ -343,6 +351,3 @@ def _end_soon(code: int) -> None:
     longer than anybody's patience, and the journal has whatever they were sending."""
     signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
     signal.alarm(ENDING_TIME)
-
-
-

@@ -19,6 +19,7 @@ from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.node import Requester
 from b2mount.fuse.attributes import absent_entry, attribute_change, entry_attributes, statvfs
 from b2mount.fuse.errno_map import answers_kernel
+from b2mount.fuse.kernel import KernelPages
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,10 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False  # other hosts may change files: the kernel must not own sizes
     enable_acl = False  # B2 keeps no ACLs, and set they would shadow the mode
 
-    def __init__(self, filesystem: FileSystem) -> None:
+    def __init__(self, filesystem: FileSystem, pages: KernelPages) -> None:
         super().__init__()
         self._fs = filesystem
+        self._pages = pages
 
     # -- names -----------------------------------------------------------------------------
 
@@ -62,9 +64,7 @@ class Operations(pyfuse3.Operations):
             log.exception("forget met a bug")
 
     @answers_kernel
-    async def getattr(
-        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
-    ) -> pyfuse3.EntryAttributes:
+    async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         return entry_attributes(self._fs.getattr(inode))
 
     @answers_kernel
@@ -127,15 +127,11 @@ class Operations(pyfuse3.Operations):
         raise errors.TooManyLinks("B2 has no hard links")
 
     @answers_kernel
-    async def unlink(
-        self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
-    ) -> None:
+    async def unlink(self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         await self._fs.unlink(parent_inode, _name(name))
 
     @answers_kernel
-    async def rmdir(
-        self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
-    ) -> None:
+    async def rmdir(self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         await self._fs.rmdir(parent_inode, _name(name))
 
     @answers_kernel
@@ -159,15 +155,11 @@ class Operations(pyfuse3.Operations):
     # -- directories -----------------------------------------------------------------------
 
     @answers_kernel
-    async def opendir(
-        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
-    ) -> pyfuse3.FileHandleT:
+    async def opendir(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileHandleT:
         return pyfuse3.FileHandleT(self._fs.opendir(inode))
 
     @answers_kernel
-    async def readdir(
-        self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
-    ) -> None:
+    async def readdir(self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         async with aclosing(self._fs.readdir(fh, start_id)) as entries:
             async for position, name, node in entries:
                 if not pyfuse3.readdir_reply(token, os.fsencode(name), entry_attributes(node), position):
@@ -189,7 +181,8 @@ class Operations(pyfuse3.Operations):
     async def open(
         self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileInfo:
-        return _file_info(await self._fs.open(inode, flags, _requester(ctx)))
+        fh = await self._fs.open(inode, flags, _requester(ctx))
+        return _file_info(fh, keep_cache=self._pages.are_right(inode))
 
     @answers_kernel
     async def create(
@@ -201,7 +194,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         node, fh = await self._fs.create(parent_inode, _name(name), mode, flags, _requester(ctx))
-        return _file_info(fh), entry_attributes(node)
+        return _file_info(fh, keep_cache=True), entry_attributes(node)
 
     @answers_kernel
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
@@ -230,16 +223,12 @@ class Operations(pyfuse3.Operations):
         return statvfs(self._fs.statfs())
 
     @answers_kernel
-    async def access(
-        self, inode: pyfuse3.InodeT, mode: pyfuse3.ModeT, ctx: pyfuse3.RequestContext
-    ) -> bool:
+    async def access(self, inode: pyfuse3.InodeT, mode: pyfuse3.ModeT, ctx: pyfuse3.RequestContext) -> bool:
         """Never asked: with default_permissions the kernel decides by itself."""
         return True
 
     @answers_kernel
-    async def getxattr(
-        self, inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
-    ) -> bytes:
+    async def getxattr(self, inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         # `security.capability` is asked before every write(2): no lookup, no await, and not
         # ENODATA, or `ls -l` asks twice for every file
         raise errors.NotSupported("no extended attributes")
@@ -267,9 +256,9 @@ class Operations(pyfuse3.Operations):
         raise errors.NotSupported("no extended attributes")
 
 
-def _file_info(fh: int) -> pyfuse3.FileInfo:
-    # an inode has one content until it is changed through this kernel: its pages stay right
+def _file_info(fh: int, *, keep_cache: bool) -> pyfuse3.FileInfo:
+    # an inode has one content until it is changed through this kernel: its pages stay right, unless
+    # they came with wrong bytes
     return pyfuse3.FileInfo(
-        fh=pyfuse3.FileHandleT(fh), direct_io=False, keep_cache=True, nonseekable=False
+        fh=pyfuse3.FileHandleT(fh), direct_io=False, keep_cache=keep_cache, nonseekable=False
     )
-

@@ -1,7 +1,8 @@
 """BlockCache: the blocks of object versions on this machine, in memory and on disk.
 
     DIRECTORY/ab/cdef.../0, 1, 2 ...    one file a block, one directory a version
-    DIRECTORY/ab/cdef.../digests        the checksums of all its blocks, once its SHA-1 was right
+    DIRECTORY/ab/cdef.../digests        the checksums of its blocks, as far as they are known to be
+                                        right; they stay when the blocks go
 
 The directory's name is a hash of the version id, which is a stranger's text. A block is in memory
 from the moment it arrives and goes to disk behind the reader's back; when the disk refuses, it is
@@ -16,6 +17,7 @@ Must not know: the store, readers.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -47,6 +49,9 @@ at full speed without any disk."""
 _REREAD: Final = 4 << 20
 """Blocks that came from disk, in memory for small reads that follow; more would only cost: the disk's
 own cache has them too."""
+
+UNKNOWN: Final = 0
+"""In place of a checksum that nobody knows. Of the real ones one in four billion is taken for it."""
 
 _MOST_WAITING: Final = 64 << 20
 _BATCH: Final = 32
@@ -99,10 +104,12 @@ class BlockCache:
         self._backlog: dict[BlockId, Data] = {}
         self._arrived = trio.Event()
         self._writing = trio.Lock()
+        self._with_checksums: set[str] = set()
         self._doomed: list[str] = []
         self._disk_works = True
         self._hits = 0
         self._misses = 0
+        self.block_size = BLOCK_SIZE
         self.backlog_size = 0
         """Bytes that wait for the disk; whoever fetches ahead should wait while it is large."""
 
@@ -113,7 +120,8 @@ class BlockCache:
         except OSError as error:
             log.warning("no cached blocks, %s can't be read: %s", self._root, error)
             return
-        for key, number, group in found:
+        self._with_checksums |= found.with_checksums
+        for key, number, group in found.groups:
             self._index.add_group(key, number, group)
         await self._trim()
 
@@ -217,13 +225,12 @@ class BlockCache:
 
     def evict(self, version_id: str) -> int:
         """Forget a version; returns the bytes that are free now."""
-        key = directory_key(version_id)
         held = self._recent.discard_version(version_id) + self._reread.discard_version(version_id)
         for block in [block for block in self._backlog if block.version_id == version_id]:
             self.backlog_size -= len(self._backlog.pop(block))
-        freed = self._index.remove_version(key)
-        if freed:
-            self._set_aside(version_id)
+        freed = self._index.remove_version(directory_key(version_id))
+        self._with_checksums.discard(directory_key(version_id))
+        self._set_aside(version_id)
         return freed or held
 
     def _set_aside(self, version_id: str) -> None:
@@ -231,6 +238,8 @@ class BlockCache:
         doomed = f"{self._root}/{DOOMED}{uuid.uuid4().hex}"
         try:
             os.rename(self._directory(version_id), doomed)
+        except FileNotFoundError:
+            return
         except OSError as error:
             log.info("can't remove cached blocks: %s", error)
             return
@@ -241,11 +250,11 @@ class BlockCache:
         """The cache at this moment; hits and misses since the start."""
         return CacheStatus(self._index.size, self._index.count, self._capacity, self._hits, self._misses)
 
-    # -- digests of versions whose SHA-1 was right ------------------------------------------------
+    # -- the checksums that blocks must have ------------------------------------------------------
 
     async def digests(self, version_id: str) -> array[int] | None:
-        """The checksums of all blocks of a version that was found right; None if it was not yet."""
-        if not self._index.has_version(directory_key(version_id)):
+        """The CRC-32 of each block of a version, UNKNOWN some of them; None when none is known."""
+        if directory_key(version_id) not in self._with_checksums:
             return None
         path = f"{self._directory(version_id)}/{DIGESTS}"
         try:
@@ -257,13 +266,12 @@ class BlockCache:
         return array("I", bytes(data))
 
     async def keep_digests(self, version_id: str, digests: array[int]) -> None:
-        """Remember that the version was found right, for as long as any block of it is on disk."""
-        await self._write_backlog()
-        if not self._index.has_version(directory_key(version_id)):
-            return
+        """Remember what is known to be right of a version, as far as the disk lets us."""
         path = f"{self._directory(version_id)}/{DIGESTS}"
         write = Write(path, _digests_identity(version_id), digests.tobytes())
-        await self.lane.run_uncancelled(_write_all, [write])
+        _, refusal = await self.lane.run_uncancelled(_write_all, [write])
+        if not refusal:
+            self._with_checksums.add(directory_key(version_id))
 
     # -- the disk ---------------------------------------------------------------------------------
 
@@ -279,7 +287,7 @@ class BlockCache:
                         self.backlog_size -= len(data)
             doomed, self._doomed = self._doomed, []
             if doomed:
-                await self.lane.run_uncancelled(_remove, [], doomed)
+                await self.lane.run_uncancelled(_remove_all, doomed)
             if not self._backlog and not self._doomed:
                 self._arrived = trio.Event()
 
@@ -320,7 +328,7 @@ class BlockCache:
 
 
 def _digests_identity(version_id: str) -> bytes:
-    return f"{version_id}/{DIGESTS}*{BLOCK_SIZE}".encode("utf-8", "surrogatepass")
+    return f"{version_id}/crc32*{BLOCK_SIZE}".encode("utf-8", "surrogatepass")
 
 
 def _read_waiting(path: str, identity: bytes) -> Data | None:
@@ -344,6 +352,12 @@ def _remove(paths: list[str], emptied: list[str]) -> None:
     for path in paths:
         _unlink(path)
     for directory in emptied:
+        with contextlib.suppress(OSError):  # checksums stay
+            os.rmdir(directory)
+
+
+def _remove_all(doomed: list[str]) -> None:
+    for directory in doomed:
         remove_directory(directory)
 
 

@@ -30,8 +30,8 @@ _TRAILER: Final = struct.Struct("<4sII")
 _MAGIC: Final = b"b2m1"
 
 
-def checksum_of(data: Data, identity: bytes) -> int:
-    """The checksum of a block's bytes, bound to which block it is."""
+def checksum_of(data: Data, identity: bytes = b"") -> int:
+    """The checksum of a block's bytes; with an identity, bound to which block it is."""
     return zlib.crc32(data, zlib.crc32(identity))
 
 

@@ -4,20 +4,23 @@ What B2 offers for that is one SHA-1 over a whole version; a range comes without
 service TLS protects a range on its way; over plain HTTP, and against damage before or behind TLS,
 this is what is caught, and when:
 
-* Up to SMALL bytes, the version is fetched whole and checked before a reader gets any of it.
+* Up to `whole` bytes (SMALL, where TLS protects the line; UNPROTECTED, where nothing does), the
+  version is fetched whole and checked before a reader gets any of it.
 * Above that, blocks are handed out as they arrive and hashed behind the readers' backs, in order.
   Once all blocks are here, whatever nobody has had yet is held back until the SHA-1 is known; a
   reader in order therefore can't reach the end of a damaged version unnoticed.
 * If the SHA-1 is wrong, the version is fetched a second time. Blocks that came differently are
   fetched until two copies agree. If the whole is right now, the right blocks take the wrong ones'
-  place: readers who had none of those never notice, the others get CorruptData from then on, and
-  `mended` is called so that what the kernel holds can be dropped. If it is still wrong, all blocks
-  are dropped and everyone gets CorruptData.
-* Once a version was found right, the checksum of each of its blocks is kept beside the blocks. A
-  block that was trimmed and comes again is compared before anybody gets it.
+  place. If none of those had been handed out, nobody ever notices; else all who are reading get
+  CorruptData from then on, since what one of them was given, the kernel may have shown to another.
+  If it is still wrong, all blocks are dropped and everyone gets CorruptData. In both cases
+  `mended` is called, so that what the kernel holds can be dropped.
+* Once a version was found right, the checksum of each of its blocks is kept. A block that was
+  trimmed and comes again is compared before anybody gets it. Of what this machine has uploaded,
+  the uploader leaves these checksums from the start: it knows the bytes.
 
-What can't be caught: a range of a big version, over an unprotected line, whose other bytes nobody
-ever reads; and a version of which B2 knows no SHA-1.
+What can't be caught: a range of a big version of somebody else's, over an unprotected line, whose
+other bytes nobody ever reads; and such a version of which B2 knows no SHA-1.
 
 Must not know: flights, queues, who reads.
 """
@@ -37,7 +40,7 @@ import trio
 
 from b2mount.errors import B2MountError, CorruptData
 from b2mount.model import BlockId, ObjectVersion
-from b2mount.reading.block_cache import BlockCache, identity_of
+from b2mount.reading.block_cache import UNKNOWN, BlockCache
 from b2mount.reading.block_file import Data, checksum_of
 from b2mount.reading.flight import count_of
 from b2mount.threads import ThreadLane
@@ -45,22 +48,14 @@ from b2mount.threads import ThreadLane
 log = logging.getLogger(__name__)
 
 SMALL: Final = 4 << 20
+UNPROTECTED: Final = 16 << 20
+"""What is in the 16 MiB of a document is worth waiting a fifth of a second for."""
 HOLD: Final = 64 << 20
 """Readers are held back only when no more than this is left to hash: 40 ms."""
 _BATCH: Final = 8
 _WAVE: Final = 6
 _PIECE: Final = 32
 _COPIES: Final = 6
-
-
-def is_checked_whole(version: ObjectVersion) -> bool:
-    """Whether the version is fetched in one flight and checked before anyone gets its bytes."""
-    return version.sha1 is not None and version.size <= SMALL
-
-
-def digest_of(version: ObjectVersion, index: int, data: Data) -> int:
-    """A block's checksum, as it is kept in a version's digests."""
-    return checksum_of(data, identity_of(BlockId(version.version_id, index)))
 
 
 async def sha1_of(blocks: list[bytes], lane: ThreadLane) -> str:
@@ -93,9 +88,8 @@ class Marks:
 
 @attrs.define(eq=False)
 class Witness:
-    """What one reader has been given of a version before its SHA-1 was known."""
+    """One who reads a version before its SHA-1 is known."""
 
-    given: Marks = attrs.field(factory=Marks)
     is_misled: bool = False
     """Some of it was wrong."""
     check: VersionCheck | None = None
@@ -108,12 +102,12 @@ class _Hash:
     def __init__(self) -> None:
         self._sha1 = hashlib.sha1(usedforsecurity=False)
 
-    def take(self, blocks: Sequence[tuple[bytes, Data]]) -> list[int]:
-        """Hash blocks (identity, bytes) and return their checksums. For a thread."""
+    def take(self, blocks: Sequence[Data]) -> list[int]:
+        """Hash blocks and return their checksums. For a thread."""
         digests = []
-        for identity, data in blocks:
+        for data in blocks:
             self._sha1.update(data)
-            digests.append(checksum_of(data, identity))
+            digests.append(checksum_of(data))
         return digests
 
     def matches(self, sha1: str | None) -> bool:
@@ -129,6 +123,10 @@ class VersionCheck:
     """Blocks that are in the cache, as far as we know, and have not been hashed yet."""
     digests: array[int] = attrs.field(factory=lambda: array("I"))
     """Of the blocks that have been hashed, in order; of all of them once verified."""
+    expected: array[int] = attrs.field(factory=lambda: array("I"))
+    """What was known of the blocks before: as many as there are, UNKNOWN some of them; or none."""
+    given: Marks = attrs.field(factory=Marks)
+    """Blocks that somebody has been given before the SHA-1 was known."""
     is_verified: bool = False
     has_failed: bool = False
     is_running: bool = False
@@ -163,32 +161,40 @@ class Integrity:
         fetch: Callable[[ObjectVersion, range], Awaitable[list[bytes]]],
         spawn: Callable[[Callable[[VersionCheck], Awaitable[None]], VersionCheck], None],
         mended: Callable[[ObjectVersion], None],
+        whole: int = SMALL,
     ) -> None:
         self._cache = cache
         self._fetch = fetch
         self._spawn = spawn
         self._mended = mended
+        self._whole = whole
         self._checks: WeakValueDictionary[str, VersionCheck] = WeakValueDictionary()
 
     def known(self, version: ObjectVersion) -> VersionCheck | None:
         """The check of a version that somebody reads."""
         return self._checks.get(version.version_id)
 
+    def is_checked_whole(self, version: ObjectVersion) -> bool:
+        """Whether the version is fetched in one flight and checked before anyone gets its bytes."""
+        return version.sha1 is not None and version.size <= self._whole
+
     async def begin(self, version: ObjectVersion, witness: Witness) -> None:
         """Give a new reader the check of its version, before anything is fetched for it. It gets
-        none when there is nothing to check, or the version is checked whole. Raises CorruptData
-        when the reader has had wrong bytes."""
+        none when the version is checked whole. Raises CorruptData when the reader has had wrong
+        bytes."""
         self._refuse(witness)
-        if witness.check is None and version.sha1 is not None and version.size > SMALL:
+        if witness.check is None and version.size > SMALL and not self.is_checked_whole(version):
             witness.check = self.known(version) or await self._load(version)
 
     async def _load(self, version: ObjectVersion) -> VersionCheck:
-        digests = await self._cache.digests(version.version_id)
+        expected = await self._cache.digests(version.version_id)
         check = self._checks.get(version.version_id)
         if check is None:
             check = VersionCheck(version, set(self._cache.indexes(version.version_id)))
-            if digests is not None and len(digests) == count_of(version):
-                check.digests, check.is_verified = digests, True
+            if expected is not None and len(expected) == count_of(version):
+                check.expected = expected
+            if version.sha1 is None or (check.expected and UNKNOWN not in check.expected):
+                check.is_verified = True  # or nobody could ever
             self._checks[version.version_id] = check
         return check
 
@@ -199,9 +205,12 @@ class Integrity:
     def accepts(self, version: ObjectVersion, index: int, data: Data) -> bool:
         """Whether a block that has just come may be kept, as far as anyone can tell."""
         check = self._checks.get(version.version_id)
-        if check is None or index >= len(check.digests):
+        if check is None:
             return True
-        return check.digests[index] == digest_of(version, index, data)
+        known = check.expected[index] if check.expected else UNKNOWN
+        if known == UNKNOWN and index < len(check.digests):
+            known = check.digests[index]
+        return known in {UNKNOWN, checksum_of(data)}
 
     def note(self, version: ObjectVersion, index: int) -> None:
         """A block is in the cache now."""
@@ -231,7 +240,7 @@ class Integrity:
         self._refuse(witness)
         if not check.is_verified:
             check.witnesses.add(witness)
-            witness.given.add(index)
+            check.given.add(index)
         return True
 
     def _refuse(self, witness: Witness) -> None:
@@ -252,8 +261,8 @@ class Integrity:
             check.is_running = False
             check.release()
 
-    async def _next_blocks(self, check: VersionCheck) -> list[tuple[bytes, Data]]:
-        blocks: list[tuple[bytes, Data]] = []
+    async def _next_blocks(self, check: VersionCheck) -> list[Data]:
+        blocks: list[Data] = []
         first = len(check.digests)
         for index in range(first, first + _BATCH):
             block = BlockId(check.version.version_id, index)
@@ -261,7 +270,7 @@ class Integrity:
             if data is None:
                 check.passed.discard(index)  # trimmed before its turn came: it has to come again
                 break
-            blocks.append((identity_of(block), data))
+            blocks.append(data)
         return blocks
 
     async def _decide(self, check: VersionCheck) -> None:
@@ -282,11 +291,13 @@ class Integrity:
             check.has_failed = True
             self._checks.pop(check.version.version_id, None)
             self._cache.evict(check.version.version_id)
+            self._mended(check.version)
             return False
-        for witness in check.witnesses:
-            witness.is_misled = any(index in witness.given for index in wrong)
-            witness.given.clear()
-        self._mended(check.version)
+        if any(index in check.given for index in wrong):
+            for witness in check.witnesses:
+                witness.is_misled = True
+            self._mended(check.version)
+        check.given.clear()
         return True
 
     async def _compare(self, check: VersionCheck) -> set[int]:
@@ -294,22 +305,23 @@ class Integrity:
         does not match its SHA-1."""
         version, again, wrong = check.version, _Hash(), set[int]()
         for first in range(0, count_of(version), _WAVE * _PIECE):
-            blocks = await self._fetch_wave(version, first)
+            wave = range(first, min(count_of(version), first + _WAVE * _PIECE))
+            blocks = await self.fetch_wave(version, wave)
             for number, data in enumerate(blocks):
                 index = first + number
-                if digest_of(version, index, data) != check.digests[index]:
+                if checksum_of(data) != check.digests[index]:
                     blocks[number] = await self._vote(check, index, data)
-                    if digest_of(version, index, blocks[number]) != check.digests[index]:
+                    if checksum_of(blocks[number]) != check.digests[index]:
                         wrong.add(index)
                         self._replace(check, index, blocks[number])
-            await self._cache.lane.run(again.take, [(b"", data) for data in blocks])
+            await self._cache.lane.run(again.take, blocks)
         if not again.matches(version.sha1):
             raise CorruptData("its bytes do not match their SHA-1, as often as they are fetched")
         return wrong
 
-    async def _fetch_wave(self, version: ObjectVersion, first: int) -> list[bytes]:
-        stop = min(count_of(version), first + _WAVE * _PIECE)
-        pieces = [range(at, min(stop, at + _PIECE)) for at in range(first, stop, _PIECE)]
+    async def fetch_wave(self, version: ObjectVersion, indexes: range) -> list[bytes]:
+        """Blocks as the store gives them now, all pieces at once."""
+        pieces = [indexes[at : at + _PIECE] for at in range(0, len(indexes), _PIECE)]
         fetched: dict[int, list[bytes]] = {}
         failures: list[B2MountError] = []
 
@@ -328,10 +340,10 @@ class Integrity:
 
     async def _vote(self, check: VersionCheck, index: int, second: bytes) -> bytes:
         """The copy of a block that came twice."""
-        votes = Counter([check.digests[index], digest_of(check.version, index, second)])
+        votes = Counter([check.digests[index], checksum_of(second)])
         for _ in range(_COPIES):
             (data,) = await self._fetch(check.version, range(index, index + 1))
-            digest = digest_of(check.version, index, data)
+            digest = checksum_of(data)
             votes[digest] += 1
             if votes[digest] == 2:
                 return data
@@ -339,7 +351,7 @@ class Integrity:
 
     def _replace(self, check: VersionCheck, index: int, data: bytes) -> None:
         block = BlockId(check.version.version_id, index)
-        check.digests[index] = digest_of(check.version, index, data)
+        check.digests[index] = checksum_of(data)
         self._cache.drop(block)
         self._cache.add(block, data)
 

@@ -12,6 +12,7 @@ Must not know: the journal, why and when a file is sent.
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -40,7 +41,8 @@ from b2mount.model import (
 from b2mount.store.interface import MultipartUpload, ObjectStore, PartRecord
 from b2mount.threads import ThreadLane
 from b2mount.writing.extents import Run, Source
-from b2mount.writing.local_bytes import remove, sha1_of, write_at
+from b2mount.writing.fingerprint import Checksums, fill_from_base, fingerprint_of
+from b2mount.writing.local_bytes import remove, write_at
 from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
 from b2mount.writing.staged_file import ReadBase, SealedFile
 from b2mount.writing.upload_plan import (
@@ -58,6 +60,8 @@ log = logging.getLogger(__name__)
 
 AUTOMATIC: Final = "b2/x-auto"
 LITERAL_LIMIT: Final = 1024 * 1024
+SUMMED: Final = 4 * 1024 * 1024
+"""From here on a reader may get bytes before their SHA-1 can be known, and is glad of checksums."""
 SPOOL_STEP: Final = 4 * 1024 * 1024
 ABORT_PATIENCE: Final = 20.0
 """Seconds for cancelling a large file; one that stays is cancelled by the next mount."""
@@ -89,6 +93,7 @@ class Uploader:
     _store: ObjectStore
     _read_base: ReadBase
     _lane: ThreadLane
+    _checksums: Checksums
     _parallel: int = attrs.field(default=16, kw_only=True)
     _unfinished: dict[str, _LargeFile] = attrs.field(factory=dict, init=False)
     _slots: trio.Semaphore = attrs.field(init=False)
@@ -107,7 +112,10 @@ class Uploader:
         base = sealed.base_version
         plan = plan_upload(runs, base.size if base else None)
         local = all(run.source is not Source.BASE for run in runs)
-        sha1 = await sha1_of(self._lane, runs) if local and (recovered or isinstance(plan, Parts)) else None
+        fingerprint = None
+        if (recovered and local) or isinstance(plan, Parts) or sealed.size >= SUMMED:
+            fingerprint = await fingerprint_of(self._lane, runs, self._checksums.block_size)
+        sha1 = fingerprint.sha1 if fingerprint else None
         if recovered and sha1 and (done := await self._recognised(sealed, sha1)):
             return done
         try:
@@ -120,6 +128,8 @@ class Uploader:
             ) from error
         if version.size != sealed.size or (sha1 and version.sha1 not in (None, sha1)):
             raise CorruptData(f"B2 has other bytes of {sealed.path} than were sent")
+        if fingerprint is not None and sealed.size >= SUMMED:
+            await self._keep_checksums(version, fingerprint.sums, runs, base)
         return version
 
     async def abandon(self, staging_id: str) -> None:
@@ -130,6 +140,12 @@ class Uploader:
 
     async def copy(self, version: ObjectVersion, path: ObjectPath) -> ObjectVersion:
         """Copy a version of any size inside B2, with its metadata. Raises what the store raises."""
+        copy = await self._copy(version, path)
+        if version.size >= SUMMED and (sums := await self._checksums.digests(version.version_id)):
+            await self._checksums.keep_digests(copy.version_id, sums)
+        return copy
+
+    async def _copy(self, version: ObjectVersion, path: ObjectPath) -> ObjectVersion:
         if version.size < COPY_LIMIT:
             async with self._slots:
                 return await self._store.copy(version, path)
@@ -143,6 +159,15 @@ class Uploader:
         except Exception:
             await self._abort(upload)
             raise
+
+    async def _keep_checksums(
+        self, version: ObjectVersion, sums: array[int], runs: Sequence[Run], base: ObjectVersion | None
+    ) -> None:
+        known = await self._checksums.digests(base.version_id) if base is not None else None
+        if base is not None and known is not None:
+            fill_from_base(sums, runs, version.size, known, base.size, self._checksums.block_size)
+        if any(sums):
+            await self._checksums.keep_digests(version.version_id, sums)
 
     # -- the three ways --------------------------------------------------------------------
 

@@ -123,7 +123,7 @@ async def world(
     fetcher = BlockFetcher(store, cache, parallel=8)
     journal = Journal(directory / "journal.sqlite3", staging, lane)
     await journal.open()
-    uploader = Uploader(store, fetcher.read, lane)
+    uploader = Uploader(store, fetcher.read, lane, cache)
     write_back = WriteBack(
         journal, staging, uploader, delay=delay, parallel=8, retry_for=5
     )

@@ -14,8 +14,10 @@ import pytest
 from b2mount import errors
 from b2mount.filesystem.node import Node
 from b2mount.filesystem.status import SpaceStatus
+from b2mount.fuse.kernel import KernelPages
 from b2mount.fuse.operations import Operations
 from b2mount.model import AttributeChange, Attributes, Kind
+from b2mount.threads import ThreadLane
 
 FILE = Attributes(Kind.FILE, 0o640, 7, 8, size=1000, modified_ns=10**18 + 7, changed_ns=5, accessed_ns=6)
 DIRECTORY = Attributes(Kind.DIRECTORY, 0o1777, 0, 0, size=0, modified_ns=1, changed_ns=2, accessed_ns=3)
@@ -77,7 +79,7 @@ class FakeFileSystem:
 
 def adapter(answer: object = None, error: Exception | None = None) -> tuple[Operations, FakeFileSystem]:
     fake = FakeFileSystem(answer, error)
-    return Operations(fake), fake  # type: ignore[arg-type]
+    return Operations(fake, KernelPages(ThreadLane("kernel", 1).run)), fake  # type: ignore[arg-type]
 
 
 async def test_attributes_are_set_to_the_last_field() -> None:

@@ -21,7 +21,7 @@ from tests.mounted.trees import assert_same_bytes, pattern
 
 pytestmark = pytest.mark.kernel
 
-SMALL, BIG = 300_000, 9_000_000
+SMALL, BIG, HUGE = 300_000, 9_000_000, 40_000_000
 RETRY_FOR = 3
 BOUND, SILENCE_BOUND = 20, 45
 """Seconds within which an error must come with RETRY_FOR: when B2 is away, and when it takes requests
@@ -118,16 +118,50 @@ def test_bytes_that_stay_wrong_are_an_error(make_mount: MountMaker) -> None:
     assert_same_bytes((mount.path / "file").read_bytes(), data)
 
 
-@pytest.mark.parametrize("place", [1000, 5_000_000, BIG - 10])
-def test_a_wrong_byte_in_a_big_file_is_never_read_unnoticed(make_mount: MountMaker, place: int) -> None:
-    """Of a file too big to be kept back until its SHA-1 is known, a program that reads all of it gets the
-    right bytes or an error, and the next one the right bytes."""
+def test_wrong_bytes_in_a_document_are_never_seen(make_mount: MountMaker) -> None:
     bucket, data = make_mount.bucket(), pattern(1, BIG)
+    bucket.put("big", data)
+    mount = make_mount(bucket=bucket)
+    make_mount.server.faults.replace(
+        [Fault(FaultKind.WRONG_BYTES, "b2_download*", times=2, after_bytes=1000)]
+    )
+    assert_same_bytes((mount.path / "big").read_bytes(), data)
+    assert make_mount.server.faults.report()[0][1] == 2
+
+
+@pytest.mark.parametrize("place", [1000, 700_000])
+def test_wrong_bytes_of_what_was_written_here_are_never_seen(make_mount: MountMaker, place: int) -> None:
+    """However big the file is, and after changes of it."""
+    data = bytearray(pattern(1, HUGE))
+    mount = make_mount()
+    (mount.path / "first").write_bytes(data)
+    with (mount.path / "first").open("r+b") as file:
+        file.seek(HUGE // 2)
+        file.write(b"changed")
+    data[HUGE // 2 : HUGE // 2 + 7] = b"changed"
+    (mount.path / "first").rename(mount.path / "huge")
+    mount.remount()
+    make_mount.server.faults.replace(
+        [Fault(FaultKind.WRONG_BYTES, "b2_download*", times=3, after_bytes=place)]
+    )
+    with (mount.path / "huge").open("rb") as file:
+        file.seek(10 << 20)
+        assert_same_bytes(file.read(100_000), data[10 << 20 :][:100_000])
+        file.seek(0)
+        assert_same_bytes(file.read(), data)
+    assert make_mount.server.faults.report()[0][1] == 3
+
+
+@pytest.mark.parametrize("place", [1000, 700_000, 900_000])
+def test_a_wrong_byte_in_a_big_file_is_never_read_unnoticed(make_mount: MountMaker, place: int) -> None:
+    """Of a file of somebody else's that is too big to be kept back until its SHA-1 is known, a program
+    that reads all of it gets the right bytes or an error, and the next one the right bytes."""
+    bucket, data = make_mount.bucket(), pattern(1, HUGE)
     bucket.put("big", data)
     mount = make_mount(bucket=bucket)
     mount.expect_log("big")
     make_mount.server.faults.replace(
-        [Fault(FaultKind.WRONG_BYTES, "b2_download*", times=1, after_bytes=place % 1_000_000)]
+        [Fault(FaultKind.WRONG_BYTES, "b2_download*", times=1, after_bytes=place)]
     )
     code, output = mount.programs.attempt(["sha1sum", mount.path / "big"])
     assert output.split()[0] == sha1_of(data) if code == 0 else "Input/output error" in output

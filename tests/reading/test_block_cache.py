@@ -193,7 +193,8 @@ async def test_strays_are_removed_at_the_start(cache: BlockCache, tmp_path: Path
     (doomed / "0").write_text("left by a killed mount")
     empty = tmp_path / "blocks" / "00" / ("0" * 30)
     empty.mkdir(parents=True)
-    (empty / "digests").write_text("of nothing")
+    (empty / "digests").write_text("of what was last seen a year ago")
+    os.utime(empty / "digests", (time.time() - 366 * 86400,) * 2)
     after = await again(cache, tmp_path)
     assert files(tmp_path) == [directory / "0"]
     assert not doomed.exists()
@@ -215,12 +216,13 @@ async def test_arrivals_are_written_behind_and_at_the_end(cache: BlockCache, tmp
     assert len(files(tmp_path)) == 2
 
 
-async def test_digests_are_kept_as_long_as_a_block_is(cache: BlockCache, tmp_path: Path) -> None:
+async def test_digests_outlive_the_blocks(cache: BlockCache, tmp_path: Path) -> None:
     digests = array("I", [1, 2, 3])
     await cache.keep_digests("v", digests)
-    assert await cache.digests("v") is None
-    cache.add(BlockId("v", 0), BLOCKS[0])
-    await cache.keep_digests("v", digests)
+    assert await cache.digests("v") == digests
+    await cache.put(BlockId("v", 0), BLOCKS[0])
+    small = await again(cache, tmp_path, capacity=1)
+    assert small.status().blocks == 0
     after = await again(cache, tmp_path)
     assert await after.digests("v") == digests
     assert await after.digests("w") is None

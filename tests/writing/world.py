@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,6 +47,20 @@ class InlineLane(ThreadLane):
         with trio.CancelScope(shield=True):
             await trio.lowlevel.checkpoint()
         return func(*args)
+
+
+@attrs.define(eq=False)
+class KeptChecksums:
+    """Checksums in memory."""
+
+    block_size: int = 128 * 1024
+    kept: dict[str, array[int]] = attrs.field(factory=dict)
+
+    async def digests(self, version_id: str) -> array[int] | None:
+        return self.kept.get(version_id)
+
+    async def keep_digests(self, version_id: str, digests: array[int]) -> None:
+        self.kept[version_id] = digests
 
 
 @attrs.define(eq=False)
@@ -102,7 +117,7 @@ async def open_world(
     staging.open()
     journal = Journal(directory / "journal.db", staging, lane)
     await journal.open()
-    uploader = Uploader(store, read_base, lane)
+    uploader = Uploader(store, read_base, lane, KeptChecksums())
     write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=parallel, retry_for=retry_for)
     mover = Mover(store, journal, uploader)
     world = World(store, staging, journal, uploader, write_back, mover, fetched)
