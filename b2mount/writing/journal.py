@@ -15,8 +15,8 @@ What a crash can leave, and what the next mount does about it:
     2. a record `editing` (an fsync returned, no close): sent as of the last fsync; bytes written
        over after it may be there or not, as on a local disk
     3. a record `sealed`, upload not begun: sent
-    4. a record `sealed`, upload under way: sent again from the start; what the interrupted large
-       file left in B2 is cancelled first
+    4. a record `sealed`, upload under way: sent again; a large file goes on from those parts that
+       B2 has and whose bytes are the local ones (upload_log)
     5. a record `sealed`, B2 has it all, the record was not retired: when all bytes are local and
        the name's newest version has the same SHA-1, size and info, it is taken as sent; else it
        is sent again, which makes a second version with the same bytes
@@ -30,10 +30,14 @@ What a crash can leave, and what the next mount does about it:
    11. a rename recorded, copied, the old name not hidden: the copy is recognised, the name hidden
    12. a rename recorded, all done: nothing is left to do but to drop the record
    13. a transaction cut short: SQLite has all of it or nothing
-   14. the disk is full: the journal gives up its reserve, so that what B2 has is struck off and its
-       local bytes make room
+   14. the disk is full and nothing on it gives way: the journal gives up its reserve, so that what B2
+       has is struck off and its local bytes make room
    15. a record that can't be read (of a later version of this program, say): named in the log and
        kept, with all local files, for a mount that can
+
+   16. a large file on record whose file is not: cancelled
+   17. a large file finished under what was known at its start, not copied yet to what was said
+       later: copied, then the first removed; if it was copied already, only removed
 
 Must not know: the store, when anything is sent.
 """
@@ -53,21 +57,20 @@ import trio
 from b2mount.errors import StoreFailure
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
+from b2mount.writing.local_bytes import NO_SPACE, is_full, sync_directory
 from b2mount.writing.records import (
     sealed_from_json,
     sealed_to_json,
     version_from_json,
     version_to_json,
 )
-from b2mount.writing.reserve import Reserve
-from b2mount.writing.staged_file import Fate, SealedFile, Staging, sync_directory
+from b2mount.writing.reserve import SIZE, Reserve
+from b2mount.writing.staged_file import Fate, SealedFile, Staging
 
 log = logging.getLogger(__name__)
 
 UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError)
 """What reading a record of a strange shape raises."""
-NO_SPACE: Final = 28
-"""ENOSPC: SQLite reports a full disk without the errno, and a program has to see it."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (
@@ -75,6 +78,7 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS moves (
     number INTEGER PRIMARY KEY AUTOINCREMENT, version TEXT NOT NULL,
     bucket TEXT NOT NULL, key TEXT NOT NULL, begun_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS uploads (upload_id TEXT PRIMARY KEY, record TEXT NOT NULL);
 """
 
 _UPSERT: Final = """
@@ -145,7 +149,7 @@ class Journal:
         id and of those in `replaces`. `state` is 'editing' or 'sealed'. Raises OSError, StoreFailure."""
         self._note(sealed)
         row = (sealed.staging_id, self._next(), state, sealed_to_json(sealed))
-        await self._write([(_UPSERT, row), *self._deletions(replaces)])
+        await self.write([(_UPSERT, row), *self._deletions(replaces)])
 
     async def rename(
         self, sealed: SealedFile, above: Iterable[str] = (), replaces: Iterable[SealedFile] = ()
@@ -155,7 +159,7 @@ class Journal:
         self._note(sealed)
         update = "UPDATE files SET sequence = ?, record = ? WHERE staging_id = ?"
         renumber = "UPDATE files SET sequence = ? WHERE staging_id = ?"
-        await self._write(
+        await self.write(
             [
                 (update, (self._next(), sealed_to_json(sealed), sealed.staging_id)),
                 *((renumber, (self._next(), staging_id)) for staging_id in above),
@@ -176,7 +180,7 @@ class Journal:
                     (sealed_to_json(above), above.staging_id),
                 )
             )
-        await self._write(statements)
+        await self.write(statements)
 
     async def replay(self) -> list[SealedFile]:
         """The recorded generations, oldest first. Those of one staging id share a Fate. What can't
@@ -187,7 +191,7 @@ class Journal:
             return fates.setdefault(staging_id, Fate())
 
         found: list[SealedFile] = []
-        rows = await self._read("SELECT staging_id, record FROM files ORDER BY sequence")
+        rows = await self.read("SELECT staging_id, record FROM files ORDER BY sequence")
         for staging_id, text in rows:
             try:
                 found.append(sealed_from_json(str(text), fate_of, self._staging.path_of))
@@ -230,16 +234,16 @@ class Journal:
             records.append(record)
             row = (record.number, version_to_json(version), path.bucket, path.key, begun_ms)
             statements.append((insert, row))
-        await self._write(statements)
+        await self.write(statements)
         return records
 
     async def end_moves(self, records: Iterable[MoveRecord]) -> None:
         """Drop records of renames that are done, or that nobody is to go on with."""
-        await self._write([("DELETE FROM moves WHERE number = ?", (r.number,)) for r in records])
+        await self.write([("DELETE FROM moves WHERE number = ?", (r.number,)) for r in records])
 
     async def moves(self) -> list[MoveRecord]:
         """The renames that were begun and not ended, oldest first."""
-        rows = await self._read("SELECT number, version, bucket, key, begun_ms FROM moves ORDER BY number")
+        rows = await self.read("SELECT number, version, bucket, key, begun_ms FROM moves ORDER BY number")
         found: list[MoveRecord] = []
         for n, v, b, k, ms in rows:
             try:
@@ -251,7 +255,8 @@ class Journal:
 
     # -- SQLite ----------------------------------------------------------------------------
 
-    async def _write(self, statements: Sequence[Statement]) -> None:
+    async def write(self, statements: Sequence[Statement]) -> None:
+        """Carry statements out in one transaction, durable when this returns. Raises OSError, StoreFailure."""
         if not statements:
             return
         change = _Change(statements)
@@ -282,16 +287,20 @@ class Journal:
             await self._lane.run_uncancelled(self._reserve.hold)
 
     async def _on_reserve(self, work: Callable[[], T]) -> T:
-        """`work` in a thread; once more, with the reserve's space, when the disk is full."""
-        try:
-            return await self._lane.run_uncancelled(work)
-        except OSError as error:
-            if error.errno != NO_SPACE or not await self._lane.run_uncancelled(self._reserve.give_up):
-                raise
-        log.info("the disk is full; the journal of unsent files lives on its reserve")
-        return await self._lane.run_uncancelled(work)
+        """`work` in a thread; again, when the disk is full, as long as something gives way, and at last
+        with the reserve's space."""
+        while True:
+            try:
+                return await self._lane.run_uncancelled(work)
+            except OSError as error:
+                if await self._staging.make_room(error, SIZE):
+                    continue
+                if not is_full(error) or not await self._lane.run_uncancelled(self._reserve.give_up):
+                    raise
+            log.info("the disk is full; the journal of unsent files lives on its reserve")
 
-    async def _read(self, query: str) -> list[tuple[str | int, ...]]:
+    async def read(self, query: str) -> list[tuple[str | int, ...]]:
+        """The rows of a query. Raises OSError, StoreFailure."""
         async with self._writing:
             return await self._lane.run_uncancelled(_rows, self._opened(), query)
 
@@ -350,5 +359,6 @@ def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[str | int, .
 
 def _translated(error: sqlite3.Error, name: str = "") -> Exception:
     if getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}:
+        # SQLite says so without the errno, and a program has to see it
         return OSError(NO_SPACE, "no space left for the journal")
     return StoreFailure(f"the journal of unsent files{name} can't be used: {error}")

@@ -17,28 +17,43 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 import attrs
 
-from b2mount.errors import CorruptData, MountPointUnusable
+from b2mount.errors import MountPointUnusable
 from b2mount.model import Attributes, ByteRange, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
 from b2mount.writing.extents import ExtentMap, Run, Source
+from b2mount.writing.local_bytes import (
+    is_full,
+    make_durable,
+    read_span,
+    remove_all,
+    remove_strays,
+    shortfalls,
+    sync_directory,
+    write_all,
+)
 
 ReadBase = Callable[[ObjectVersion, ByteRange], Awaitable[bytes]]
 
-_OURS: Final = re.compile(r"[0-9a-f]{32}(\.\w+)?")
-"""Names that this module makes; anything else in the directory is left alone."""
+MakeRoom = Callable[[int], Awaitable[bool]]
 LEVELS: Final = 4
 """Directories above this one that a first mount may have made, down from ~/.cache: a power cut must not
 take one of them with all that is in it."""
+
+
+class SentBytes(Protocol):
+    """Bytes of a generation that B2 has before the generation is an object."""
+
+    def touched(self, start: int, stop: int) -> None:
+        """These were written to since."""
 
 
 @attrs.define(eq=False)
@@ -51,6 +66,8 @@ class Fate:
     """Staging ids of younger generations that read their base bytes out of its local file."""
     dropped: bool = False
     """No record names it, so nobody will send it (again): the local file goes with its last user."""
+    sent: SentBytes | None = None
+    """What B2 has of its bytes already."""
 
 
 @attrs.frozen(eq=False)
@@ -88,7 +105,7 @@ class SealedFile:
         """The staged bytes of a span within one STAGED extent. Raises OSError, CorruptData."""
         fd = os.open(self.local_path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return _pread(fd, span)
+            return read_span(fd, span)
         finally:
             os.close(fd)
 
@@ -151,26 +168,45 @@ class StagedFile:
         return landed(self._made_from)
 
     def write(self, offset: int, data: bytes) -> int:
-        """Put bytes into the local file at once; returns how many (fewer when the disk is full in
-        the middle). Raises OSError, then the file is as it was."""
-        fd = self._descriptor()
-        view, done = memoryview(data), 0
+        """Put bytes into the local file at once, all of them; returns how many. Raises OSError, then
+        the file is as it was. (Where a disk takes space also for writing over what is there, some of
+        those bytes may be new.)"""
+        fd, view, stop = self._descriptor(), memoryview(data), offset + len(data)
         try:
-            while done < len(view):
-                done += os.pwrite(fd, view[done:], offset + done)
-        except OSError:
-            if not done:
-                raise
-        self.extents.mark(offset, offset + done)
-        return done
+            for part in self._parts(offset, stop):
+                write_all(fd, part.start, view[part.start - offset : part.stop - offset])
+        finally:
+            if self.fate.sent is not None:
+                self.fate.sent.touched(offset, stop)
+        self.extents.mark(offset, stop)
+        return len(data)
+
+    def _parts(self, start: int, stop: int) -> Iterator[ByteRange]:
+        """What is not staged yet comes first: only that takes space, and as long as it is not marked
+        nobody sees it. A part of a write would get lost: the kernel takes no notice of an answer that
+        tells of fewer bytes of a memory map than it has sent."""
+        if start >= self.extents.staged_stop:
+            yield ByteRange(start, stop)
+            return
+        extents = self.extents.within(ByteRange(start, stop))
+        staged = [extent.span for extent in extents if extent.source is Source.STAGED]
+        for span in staged:
+            if start < span.start:
+                yield ByteRange(start, span.start)
+            start = span.stop
+        if start < stop:
+            yield ByteRange(start, stop)
+        yield from staged
 
     def truncate(self, size: int) -> None:
         """Change the size in the map only: a journal record may refer to bytes behind it."""
+        if self.fate.sent is not None:
+            self.fate.sent.touched(min(size, self.size), max(size, self.size))
         self.extents.truncate(size)
 
     def pread(self, span: ByteRange) -> bytes:
         """The staged bytes of a span within one STAGED extent. Raises OSError, CorruptData."""
-        return _pread(self._descriptor(), span)
+        return read_span(self._descriptor(), span)
 
     async def sync(self) -> None:
         """Make what was written durable. Raises OSError."""
@@ -213,12 +249,18 @@ class StagedFile:
         self._close()
 
 
+async def _nothing_gives_way(_needed: int) -> bool:
+    return False
+
+
 @attrs.define(eq=False)
 class Staging:
     """The directory of the local files. `open` it before anything else."""
 
     directory: Path
     _lane: ThreadLane
+    _make_room: MakeRoom = _nothing_gives_way
+    """Asked for so many bytes of the disk, for a start; False when there is nothing left to give."""
     _lock: int | None = None
     _live: WeakValueDictionary[str, StagedFile] = attrs.field(factory=WeakValueDictionary)
 
@@ -272,9 +314,20 @@ class Staging:
         return str(self.directory / staging_id)
 
     async def sync(self, path: str, extents: ExtentMap) -> None:
-        """Make a local file and its name durable. Raises OSError."""
-        if extents.staged_stop:
-            await self._lane.run_uncancelled(_make_durable, path, str(self.directory))
+        """Make a local file and its name durable. Raises OSError. Not tried again here on a full disk:
+        the kernel forgets what it could not write, and a second sync would say that all is well."""
+        if not extents.staged_stop:
+            return
+        try:
+            await self._lane.run_uncancelled(make_durable, path, str(self.directory))
+        except OSError as error:
+            await self.make_room(error)  # for who writes it again
+            raise
+
+    async def make_room(self, error: OSError, needed: int = 0) -> bool:
+        """Whether it is worth trying again what met `error`: the disk was full, and something has
+        given way since."""
+        return is_full(error) and await self._make_room(needed)
 
     def release(self, base: ObjectVersion | SealedFile | None, user: str) -> list[str]:
         """The generation `user` reads from `base` no more. Returns the local files that may go."""
@@ -302,21 +355,21 @@ class Staging:
     async def delete(self, paths: list[str]) -> None:
         """Delete local files; fine when they are gone."""
         if paths:
-            await self._lane.run_uncancelled(_unlink_all, paths)
+            await self._lane.run_uncancelled(remove_all, paths)
 
     def delete_now(self, path: str) -> None:
         """Delete one local file without leaving the caller's step."""
-        _unlink_all([path])
+        remove_all([path])
 
     async def shortfalls(self, generations: Iterable[SealedFile]) -> dict[str, str]:
         """By staging id: why the staged bytes of these generations can't be read, where they can't."""
         files = [(g.staging_id, g.local_path, g.extents.staged_stop) for g in generations]
-        return await self._lane.run(_shortfalls, files)
+        return await self._lane.run(shortfalls, files)
 
     async def remove_strays(self, wanted: Set[str]) -> int:
         """Delete local files that belong to no generation in `wanted` and to no open file."""
         keep = {*wanted, *self._live.keys()}
-        return await self._lane.run_uncancelled(_remove_strays, str(self.directory), keep)
+        return await self._lane.run_uncancelled(remove_strays, str(self.directory), keep)
 
     def _register(self, staged: StagedFile) -> StagedFile:
         self._live[staged.staging_id] = staged
@@ -328,61 +381,6 @@ def _local_bytes(run: Run) -> bytes:
         return bytes(run.span.size) if run.source is Source.HOLE else b""
     fd = os.open(run.file, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _pread(fd, run.span)
+        return read_span(fd, run.span)
     finally:
         os.close(fd)
-
-
-def _pread(fd: int, span: ByteRange) -> bytes:
-    data = os.pread(fd, span.size, span.start)
-    while len(data) < span.size:
-        more = os.pread(fd, span.size - len(data), span.start + len(data))
-        if not more:
-            raise CorruptData("a staging file is shorter than what was written to it")
-        data += more
-    return data
-
-
-def _make_durable(path: str, directory: str) -> None:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fdatasync(fd)
-    finally:
-        os.close(fd)
-    sync_directory(directory)
-
-
-def sync_directory(directory: str) -> None:
-    """Make the names in a directory durable. Raises OSError."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _unlink_all(paths: list[str]) -> None:
-    for path in paths:
-        Path(path).unlink(missing_ok=True)
-
-
-def _shortfall(path: str, staged_stop: int) -> str | None:
-    if not staged_stop:
-        return None
-    try:
-        size = Path(path).stat().st_size
-    except FileNotFoundError:
-        return f"its staged bytes are gone: {path} is missing"
-    return None if size >= staged_stop else f"its staged bytes are incomplete: {path} is too short"
-
-
-def _shortfalls(files: list[tuple[str, str, int]]) -> dict[str, str]:
-    reasons = ((staging_id, _shortfall(path, stop)) for staging_id, path, stop in files)
-    return {staging_id: reason for staging_id, reason in reasons if reason is not None}
-
-
-def _remove_strays(directory: str, keep: set[str]) -> int:
-    strays = [p for p in Path(directory).iterdir() if _OURS.fullmatch(p.name) and p.name not in keep]
-    for path in strays:
-        path.unlink(missing_ok=True)
-    return len(strays)

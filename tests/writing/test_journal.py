@@ -9,7 +9,7 @@ import pytest
 from b2mount.errors import StoreFailure
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.writing import journal as journal_module
-from b2mount.writing.reserve import SIZE
+from b2mount.writing.reserve import SIZE, Reserve
 from b2mount.writing.staged_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import at, attributes, metadata, open_world
@@ -159,6 +159,28 @@ async def test_a_full_disk_takes_the_journals_reserve(tmp_path, monkeypatch):
             assert not reserve.exists()
         await world.journal.append(sealed, "sealed")
         assert reserve.exists(), "there is room again"
+
+
+async def test_what_gives_way_saves_the_journals_reserve(tmp_path, monkeypatch):
+    given = [SIZE, SIZE]
+    refused = [True] * 2
+    real = journal_module._transaction
+
+    async def make_room(needed: int) -> bool:
+        return bool(given) and given.pop() == needed
+
+    def transaction(*arguments):
+        if refused and refused.pop():
+            raise OSError(28, "full")
+        return real(*arguments)
+
+    async with open_world(tmp_path, MemoryStore()) as world:
+        world.staging._make_room = make_room
+        monkeypatch.setattr(journal_module, "_transaction", transaction)
+        monkeypatch.setattr(Reserve, "give_up", lambda _: pytest.fail("it was not needed"))
+        await world.journal.append(world.sealed("a", b"x"), "sealed")
+        assert not given
+        assert len(await world.journal.replay()) == 1
 
 
 async def test_a_mount_begins_on_a_full_disk(tmp_path, monkeypatch):

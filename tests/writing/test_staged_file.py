@@ -83,22 +83,70 @@ def test_a_full_disk_leaves_the_file_as_it_was(staging, monkeypatch):
     assert staged.size == 3
 
 
-def test_a_disk_that_fills_in_the_middle_counts_what_was_written(staging, monkeypatch):
-    staged = staging.create(None, 0)
-    real = os.pwrite
-    room = [4]
+class SmallDisk:
+    """`os.pwrite` on a disk where only so many bytes behind `end` find place."""
 
-    def pwrite(fd: int, data: bytes, offset: int) -> int:
-        if not room[0]:
+    def __init__(self, end: int, room: int) -> None:
+        self.end, self.room, self.real = end, room, os.pwrite
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        fits = len(data[: max(self.end + self.room - offset, 0)])
+        if not fits:
             raise_full()
-        done = real(fd, data[: room[0]], offset)
-        room[0] -= done
-        return done
+        return self.real(fd, data[:fits], offset)
 
-    monkeypatch.setattr(os, "pwrite", pwrite)
-    assert staged.write(0, b"abcdef") == 4
-    assert staged.pread(ByteRange(0, 4)) == b"abcd"
-    assert staged.size == 4
+
+def test_a_disk_that_fills_in_the_middle_leaves_the_file_as_it_was(staging, monkeypatch):
+    """A memory map would lose the rest: nobody looks at how much of its pages was written."""
+    staged = staging.create(version(BASE), 10)
+    staged.write(0, b"abcdef")
+    monkeypatch.setattr(os, "pwrite", SmallDisk(6, 3).pwrite)
+    with pytest.raises(OSError, match="full"):
+        staged.write(4, b"ghijklmn")
+    assert staged.size == 10
+    assert staged.pread(ByteRange(0, 6)) == b"abcdef"
+    assert staged.extents.staged_stop == 6
+    monkeypatch.undo()
+    assert staged.write(4, b"ghijklmn") == 8
+    assert staged.pread(ByteRange(0, 12)) == b"abcdghijklmn"
+
+
+async def test_only_a_full_disk_is_a_reason_to_ask_for_room(staging):
+    asked: list[int] = []
+
+    async def make_room(needed: int) -> bool:
+        asked.append(needed)
+        return True
+
+    other = Staging(staging.directory / "other", ThreadLane("disk", 1), make_room)
+    assert not await other.make_room(OSError(5, "broken"), 1)
+    assert await other.make_room(OSError(28, "full"), 2)
+    assert await other.make_room(OSError(122, "over quota"), 3)
+    assert asked == [2, 3]
+    assert not await staging.make_room(OSError(28, "full"), 4), "nothing gives way for this one"
+
+
+async def test_a_sync_that_met_a_full_disk_is_not_tried_again(staging, monkeypatch):
+    """The second one would succeed without the bytes. Whoever writes them again finds room."""
+    calls: list[str] = []
+
+    async def make_room(_needed: int) -> bool:
+        calls.append("room")
+        return True
+
+    def fdatasync(_fd: int) -> None:
+        calls.append("sync")
+        raise_full()
+
+    other = Staging(staging.directory / "other", ThreadLane("disk", 1), make_room)
+    other.open()
+    staged = other.create(None, 0)
+    staged.write(0, b"abc")
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    with pytest.raises(OSError, match="full"):
+        await staged.sync()
+    assert calls == ["sync", "room"]
+    other.close()
 
 
 def raise_full(*_args: object) -> int:
