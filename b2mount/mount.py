@@ -54,6 +54,7 @@ from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
 from b2mount.writing.staged_file import Staging
+from b2mount.writing.upload_log import UploadLog
 from b2mount.writing.uploader import Uploader
 from b2mount.writing.write_back import WriteBack
 
@@ -180,7 +181,7 @@ class Mount:
         fetcher = BlockFetcher(store, self._cache, parallel=DOWNLOADS, mended=self._mended, whole=whole)
         self._journal = Journal(directory / "journal.sqlite3", staging, self._disk)
         await self._journal.open()
-        uploader = Uploader(store, fetcher.read, self._disk, self._cache)
+        uploader = Uploader(store, fetcher.read, self._disk, self._cache, UploadLog(self._journal))
         self._write_back = WriteBack(
             self._journal, staging, uploader, delay=options.write_back or 0, retry_for=options.retry_for
         )

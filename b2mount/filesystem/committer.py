@@ -22,7 +22,8 @@ from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import info_of
 from b2mount.writing.staged_file import SealedFile, Staging
-from b2mount.writing.write_back import WriteBack
+from b2mount.writing.upload_plan import is_streamed
+from b2mount.writing.write_back import PendingUpload, WriteBack
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,12 @@ class Committer:
         sealed = await self._seal(content) or content.sealed
         if sealed is not None and wait and self._waits:
             await self._write_back.settle(sealed.staging_id)
+
+    def wrote(self, content: FileContent) -> None:
+        """Bytes were written to it."""
+        if content.staged is not None and is_streamed(content.staged.size):
+            inode = content.inode
+            self._write_back.wrote(content.staged, inode.path, lambda: _metadata(inode))
 
     async def checkpoint(self, content: FileContent) -> None:
         """What fsync does: durable on the local disk, not on its way yet."""
@@ -158,6 +165,7 @@ class Committer:
         """Nobody can see these bytes any more."""
         if content.staged is not None:
             content.staged.discard()
+            self._write_back.discarded(content.staged.staging_id)
             content.staged = None
         content.dirty = False
         self.drop_idle(content)
@@ -177,17 +185,7 @@ class Committer:
 
     def pending(self, root: ObjectPath) -> tuple[PendingFile, ...]:
         """What B2 does not have yet, with paths as programs under the mount point write them."""
-        queued = [
-            PendingFile(
-                upload.path.key.removeprefix(root.key),
-                upload.size,
-                upload.sent,
-                upload.state.value,
-                upload.reason,
-                upload.since,
-            )
-            for upload in self._write_back.pending()
-        ]
+        queued = [_pending(upload, root) for upload in self._write_back.pending()]
         staged = [
             PendingFile(content.inode.path.key.removeprefix(root.key), content.size, 0, "staged", None, since)
             for content in self.under(root)
@@ -195,11 +193,24 @@ class Committer:
         ]
         return (*queued, *staged)
 
+    def state(self, inode: Inode) -> str:
+        """How far its bytes are on their way to B2, in the words of `status`; `clean` when they are there."""
+        content = self._contents.get(inode.number)
+        if content is not None and content.dirty:
+            return "staged"
+        if content is not None and content.sealed is not None:
+            upload = self._write_back.pending_upload(content.sealed.staging_id)
+            if upload is not None:
+                return _pending(upload, inode.path.parent).words
+        return "clean"
+
     async def recover(self) -> int:
         """Take up what an earlier mount left unsent; returns how many files."""
         found = await self._write_back.recover()
         for sealed in found:
-            inode = self._namespace.recovered(sealed.path, sealed.attributes, sealed.base_version)
+            inode = self._namespace.recovered(
+                sealed.path, sealed.attributes, sealed.base_version, sealed.metadata
+            )
             if inode is None:
                 continue  # outside what this mount shows; it is sent all the same
             content = self.content(inode)
@@ -208,11 +219,21 @@ class Committer:
         return len(found)
 
 
+def _pending(upload: PendingUpload, root: ObjectPath) -> PendingFile:
+    return PendingFile(
+        upload.path.key.removeprefix(root.key),
+        upload.size,
+        upload.sent,
+        upload.state.value,
+        upload.reason,
+        upload.since,
+    )
+
+
 def _metadata(inode: Inode) -> ObjectMetadata:
-    return metadata_of(inode.attributes, inode.version)
+    return metadata_of(inode.attributes, inode.metadata)
 
 
-def metadata_of(attributes: Attributes, base: ObjectVersion | None) -> ObjectMetadata:
-    """What a new version of an object with these attributes carries."""
-    info = info_of(attributes, base.info if base else {})
-    return ObjectMetadata(base.content_type if base else "b2/x-auto", info)
+def metadata_of(attributes: Attributes, base: ObjectMetadata) -> ObjectMetadata:
+    """What a new version of an object with these attributes carries beside what `base` says."""
+    return attrs.evolve(base, info=info_of(attributes, base.info))

@@ -34,6 +34,7 @@ from b2mount.filesystem.removing import Remover
 from b2mount.filesystem.renaming import Renamer
 from b2mount.filesystem.status import PendingFile, SpaceStatus
 from b2mount.filesystem.witness import Witness
+from b2mount.filesystem.xattrs import Xattrs, check_namespace
 from b2mount.model import AttributeChange, ByteRange, Kind, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
@@ -72,19 +73,19 @@ class FileSystem:
     _remover: Remover = attrs.field(init=False)
     _changer: Changer = attrs.field(init=False)
     _renamer: Renamer = attrs.field(init=False)
+    _xattrs: Xattrs = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         names, gate, store = self._namespace, self._gate, self._store
         self._witness = Witness(store)
-        self._committer = Committer(
-            names, self._staging, self._write_back, gate, self._witness, self._waits
-        )
+        self._committer = Committer(names, self._staging, self._write_back, gate, self._witness, self._waits)
         self._creator = Creator(names, store, self._committer, gate)
         self._remover = Remover(names, store, self._committer, gate, self._deletes)
         self._changer = Changer(names, self._committer, self._creator, self._remover)
         self._renamer = Renamer(
             names, store, self._committer, self._write_back, self._mover, self._remover, gate
         )
+        self._xattrs = Xattrs(store, self._committer, self._changer)
         self._write_back.on_uploaded(self._committer.uploaded)
 
     # -- inodes ----------------------------------------------------------------------------
@@ -130,6 +131,25 @@ class FileSystem:
             await self._changer.commit_unless_open(inode)
         return self._node(inode)
 
+    def getxattr(self, number: int, name: bytes) -> bytes:
+        """No call. Raises NoAttribute, NotSupported for other names than user.*."""
+        check_namespace(name)
+        return self._xattrs.get(self._namespace.inode(number), name)
+
+    def listxattr(self, number: int) -> list[bytes]:
+        """Names that belong to the file; no call. What B2 says of it can be read, but is not listed."""
+        return self._xattrs.names(self._namespace.inode(number))
+
+    async def setxattr(self, number: int, name: bytes, value: bytes) -> None:
+        """As setattr. Raises NotSupported, FixedAttribute, InvalidArgument, NoRoom."""
+        check_namespace(name)
+        await self._xattrs.set(self._namespace.inode(number), name, value)
+
+    async def removexattr(self, number: int, name: bytes) -> None:
+        """As setattr. Raises NotSupported, NoAttribute, FixedAttribute."""
+        check_namespace(name)
+        await self._xattrs.remove(self._namespace.inode(number), name)
+
     def statfs(self) -> SpaceStatus:
         """What `df` shows; no call."""
         return SPACE
@@ -164,9 +184,7 @@ class FileSystem:
     async def rename(self, old: tuple[int, str], new: tuple[int, str], *, may_replace: bool) -> None:
         """Copy inside B2 and hide the old name; a directory with everything below it."""
         inode = self._namespace.inode
-        await self._renamer.rename(
-            (inode(old[0]), old[1]), (inode(new[0]), new[1]), may_replace=may_replace
-        )
+        await self._renamer.rename((inode(old[0]), old[1]), (inode(new[0]), new[1]), may_replace=may_replace)
 
     # -- directories -----------------------------------------------------------------------
 
@@ -257,6 +275,7 @@ class FileSystem:
         written = await handle.content.write(offset, data)
         handle.content.untouched = False
         self._changer.written(handle.content)
+        self._committer.wrote(handle.content)
         return written
 
     async def flush(self, fh: int) -> None:

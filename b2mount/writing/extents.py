@@ -111,6 +111,12 @@ class ExtentMap:
         found.extend(self._unstaged(position, stop))
         return found
 
+    @property
+    def front(self) -> int:
+        """How many of the first bytes are staged, without a gap."""
+        start, stop = next(iter(self._runs_from(0)), (0, 0))
+        return stop if start == 0 else 0
+
     def all(self) -> list[Extent]:
         """The extents of the whole file."""
         return self.within(ByteRange(0, self.size))

@@ -52,7 +52,9 @@ class Fingerprint:
 
     block_size: int
     sums: array[int] = attrs.field(factory=lambda: array("I"))
-    """Of the blocks that are whole, and of the last one after `end`."""
+    """Of the blocks that are whole; of the last one, too, once `ended`."""
+    size: int = 0
+    """Bytes so far."""
     _sha1: hashlib._Hash = attrs.field(factory=lambda: hashlib.sha1(usedforsecurity=False))
     _crc: int = 0
     _filled: int = 0
@@ -90,33 +92,45 @@ class Fingerprint:
             self._fill(step)
             size -= step
 
-    def end(self) -> None:
-        """There are no more."""
-        if self._filled:
-            self._fill(self.block_size - self._filled)
+    def ended(self) -> Fingerprint:
+        """What it is when there are no more bytes."""
+        whole = self.copy()
+        if whole._filled:
+            whole.sums.append(whole._crc if whole._is_known else UNKNOWN)
+        return whole
 
     def _fill(self, size: int) -> None:
+        self.size += size
         self._filled += size
         if self._filled == self.block_size:
             self.sums.append(self._crc if self._is_known else UNKNOWN)
             self._crc, self._filled, self._is_known = 0, 0, True
 
 
-async def fingerprint_of(lane: ThreadLane, runs: Sequence[Run], block_size: int) -> Fingerprint:
-    """The fingerprint of a file; base bytes are passed over. Raises OSError, CorruptData."""
+async def fingerprint_of(
+    lane: ThreadLane, runs: Sequence[Run], block_size: int, begun: Fingerprint | None = None
+) -> Fingerprint:
+    """The fingerprint of a file; base bytes are passed over. `begun` is that of its first bytes,
+    where somebody has it. Raises OSError, CorruptData."""
     fingerprint = Fingerprint(block_size)
     fingerprint.is_local = all(run.source is not Source.BASE for run in runs)
+    if begun is not None and fingerprint.is_local and begun.is_local:
+        fingerprint = begun
+    return (await grown(lane, fingerprint, runs)).ended()
+
+
+async def grown(lane: ThreadLane, fingerprint: Fingerprint, runs: Sequence[Run]) -> Fingerprint:
+    """`fingerprint` after the bytes of `runs` that it does not have yet; it has none behind a gap.
+    Raises OSError, CorruptData."""
     waiting: list[Run] = []
     size = 0
-    for piece in (piece for run in runs for piece in _pieces(run)):
+    for piece in (piece for run in runs for piece in _pieces(run, fingerprint.size)):
         waiting.append(piece)
         size += piece.span.size
         if size >= HASHED_AT_ONCE:
             fingerprint = await lane.run(_grown, fingerprint.copy(), waiting)
             waiting, size = [], 0
-    fingerprint = await lane.run(_grown, fingerprint.copy(), waiting)
-    fingerprint.end()
-    return fingerprint
+    return await lane.run(_grown, fingerprint.copy(), waiting)
 
 
 def fill_from_base(
@@ -134,8 +148,8 @@ def fill_from_base(
             sums[first:stop] = base[first:stop]
 
 
-def _pieces(run: Run) -> Iterable[Run]:
-    for start in range(run.span.start, run.span.stop, HASHED_AT_ONCE):
+def _pieces(run: Run, begin: int) -> Iterable[Run]:
+    for start in range(max(run.span.start, begin), run.span.stop, HASHED_AT_ONCE):
         span = ByteRange(start, min(start + HASHED_AT_ONCE, run.span.stop))
         yield Run(span, run.source, run.file)
 

@@ -256,7 +256,8 @@ class Journal:
     # -- SQLite ----------------------------------------------------------------------------
 
     async def write(self, statements: Sequence[Statement]) -> None:
-        """Carry statements out in one transaction, durable when this returns. Raises OSError, StoreFailure."""
+        """Carry statements out in one transaction, durable when this returns. Raises
+        OSError, StoreFailure."""
         if not statements:
             return
         change = _Change(statements)

@@ -40,6 +40,12 @@ PARALLEL_PARTS: Final = 8
 COPY_PART: Final = 100_000_000
 """B2's recommended part; several copies at once are faster than one long one."""
 
+STREAM_FROM: Final = 256 * 1024 * 1024
+"""A file that has grown beyond this front to back is sent while it grows."""
+STREAM_PART: Final = 16 * 1024 * 1024
+_SAME_SIZE: Final = 1000
+_LARGEST_STREAMED: Final = 4 * 1024 * 1024 * 1024
+
 
 @attrs.frozen
 class WholePut:
@@ -98,6 +104,38 @@ def plan_upload(runs: Sequence[Run], base_size: int | None) -> UploadPlan:
     minimum = MINIMUM_PART
     while len(parts := _plan_parts(runs, minimum)) > MAXIMUM_PARTS:
         minimum *= 2
+    return Parts(tuple(parts))
+
+
+def is_streamed(front: int) -> bool:
+    """Whether a file that is being written is sent meanwhile; `front` bytes of it have no gap."""
+    return front > STREAM_FROM
+
+
+def stream_start(number: int) -> int:
+    """Where a part begins of a file that is sent while nobody knows how long it will become. Every
+    thousandth part the size doubles, so that 10 TB fit in 10,000 parts."""
+    group, place = divmod(number - 1, _SAME_SIZE)
+    whole = sum(_SAME_SIZE * _streamed_size(earlier) for earlier in range(group))
+    return whole + place * _streamed_size(group)
+
+
+def _streamed_size(group: int) -> int:
+    return min(STREAM_PART << group, _LARGEST_STREAMED)
+
+
+def plan_streamed(runs: Sequence[Run]) -> Parts | None:
+    """The parts of a file that was sent while it grew; None when it is better sent anew: it is too
+    short for two parts, or has bytes that are in B2 already."""
+    runs = _joined(runs)
+    size = runs[-1].span.stop if runs else 0
+    if size < 2 * STREAM_PART or any(run.source is Source.BASE for run in runs):
+        return None
+    cutter = _Cutter(runs)
+    parts: list[PutPart] = []
+    while (start := stream_start(len(parts) + 1)) < size:
+        span = ByteRange(start, min(size, stream_start(len(parts) + 2)))
+        parts.append(PutPart(span, cutter.cut(span)))
     return Parts(tuple(parts))
 
 

@@ -27,7 +27,7 @@ from b2mount.errors import B2MountError, CorruptData, StoreFailure, Unavailable
 from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.journal import Journal
 from b2mount.writing.recorder import Recorder
-from b2mount.writing.staged_file import SealedFile, Staging
+from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
 from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
 from b2mount.writing.uploader import Uploader
 
@@ -101,6 +101,16 @@ class WriteBack:
         StoreFailure; then nothing has changed here, and the generation may be edited further."""
         with trio.CancelScope(shield=True):
             await self._recorder.record(sealed, UploadState.QUEUED)
+
+    def wrote(self, staged: StagedFile, path: ObjectPath, metadata: Callable[[], ObjectMetadata]) -> None:
+        """It was written to: what there is of a big file goes ahead. `metadata` tells what it would go
+        up with now."""
+        self._uploader.wrote(staged, path, metadata)
+
+    def discarded(self, staging_id: str) -> None:
+        """Nobody wants the generation, which never was in the queue: nothing of it stays in B2."""
+        self._queue.abandoned.append(staging_id)
+        self._queue.wake()
 
     def withdraw(self, staging_id: str) -> bool:
         """Take a generation back for further editing. False when its upload has begun, when a close
@@ -199,6 +209,11 @@ class WriteBack:
         entries = self._queue.entries.values()
         return [_pending(entry) for entry in entries if entry.state is not UploadState.EDITING]
 
+    def pending_upload(self, staging_id: str) -> PendingUpload | None:
+        """One of them; None when B2 has it, or when it is being edited."""
+        entry = self._queue.entries.get(staging_id)
+        return None if entry is None or entry.state is UploadState.EDITING else _pending(entry)
+
     @contextmanager
     def holding(self, path: ObjectPath) -> Iterator[None]:
         """Inside, no upload at or below `path` begins: for whoever moves objects there, so that
@@ -252,12 +267,17 @@ class WriteBack:
     async def recover(self) -> list[SealedFile]:
         """Take up what an earlier mount left unsent, and clear the staging directory of the rest.
         Returns what is on its way now, oldest first; what can't be sent shows in `pending`."""
-        return [entry.sealed for entry in await self._recorder.replay()]
+        entries = await self._recorder.replay()
+        for staging_id in await self._uploader.recover():
+            if staging_id not in self._queue.entries:
+                self.discarded(staging_id)
+        return [entry.sealed for entry in entries]
 
     async def run(self) -> None:
         """Send what is due, for the life of the mount."""
         self._runs = True
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._uploader.run)
             while True:
                 for staging_id in self._queue.abandoned:
                     nursery.start_soon(self._uploader.abandon, staging_id)

@@ -23,6 +23,7 @@ from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
 from b2mount.writing.staged_file import Staging
+from b2mount.writing.upload_log import UploadLog
 from b2mount.writing.uploader import Uploader
 from b2mount.writing.write_back import WriteBack
 
@@ -112,10 +113,11 @@ async def world(
     deletes: bool = False,
     delay: float = 0,
     ttl: float = 60,
+    lane: ThreadLane | None = None,
 ) -> AsyncIterator[World]:
     """The file system, with its services running."""
     root = root or ObjectPath("bucket", "")
-    lane = ThreadLane("disk", 4)
+    lane = lane or ThreadLane("disk", 4)
     staging = Staging(directory / "staging", lane)
     staging.open()
     cache = BlockCache(directory / "blocks", 1 << 26, lane)
@@ -123,7 +125,7 @@ async def world(
     fetcher = BlockFetcher(store, cache, parallel=8)
     journal = Journal(directory / "journal.sqlite3", staging, lane)
     await journal.open()
-    uploader = Uploader(store, fetcher.read, lane, cache)
+    uploader = Uploader(store, fetcher.read, lane, cache, UploadLog(journal))
     write_back = WriteBack(
         journal, staging, uploader, delay=delay, parallel=8, retry_for=5
     )

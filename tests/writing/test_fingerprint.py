@@ -47,7 +47,7 @@ def test_any_cut_gives_the_same_sums(pieces: list[bytes | int]) -> None:
             one.skip(piece)
             missing |= set(range(len(data) // BLOCK, (len(data) + piece - 1) // BLOCK + 1))
             data += bytes(piece)
-    one.end()
+    one = one.ended()
     assert list(one.sums) == [0 if i in missing else crc for i, crc in enumerate(crcs(data))]
     assert one.sha1 == (None if missing else hashlib.sha1(data).hexdigest())
 

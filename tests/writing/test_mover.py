@@ -80,9 +80,7 @@ async def test_a_hide_that_was_heard_without_an_answer_leaves_the_new_name(tmp_p
         assert await world.journal.moves() == []
 
 
-async def test_when_nothing_can_be_known_both_names_stay_and_the_next_mount_finishes(
-    tmp_path, store, memory
-):
+async def test_when_nothing_can_be_known_both_names_stay_and_the_next_mount_finishes(tmp_path, store, memory):
     store.fail("hide", Unavailable("no answer"))
     store.fail("stat", Unavailable("no answer"))
     async with open_world(tmp_path, store) as world:

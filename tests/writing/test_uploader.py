@@ -246,6 +246,6 @@ async def test_base_bytes_that_come_short_are_an_error(tmp_path, store, memory, 
         async def nothing(_version: ObjectVersion, _span: ByteRange) -> bytes:
             return b""
 
-        monkeypatch.setattr(world.uploader, "_read_base", nothing)
+        monkeypatch.setattr(world.uploader._sources, "_read_base", nothing)
         with pytest.raises(CorruptData):
             await upload(world, sealed_of(world, base, (3, b"xx")))

@@ -17,6 +17,7 @@ from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
 from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
+from b2mount.writing.upload_log import UploadLog
 from b2mount.writing.uploader import Uploader
 from b2mount.writing.write_back import WriteBack
 
@@ -117,7 +118,7 @@ async def open_world(
     staging.open()
     journal = Journal(directory / "journal.db", staging, lane)
     await journal.open()
-    uploader = Uploader(store, read_base, lane, KeptChecksums())
+    uploader = Uploader(store, read_base, lane, KeptChecksums(), UploadLog(journal))
     write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=parallel, retry_for=retry_for)
     mover = Mover(store, journal, uploader)
     world = World(store, staging, journal, uploader, write_back, mover, fetched)

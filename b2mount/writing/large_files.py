@@ -1,0 +1,292 @@
+"""LargeFiles: large files that were started in B2, and the parts that B2 has of them.
+
+A large file belongs to one generation, and is recorded in the journal from its start to its end, so
+that an upload which was cut, by B2 being out of reach or by the end of the process, goes on from
+the parts that B2 has.
+
+Invariants: a part counts only while its bytes are those of the generation: a write over it makes
+it be sent again under its number, and what an earlier process sent counts when its SHA-1 is that
+of the local bytes; whatever is started is finished, or cancelled, or recorded for the next mount.
+
+Must not know: plans, the queue, when anything is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from b2mount.errors import (
+    AccessDenied,
+    Conflict,
+    CorruptData,
+    NotFound,
+    NotPermitted,
+    StoreFailure,
+    Unavailable,
+)
+from b2mount.model import Action, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.store.interface import MultipartUpload, ObjectStore, PartRecord
+from b2mount.threads import ThreadLane
+from b2mount.writing.byte_sources import ByteSources
+from b2mount.writing.extents import Source
+from b2mount.writing.fingerprint import Fingerprint, fingerprint_of
+from b2mount.writing.object_info import same_info
+from b2mount.writing.upload_log import UploadLog, UploadRecord
+from b2mount.writing.upload_plan import PARALLEL_PARTS, CopyPart, PutPart
+
+log = logging.getLogger(__name__)
+
+ABORT_PATIENCE: Final = 20.0
+"""Seconds for cancelling a large file; one that stays is cancelled by the next mount."""
+
+Part = PutPart | CopyPart
+Progress = Callable[[int], None]
+
+
+@attrs.define(eq=False)
+class LargeFile:
+    """One large file, while it is being sent."""
+
+    record: UploadRecord
+    starts: list[int] = attrs.field(factory=list)
+    """Where each part begins: what `touched` needs to know."""
+    records: dict[int, PartRecord] = attrs.field(factory=dict)
+    """The parts that B2 has, and whose bytes are right."""
+    flying: set[int] = attrs.field(factory=set)
+    stale: set[int] = attrs.field(factory=set)
+    """Parts that were written to while they were being sent."""
+    fingerprint: Fingerprint | None = None
+    """Of the first bytes, where somebody has taken it."""
+    hashed_to: int = 0
+    """How far it reaches, or will in a moment."""
+    is_finished: bool = False
+    is_unchecked: bool = False
+    """What B2 has of it has to be asked for, and compared."""
+
+    @classmethod
+    def unrecorded(cls, upload: MultipartUpload) -> LargeFile:
+        """One that nobody goes on with when it is cut."""
+        return cls(UploadRecord("", upload, ""))
+
+    @property
+    def upload(self) -> MultipartUpload:
+        """What B2 calls it."""
+        return self.record.upload
+
+    @property
+    def sent(self) -> int:
+        """Bytes that B2 has."""
+        return sum(record.size for record in self.records.values())
+
+    def touched(self, start: int, stop: int) -> None:
+        """These bytes were written to: what was sent of them does not count any more."""
+        if start < self.hashed_to:
+            self.fingerprint = None
+        first = max(1, bisect_right(self.starts, start))
+        for number in range(first, bisect_right(self.starts, max(start, stop - 1)) + 1):
+            self.records.pop(number, None)
+            if number in self.flying:
+                self.stale.add(number)
+
+
+@attrs.define(eq=False)
+class LargeFiles:
+    """See the module."""
+
+    _store: ObjectStore
+    _sources: ByteSources
+    _slots: trio.Semaphore
+    _log: UploadLog
+    _lane: ThreadLane
+    _open: dict[str, LargeFile] = attrs.field(factory=dict, init=False)
+    """By staging id."""
+    _may_delete: bool = attrs.field(default=True, init=False)
+
+    def known(self, staging_id: str) -> LargeFile | None:
+        """The large file that was started for a generation and is not finished."""
+        return self._open.get(staging_id)
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether an object may be put in the place of one that was finished with other attributes,
+        without leaving that one to be paid for."""
+        return self._may_delete and "deleteFiles" in self._store.account.capabilities
+
+    async def recover(self) -> list[str]:
+        """Take up what an earlier process left. Returns the staging ids."""
+        for record in await self._log.left():
+            self._open[record.staging_id] = LargeFile(record, is_unchecked=True)
+        return list(self._open)
+
+    async def begin(
+        self, staging_id: str, path: ObjectPath, metadata: ObjectMetadata, layout: str
+    ) -> LargeFile:
+        """Start one. Raises what the store raises, OSError."""
+        upload = await self._store.start_multipart(path, metadata)
+        large = LargeFile(UploadRecord(staging_id, upload, layout))
+        self._open[staging_id] = large
+        try:
+            await self._log.begin(large.record)
+        except BaseException:
+            await self.abandon(staging_id)
+            raise
+        return large
+
+    async def send(
+        self,
+        large: LargeFile,
+        parts: Sequence[Part],
+        base: ObjectVersion | None,
+        spool: str,
+        progress: Progress,
+    ) -> ObjectVersion:
+        """Send the parts that B2 lacks, and finish it. Raises the first error; when B2 was out of
+        reach, the parts under way are waited for."""
+        if large.is_unchecked and (done := await self._check(large, parts)) is not None:
+            return done
+        large.starts = [part.span.start for part in parts]
+        missing = [item for item in enumerate(parts, 1) if not _is_there(large, *item)]
+        errors: list[Exception] = []
+        todo = iter(missing)
+
+        async def send_some() -> None:
+            for number, part in todo:
+                if errors:
+                    return
+                try:
+                    await self.send_part(large, number, part, base, f"{spool}{number}")
+                except Exception as error:
+                    errors.append(error)
+                    if not isinstance(error, Unavailable):  # else the parts under way are worth having
+                        nursery.cancel_scope.cancel()
+                    return
+                progress(large.sent)
+
+        progress(large.sent)
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(PARALLEL_PARTS, len(missing))):
+                nursery.start_soon(send_some)
+        if errors:
+            raise errors[0]
+        sha1s = [large.records[number].sha1 for number in range(1, len(parts) + 1)]
+        version = await self._store.finish_multipart(large.upload, sha1s)
+        large.is_finished = True
+        return version
+
+    async def send_part(
+        self, large: LargeFile, number: int, part: Part, base: ObjectVersion | None, spool: str
+    ) -> None:
+        """Send one part. It does not count when it was written to meanwhile."""
+        large.stale.discard(number)
+        large.flying.add(number)
+        try:
+            async with self._slots:
+                if isinstance(part, CopyPart):
+                    assert base is not None
+                    record = await self._store.copy_part(large.upload, number, base, part.span)
+                else:
+                    async with self._sources.source(part.runs, base, spool) as source:
+                        record = await self._store.put_part(large.upload, number, source)
+        finally:
+            large.flying.discard(number)
+        if record.size != part.span.size:
+            raise CorruptData(f"part {number} of {large.upload.path} has another size than was sent")
+        if number not in large.stale:
+            large.records[number] = record
+
+    async def end(self, large: LargeFile, version: ObjectVersion | None = None) -> None:
+        """Forget it: the generation is in B2 as `version`, or nobody wants it. What else there is of
+        it in B2 is removed. Never raises; what could not be removed is left to the next mount."""
+        if self._open.get(large.record.staging_id) is large:
+            del self._open[large.record.staging_id]
+        with trio.move_on_after(ABORT_PATIENCE, shield=True):
+            try:
+                if version is None or version.version_id != large.upload.upload_id:
+                    await self._remove(large, also_finished=version is not None)
+                await self._log.end(large.upload.upload_id)
+            except Exception as error:
+                log.info("the unfinished upload of %s stays in B2 for now: %s", large.upload.path, error)
+
+    async def abandon(self, staging_id: str) -> None:
+        """Remove from B2 what a stopped upload of this generation left there. Never raises."""
+        large = self._open.get(staging_id)
+        if large is not None:
+            await self.end(large)
+
+    async def abort_stale(self, path: ObjectPath, metadata: ObjectMetadata) -> None:
+        """Cancel large files of this name that nobody has on record and an earlier process of ours must
+        have started: those that carry the same info, the mtime to the nanosecond included."""
+        try:
+            stale = await self._store.list_unfinished(path.bucket, path.key)
+        except (NotFound, AccessDenied):
+            return
+        known = {large.upload.upload_id for large in self._open.values()}
+        for upload in stale:
+            mine = upload.path == path and same_info(upload.metadata.info, metadata.info)
+            if mine and upload.upload_id not in known:
+                await self.abort(upload)
+
+    async def abort(self, upload: MultipartUpload) -> None:
+        """Cancel one. Never raises."""
+        with trio.move_on_after(ABORT_PATIENCE, shield=True):
+            try:
+                await self._store.abort_multipart(upload)
+            except Exception as error:
+                log.info("the unfinished upload of %s stays in B2 for now: %s", upload.path, error)
+
+    async def _remove(self, large: LargeFile, *, also_finished: bool) -> None:
+        upload = large.upload
+        if not large.is_finished:
+            await self._store.abort_multipart(upload)
+        if also_finished:  # under a name or with attributes that are not the right ones any more
+            try:
+                await self._store.delete_version(provisional(upload))
+            except NotFound:
+                pass
+            except NotPermitted:  # the bucket protects what is new
+                self._may_delete = False
+                raise
+
+    async def _check(self, large: LargeFile, parts: Sequence[Part]) -> ObjectVersion | None:
+        """Count what B2 has of it, as far as it is what would be sent; the version, when an earlier
+        process had finished it."""
+        try:
+            found = await self._store.list_parts(large.upload)
+        except (NotFound, Conflict, StoreFailure):
+            version = await self._store.finish_multipart(large.upload, [])  # fine when it is finished
+            large.is_finished = True
+            if version.size != parts[-1].span.stop:
+                raise CorruptData(f"{large.upload.path} was finished with other bytes") from None
+            return version
+        large.records.clear()
+        for record in found:
+            part = parts[record.number - 1] if record.number <= len(parts) else None
+            if part is not None and record.size == part.span.size and await self._is_same(record, part):
+                large.records[record.number] = record
+        large.is_unchecked = False
+        log.info("%s goes on from %d of %d parts", large.upload.path, len(large.records), len(parts))
+        return None
+
+    async def _is_same(self, record: PartRecord, part: Part) -> bool:
+        if isinstance(part, CopyPart):
+            return True  # the layout names the base: it is immutable
+        if any(run.source is Source.BASE for run in part.runs):
+            return False
+        local = await fingerprint_of(self._lane, part.runs, part.span.size)
+        return local.sha1 == record.sha1
+
+
+def provisional(upload: MultipartUpload) -> ObjectVersion:
+    """The version that a large file becomes: it has the same id (b2_finish_large_file)."""
+    return ObjectVersion(upload.path, upload.upload_id, 0, 0, "", None, {}, Action.UPLOAD)
+
+
+def _is_there(large: LargeFile, number: int, part: Part) -> bool:
+    record = large.records.get(number)
+    return record is not None and record.size == part.span.size

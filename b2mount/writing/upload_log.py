@@ -1,0 +1,82 @@
+"""UploadLog: the large files that were started in B2 and are not finished yet, in the journal.
+
+Invariants: a large file is on record from its start, before its first part is sent, until it is
+finished or cancelled; a crash between the request and the record leaves one without parts, which
+costs nothing and is found by its name and info when the file is sent.
+
+Must not know: the store, who sends what.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TypedDict
+
+import attrs
+
+from b2mount.model import ObjectMetadata, ObjectPath
+from b2mount.store.interface import MultipartUpload
+from b2mount.writing.journal import UNREADABLE, Journal
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class UploadRecord:
+    """A large file that was started for a generation."""
+
+    staging_id: str
+    upload: MultipartUpload
+    layout: str
+    """Large files of one layout have the same parts under the same numbers."""
+
+
+@attrs.define(eq=False)
+class UploadLog:
+    """See the module."""
+
+    _journal: Journal
+
+    async def begin(self, record: UploadRecord) -> None:
+        """One was started. Raises OSError, StoreFailure."""
+        upload = record.upload
+        text = json.dumps(
+            {
+                "staging_id": record.staging_id,
+                "path": [upload.path.bucket, upload.path.key],
+                "content_type": upload.metadata.content_type,
+                "info": dict(upload.metadata.info),
+                "layout": record.layout,
+            }
+        )
+        insert = "INSERT OR REPLACE INTO uploads (upload_id, record) VALUES (?, ?)"
+        await self._journal.write([(insert, (upload.upload_id, text))])
+
+    async def end(self, upload_id: str) -> None:
+        """It is finished or cancelled. Raises OSError, StoreFailure."""
+        await self._journal.write([("DELETE FROM uploads WHERE upload_id = ?", (upload_id,))])
+
+    async def left(self) -> list[UploadRecord]:
+        """Those that were begun and not ended. What can't be read is left out, and stays."""
+        found = []
+        for upload_id, text in await self._journal.read("SELECT upload_id, record FROM uploads"):
+            try:
+                found.append(_upload_record(str(upload_id), json.loads(str(text))))
+            except UNREADABLE:
+                log.exception("the record of large file %s can't be read; it stays", upload_id)
+        return found
+
+
+class _Record(TypedDict):
+    staging_id: str
+    path: list[str]
+    content_type: str
+    info: dict[str, str]
+    layout: str
+
+
+def _upload_record(upload_id: str, record: _Record) -> UploadRecord:
+    metadata = ObjectMetadata(record["content_type"], record["info"])
+    upload = MultipartUpload(upload_id, ObjectPath(*record["path"]), metadata)
+    return UploadRecord(record["staging_id"], upload, record["layout"])
