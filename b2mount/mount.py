@@ -172,9 +172,9 @@ class Mount:
         options, store, root = self._options, self._store, self._access.root
         directory = self._state_directory(root)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        staging = Staging(directory / "staging", self._disk)
-        staging.open()
         self._cache = BlockCache(directory / "blocks", options.cache_size, self._disk)
+        staging = Staging(directory / "staging", self._disk, self._cache.make_room)
+        staging.open()
         await self._cache.load()
         is_protected = store.account.download_url.startswith("https:")
         whole = integrity.SMALL if is_protected else integrity.UNPROTECTED
@@ -203,6 +203,7 @@ class Mount:
             store,
             waits=options.write_back is None,
             deletes=options.unlink is Unlink.DELETE,
+            room=self._cache.room,
         )
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)

@@ -20,6 +20,7 @@ import trio
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.writing.extents import Source
+from b2mount.writing.local_bytes import is_full
 from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
 from b2mount.writing.write_back import WriteBack
 
@@ -42,7 +43,8 @@ class FileContent:
     readers: int = 0
     writers: int = 0
     lock: trio.Lock = attrs.field(factory=trio.Lock)
-    """Held while `staged` is being sealed or checkpointed; a write waits for it."""
+    """Held while `staged` is being sealed or checkpointed, and by a write that waits for room on the
+    disk; a write waits for it."""
 
     @property
     def size(self) -> int:
@@ -78,11 +80,24 @@ class FileContent:
         return staged
 
     async def write(self, offset: int, data: bytes) -> int:
-        """Put bytes into the staging file; returns how many. Raises OSError (ENOSPC)."""
-        if self.lock.locked():
-            async with self.lock:
+        """Put bytes into the staging file, all of them; returns how many. On a full disk it waits until
+        others have made room. Raises OSError (ENOSPC) when nobody can; then nothing has changed."""
+        if not self.lock.locked():
+            try:
                 return self.edit().write(offset, data)
-        return self.edit().write(offset, data)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+        async with self.lock:  # those that come meanwhile are written after this one
+            return await self._write_somehow(offset, data)
+
+    async def _write_somehow(self, offset: int, data: bytes) -> int:
+        while True:
+            try:
+                return self.edit().write(offset, data)
+            except OSError as error:
+                if not await self._staging.make_room(error, len(data)):
+                    raise
 
     async def truncate(self, size: int) -> None:
         """Cut or lengthen (with zeros). No byte is fetched for it."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import attrs
 
@@ -44,9 +44,6 @@ from b2mount.writing.mover import Mover
 from b2mount.writing.staged_file import Staging
 from b2mount.writing.write_back import WriteBack
 
-SPACE = SpaceStatus(block_size=4096, blocks=2**38, files=2**40, name_max=250)
-"""1 PiB free; 250 bytes is B2's limit for one component of a name."""
-
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR
 
 
@@ -64,6 +61,8 @@ class FileSystem:
     """Closes wait until B2 has the file (no --write-back)."""
     _deletes: bool
     """unlink removes every version instead of hiding the name."""
+    _room: Callable[[], int]
+    """Bytes that can be written to the local disk."""
     _files: HandleTable[FileHandle] = attrs.field(factory=HandleTable[FileHandle])
     _directories: HandleTable[DirectoryHandle] = attrs.field(factory=HandleTable[DirectoryHandle])
     _gate: PathGate = attrs.field(factory=PathGate)
@@ -152,7 +151,7 @@ class FileSystem:
 
     def statfs(self) -> SpaceStatus:
         """What `df` shows; no call."""
-        return SPACE
+        return SpaceStatus.with_room(self._room())
 
     # -- names -----------------------------------------------------------------------------
 

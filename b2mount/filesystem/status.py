@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
+
+SCARCE: Final = 64 << 20
 
 
 @attrs.frozen
 class SpaceStatus:
-    """What `df` shows: B2 has no end, so this is only a number that programs can live with."""
+    """What `df` shows."""
 
     block_size: int
     blocks: int
+    free: int
+    """Blocks."""
     files: int
     name_max: int
+
+    @classmethod
+    def with_room(cls, room: int) -> SpaceStatus:
+        """B2 has no end: 1 PiB is free, a number that programs can live with. Files that are closed
+        one after another need not fit on the local disk together, so what is left there is no
+        limit for a program that asks whether they will find place. But when so little is left (`room`
+        bytes) that the next write of some megabytes may fail, it is told."""
+        blocks = 2**38
+        free = blocks if room >= SCARCE else room // 4096
+        # 250 bytes is B2's limit for one component of a name
+        return cls(block_size=4096, blocks=blocks, free=free, files=2**40, name_max=250)
 
 
 @attrs.frozen

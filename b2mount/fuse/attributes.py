@@ -70,8 +70,8 @@ def statvfs(space: SpaceStatus) -> pyfuse3.StatvfsData:
     data.f_bsize = space.block_size
     data.f_frsize = space.block_size
     data.f_blocks = space.blocks
-    data.f_bfree = space.blocks
-    data.f_bavail = space.blocks
+    data.f_bfree = space.free
+    data.f_bavail = space.free
     data.f_files = space.files
     data.f_ffree = space.files
     data.f_favail = space.files

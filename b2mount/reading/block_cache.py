@@ -6,18 +6,18 @@
 
 The directory's name is a hash of the version id, which is a stranger's text. A block is in memory
 from the moment it arrives and goes to disk behind the reader's back; when the disk refuses, it is
-not cached and nobody is told but the log.
+not cached and nobody is told but the log. On a disk that is nearly full a block only takes the place
+of older ones, and all of them give way to what is being written.
 
 Invariants: keyed by version id, so never stale; `size` is what the files take; nothing unsent is
-ever here, so anything may be trimmed at any time; only `run` and `put` write files, one batch at a
-time. Everything is private to the user (0700, 0600).
+ever here, so anything may be trimmed at any time; files are written and trimmed by one task at a
+time, a batch each. Everything is private to the user (0700, 0600).
 
 Must not know: the store, readers.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import itertools
@@ -34,9 +34,11 @@ import attrs
 import trio
 
 from b2mount.model import BlockId
-from b2mount.reading.block_file import BLOCK_SIZE, Data, read_block, write_block
-from b2mount.reading.block_index import BlockIndex
-from b2mount.reading.block_scan import DIGESTS, DOOMED, remove_directory, scan
+from b2mount.reading.block_batch import Write, remove, remove_all, unlink, write_all
+from b2mount.reading.block_file import BLOCK_SIZE, Data, read_block
+from b2mount.reading.block_index import BlockIndex, size_on_disk
+from b2mount.reading.block_scan import DIGESTS, DOOMED, scan
+from b2mount.reading.disk_space import free_space, missing_space
 from b2mount.reading.recent_blocks import RecentBlocks
 from b2mount.threads import ThreadLane
 
@@ -55,6 +57,9 @@ UNKNOWN: Final = 0
 
 _MOST_WAITING: Final = 64 << 20
 _BATCH: Final = 32
+ROOM: Final = 64 << 20
+"""Bytes that give way at once: removing 500 files takes some milliseconds, and a writer at full speed
+has used them up in a tenth of a second."""
 _NOTED: Final = 60.0
 """Seconds between two notes on disk that a group was used; the order needs no more after a restart."""
 
@@ -68,15 +73,6 @@ class CacheStatus:
     capacity: int
     hits: int
     misses: int
-
-
-@attrs.frozen
-class Write:
-    """One block on its way to the disk, in plain values for a thread."""
-
-    path: str
-    identity: bytes
-    data: Data
 
 
 @functools.lru_cache(maxsize=4096)
@@ -107,6 +103,8 @@ class BlockCache:
         self._with_checksums: set[str] = set()
         self._doomed: list[str] = []
         self._disk_works = True
+        self._given = 0
+        """Counts what `make_room` has removed."""
         self._hits = 0
         self._misses = 0
         self.block_size = BLOCK_SIZE
@@ -123,7 +121,7 @@ class BlockCache:
         self._with_checksums |= found.with_checksums
         for key, number, group in found.groups:
             self._index.add_group(key, number, group)
-        await self._trim()
+        await self._trim(self._capacity)
 
     async def run(self) -> None:
         """Write what arrives to disk, until cancelled; what is left then gets a few seconds."""
@@ -221,7 +219,7 @@ class BlockCache:
         self._reread.discard(block)
         self.backlog_size -= len(self._backlog.pop(block, b""))
         if self._index.remove(directory_key(block.version_id), block.index):
-            _unlink(self._path(block))
+            unlink(self._path(block))
 
     def evict(self, version_id: str) -> int:
         """Forget a version; returns the bytes that are free now."""
@@ -269,31 +267,55 @@ class BlockCache:
         """Remember what is known to be right of a version, as far as the disk lets us."""
         path = f"{self._directory(version_id)}/{DIGESTS}"
         write = Write(path, _digests_identity(version_id), digests.tobytes())
-        _, refusal = await self.lane.run_uncancelled(_write_all, [write])
+        _, refusal = await self.lane.run_uncancelled(write_all, [write])
         if not refusal:
             self._with_checksums.add(directory_key(version_id))
 
     # -- the disk ---------------------------------------------------------------------------------
 
-    async def _write_backlog(self) -> None:
+    def room(self) -> int:
+        """Bytes that others could write to this disk if all blocks on it gave way."""
+        return free_space(self._root) + self._index.size
+
+    async def make_room(self, needed: int) -> bool:
+        """Let blocks go, the least recently used first, until `needed` bytes or more have become free on
+        the disk. True when that, or an equal call meanwhile, has freed anything."""
+        before = self._given
         async with self._writing:
-            while self._backlog:
-                blocks = list(itertools.islice(self._backlog.items(), _BATCH))
-                if self._capacity:
-                    await self._write(blocks)
-                for block, data in blocks:
-                    if self._backlog.get(block) is data:
-                        del self._backlog[block]
-                        self.backlog_size -= len(data)
-            doomed, self._doomed = self._doomed, []
-            if doomed:
-                await self.lane.run_uncancelled(_remove_all, doomed)
-            if not self._backlog and not self._doomed:
-                self._arrived = trio.Event()
+            if self._given == before:
+                self._given += await self._trim(max(0, self._index.size - max(needed, ROOM)))
+                self._given += await self._remove_doomed()
+            return self._given > before
+
+    async def _write_backlog(self) -> None:
+        while self._backlog:
+            async with self._writing:  # for one batch: a writer on a full disk may be waiting
+                await self._write_batch()
+        await self._remove_doomed()
+        if not self._backlog and not self._doomed:
+            self._arrived = trio.Event()
+
+    async def _write_batch(self) -> None:
+        blocks = list(itertools.islice(self._backlog.items(), _BATCH))
+        if self._capacity and blocks:
+            await self._write(blocks)
+        for block, data in blocks:
+            if self._backlog.get(block) is data:
+                del self._backlog[block]
+                self.backlog_size -= len(data)
+
+    async def _remove_doomed(self) -> int:
+        doomed, self._doomed = self._doomed, []
+        if doomed:
+            await self.lane.run_uncancelled(remove_all, doomed)
+        return len(doomed)
 
     async def _write(self, blocks: list[tuple[BlockId, Data]]) -> None:
         writes = [Write(self._path(block), identity_of(block), data) for block, data in blocks]
-        sizes, error = await self.lane.run_uncancelled(_write_all, writes)
+        sizes: list[int | None] = [None] * len(writes)
+        error = "the disk is nearly full"
+        if await self._find_place(sum(size_on_disk(len(data) + 1) for _, data in blocks)):
+            sizes, error = await self.lane.run_uncancelled(write_all, writes)
         if error and self._disk_works:
             log.info("blocks are not cached for now: %s", error)
         self._disk_works = not error
@@ -302,22 +324,34 @@ class BlockCache:
             if size is None:
                 continue
             if self._backlog.get(block) is not data:  # dropped or replaced while it was being written
-                _unlink(self._path(block))
+                unlink(self._path(block))
                 continue
             self._index.add(directory_key(block.version_id), block.index, size).touched = now
-        await self._trim()
+        await self._trim(self._capacity)
 
-    async def _trim(self) -> None:
+    async def _find_place(self, size: int) -> bool:
+        """Room for so many bytes more; on a disk that is nearly full by as many less of ours."""
+        missing = await self.lane.run_uncancelled(missing_space, self._root, size)
+        if missing > self._index.size:
+            return False
+        if missing:
+            await self._trim(self._index.size - missing)
+        return True
+
+    async def _trim(self, most: int) -> int:
+        """Keep at most so many bytes; returns how many files went."""
         paths: list[str] = []
         emptied: list[str] = []
-        while self._index.size > self._capacity and (oldest := self._index.oldest()):
+        while self._index.size > most and (oldest := self._index.oldest()):
             key, index = oldest
             self._index.remove(key, index)
             paths.append(f"{self._root}/{key[:2]}/{key[2:]}/{index}")
             if not self._index.has_version(key):
                 emptied.append(f"{self._root}/{key[:2]}/{key[2:]}")
         if paths:
-            await self.lane.run_uncancelled(_remove, paths, emptied)
+            with trio.CancelScope(shield=True):
+                await self.lane.run_uncancelled(remove, paths, emptied)
+        return len(paths)
 
     def _directory(self, version_id: str) -> str:
         key = directory_key(version_id)
@@ -333,36 +367,3 @@ def _digests_identity(version_id: str) -> bytes:
 
 def _read_waiting(path: str, identity: bytes) -> Data | None:
     return read_block(path, identity, wait=True)
-
-
-def _write_all(writes: list[Write]) -> tuple[list[int | None], str]:
-    """The size of each file, None where the disk refused; and the last refusal in words."""
-    sizes: list[int | None] = []
-    refusal = ""
-    for write in writes:
-        try:
-            sizes.append(write_block(write.path, write.identity, write.data))
-        except OSError as error:
-            sizes.append(None)
-            refusal = str(error)
-    return sizes, refusal
-
-
-def _remove(paths: list[str], emptied: list[str]) -> None:
-    for path in paths:
-        _unlink(path)
-    for directory in emptied:
-        with contextlib.suppress(OSError):  # checksums stay
-            os.rmdir(directory)
-
-
-def _remove_all(doomed: list[str]) -> None:
-    for directory in doomed:
-        remove_directory(directory)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError as error:
-        log.debug("%s: %s", path, error)

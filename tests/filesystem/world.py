@@ -118,22 +118,30 @@ async def world(
     """The file system, with its services running."""
     root = root or ObjectPath("bucket", "")
     lane = lane or ThreadLane("disk", 4)
-    staging = Staging(directory / "staging", lane)
-    staging.open()
     cache = BlockCache(directory / "blocks", 1 << 26, lane)
+    staging = Staging(directory / "staging", lane, cache.make_room)
+    staging.open()
     await cache.load()
     fetcher = BlockFetcher(store, cache, parallel=8)
     journal = Journal(directory / "journal.sqlite3", staging, lane)
     await journal.open()
     uploader = Uploader(store, fetcher.read, lane, cache, UploadLog(journal))
-    write_back = WriteBack(
-        journal, staging, uploader, delay=delay, parallel=8, retry_for=5
-    )
+    write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=8, retry_for=5)
     namespace = Namespace(
         BucketTree(store), root, defaults=AttributeDefaults(1000, 1000, 0o022), ttl=ttl, max_names=100_000
     )
     mover = Mover(store, journal, uploader)
-    fs = FileSystem(namespace, fetcher, staging, write_back, mover, store, waits=waits, deletes=deletes)
+    fs = FileSystem(
+        namespace,
+        fetcher,
+        staging,
+        write_back,
+        mover,
+        store,
+        waits=waits,
+        deletes=deletes,
+        room=cache.room,
+    )
     try:
         async with trio.open_nursery() as services:
             services.start_soon(fetcher.run)

@@ -187,6 +187,6 @@ async def test_capabilities_are_never_looked_up() -> None:
 
 
 async def test_df() -> None:
-    asked, _ = adapter(SpaceStatus(4096, 100, 50, 250))
+    asked, _ = adapter(SpaceStatus(4096, 100, 70, 50, 250))
     data = await asked.statfs(CALLER)
-    assert (data.f_blocks, data.f_bavail, data.f_bfree, data.f_namemax) == (100, 100, 100, 250)
+    assert (data.f_blocks, data.f_bavail, data.f_bfree, data.f_namemax) == (100, 70, 70, 250)

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from b2mount.model import BlockId
-from b2mount.reading import block_cache
+from b2mount.reading import block_batch, block_cache
 from b2mount.reading.block_cache import BlockCache, directory_key
 from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.threads import ThreadLane
@@ -143,13 +143,13 @@ async def test_evicting_a_version_frees_it_alone(cache: BlockCache, tmp_path: Pa
 async def test_a_block_that_is_evicted_while_it_is_being_written_stays_away(
     cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = block_cache._write_all
+    real = block_batch.write_all
 
-    def write_all(writes: list[block_cache.Write]) -> tuple[list[int | None], str]:
+    def write_all(writes: list[block_batch.Write]) -> tuple[list[int | None], str]:
         trio.from_thread.run_sync(cache.evict, "v")
         return real(writes)
 
-    monkeypatch.setattr(block_cache, "_write_all", write_all)
+    monkeypatch.setattr(block_cache, "write_all", write_all)
     await cache.put(BlockId("v", 0), BLOCKS[0])
     assert await cache.get(BlockId("v", 0)) is None
     assert files(tmp_path) == []
