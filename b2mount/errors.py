@@ -70,6 +70,14 @@ class NoAttribute(B2MountError):
     """No extended attribute of that name."""
 
 
+class FixedAttribute(B2MountError):
+    """An attribute that says how things are: it can be read and not set."""
+
+
+class NoRoom(B2MountError):
+    """More than B2 keeps beside one object."""
+
+
 class TooLarge(B2MountError):
     """Beyond B2's 10 TB, or beyond what one request may carry."""
 

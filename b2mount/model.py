@@ -19,6 +19,8 @@ DELIMITER: Final = "/"
 PLACEHOLDER: Final = ".bzEmpty"
 """The object that keeps an empty directory alive, as Backblaze's web page writes it."""
 
+AUTOMATIC: Final = "b2/x-auto"
+"""The content type with which B2 decides by the name."""
 NO_INFO: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -136,7 +138,7 @@ class BlockId:
 class ObjectMetadata:
     """What is written beside the bytes of a new version and can't change afterwards."""
 
-    content_type: str = "b2/x-auto"
+    content_type: str = AUTOMATIC
     info: Mapping[str, str] = attrs.field(default=NO_INFO, hash=False)
 
 

@@ -50,7 +50,7 @@ def _lines(status: MountStatus) -> Iterator[str]:
     else:
         yield "  unsent    nothing"
     for file in status.pending[:SHOWN]:
-        yield f"            {file.path}  {wording.size(file.size)}  {wording.state(file)}"
+        yield f"            {file.path}  {wording.size(file.size)}  {file.words}"
     if len(status.pending) > SHOWN:
         yield f"            and {len(status.pending) - SHOWN} more"
     looks = status.cache_hits + status.cache_misses

@@ -37,10 +37,3 @@ def unsent(pending: Sequence[PendingFile]) -> str:
     named = [file.path + (f" ({file.reason})" if file.reason else "") for file in pending[:3]]
     more = f" and {len(pending) - 3} more" if len(pending) > 3 else ""
     return f"{files(len(pending))} ({size(total)}) not in B2 yet: {', '.join(named)}{more}"
-
-
-def state(file: PendingFile) -> str:
-    """`queued`, `uploading 43%`, `failed: REASON`."""
-    if file.state == "uploading" and file.size:
-        return f"uploading {100 * file.sent // file.size}%"
-    return f"{file.state}: {file.reason}" if file.reason else file.state

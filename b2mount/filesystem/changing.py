@@ -8,12 +8,12 @@ import time
 
 import attrs
 
-from b2mount.errors import IsADirectory, TooLarge
+from b2mount.errors import IsADirectory, NotSupported, TooLarge
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.creating import Creator
 from b2mount.filesystem.removing import Remover
-from b2mount.model import AttributeChange, Attributes, Kind
+from b2mount.model import AttributeChange, Attributes, Kind, ObjectMetadata
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 
@@ -23,7 +23,7 @@ LARGEST_FILE = 10 * 1000**4
 
 @attrs.define(eq=False)
 class Changer:
-    """chmod, chown, utimes, truncate."""
+    """chmod, chown, utimes, truncate, and what is behind extended attributes."""
 
     _namespace: Namespace
     _committer: Committer
@@ -46,11 +46,28 @@ class Changer:
             await self._creator.put_symlink(inode, changed)
         else:
             self._namespace.published(inode, changed)
-            content = self._committer.content(inode)
-            try:
-                await self._committer.change_attributes(content)
-            finally:
-                self._committer.drop_idle(content)
+            await self._send(inode)
+
+    async def change_metadata(self, inode: Inode, metadata: ObjectMetadata) -> None:
+        """Content type and info of a file or directory, on the same way as attributes. Raises NotSupported
+        for what has no object that could carry them."""
+        if inode is self._namespace.root or inode.kind is Kind.SYMLINK:
+            raise NotSupported("the root of the mount and symlinks carry nothing")
+        changed = attrs.evolve(inode.attributes, changed_ns=time.time_ns())
+        if inode.is_directory:
+            await self._remover.write_placeholder(inode, changed, metadata)
+            return
+        inode.carried = metadata
+        self._namespace.published(inode, changed)
+        if not inode.unlinked:
+            await self._send(inode)
+
+    async def _send(self, inode: Inode) -> None:
+        content = self._committer.content(inode)
+        try:
+            await self._committer.change_attributes(content)
+        finally:
+            self._committer.drop_idle(content)
 
     async def truncate(self, inode: Inode, size: int) -> None:
         """Cut or lengthen a file here. Raises IsADirectory, TooLarge."""

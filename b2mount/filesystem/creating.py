@@ -14,7 +14,7 @@ from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.node import Requester
-from b2mount.model import Attributes, ByteSource, Kind, ObjectPath
+from b2mount.model import Attributes, ByteSource, Kind, ObjectMetadata, ObjectPath
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.names import check_new_directory_name, check_new_name, check_new_target
 from b2mount.namespace.namespace import Namespace
@@ -36,7 +36,9 @@ class Creator:
         await self._check_free(directory, name, check_new_directory_name)
         attributes = _first_attributes(Kind.DIRECTORY, mode, directory, requester)
         async with self._gate.using(lambda: directory.path.directory(name)) as path:
-            version = await self._store.put(path.placeholder, ByteSource(), metadata_of(attributes, None))
+            version = await self._store.put(
+                path.placeholder, ByteSource(), metadata_of(attributes, ObjectMetadata())
+            )
             return self._namespace.created(directory, name, attributes, version)
 
     async def symlink(self, directory: Inode, name: str, target: str, requester: Requester) -> Inode:
@@ -46,7 +48,7 @@ class Creator:
         attributes = _first_attributes(Kind.SYMLINK, 0o777, directory, requester)
         attributes = attrs.evolve(attributes, target=target, size=len(os.fsencode(target)))
         async with self._gate.using(lambda: directory.path.file(name)) as path:
-            version = await self._store.put(path, ByteSource(), metadata_of(attributes, None))
+            version = await self._store.put(path, ByteSource(), metadata_of(attributes, ObjectMetadata()))
             return self._namespace.created(directory, name, attributes, version)
 
     async def put_symlink(self, inode: Inode, attributes: Attributes) -> None:
@@ -54,7 +56,7 @@ class Creator:
         async with self._gate.using(lambda: inode.path) as path:
             if inode.unlinked:
                 return
-            version = await self._store.put(path, ByteSource(), metadata_of(attributes, inode.version))
+            version = await self._store.put(path, ByteSource(), metadata_of(attributes, inode.metadata))
             self._namespace.published(inode, attributes)
             self._namespace.adopted(path, version)
 

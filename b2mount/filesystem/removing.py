@@ -14,7 +14,7 @@ import attrs
 from b2mount.errors import B2MountError, IsADirectory, NotADirectory, NotEmpty, NotFound
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.gate import PathGate
-from b2mount.model import Attributes, ByteSource, Kind, ObjectPath, ObjectVersion
+from b2mount.model import Attributes, ByteSource, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore, VersionCursor
@@ -78,13 +78,18 @@ class Remover:
             # the removal itself is done; the directory stays visible here in any case
             log.warning("%s is empty now and could not be kept in B2: %s", directory.path, error)
 
-    async def write_placeholder(self, directory: Inode, attributes: Attributes | None = None) -> None:
+    async def write_placeholder(
+        self,
+        directory: Inode,
+        attributes: Attributes | None = None,
+        carried: ObjectMetadata | None = None,
+    ) -> None:
         """Put the object that keeps `directory` alive and carries its attributes: those that it has,
         or new ones, which it has from then on."""
         async with self._gate.using(lambda: directory.path.placeholder) as path:
             if directory.unlinked:
                 return
-            metadata = metadata_of(attributes or directory.attributes, directory.version)
+            metadata = metadata_of(attributes or directory.attributes, carried or directory.metadata)
             version = await self._store.put(path, ByteSource(), metadata)
             if attributes is not None:
                 self._namespace.published(directory, attributes)

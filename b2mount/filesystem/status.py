@@ -48,6 +48,14 @@ class PendingFile:
     since: float
     """Unix seconds."""
 
+    @property
+    def words(self) -> str:
+        """`staged`, `queued`, `uploading 43%`, `failed: REASON`; with the reason of the last try where
+        there is one."""
+        if self.state == "uploading" and self.size:
+            return f"uploading {100 * min(self.sent, self.size) // self.size}%"
+        return f"{self.state}: {self.reason}" if self.reason else self.state
+
 
 @attrs.frozen
 class CallCounts:

@@ -36,6 +36,8 @@ ERRNO: Final[dict[type[errors.B2MountError], int]] = {
     errors.TooManyLinks: errno.EPERM,
     errors.NotSupported: errno.EOPNOTSUPP,
     errors.NoAttribute: errno.ENODATA,
+    errors.FixedAttribute: errno.EPERM,
+    errors.NoRoom: errno.ENOSPC,
     errors.TooLarge: errno.EFBIG,
     errors.ReadOnly: errno.EROFS,
     errors.AccessDenied: errno.EACCES,

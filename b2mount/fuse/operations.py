@@ -229,15 +229,14 @@ class Operations(pyfuse3.Operations):
 
     @answers_kernel
     async def getxattr(self, inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
-        # `security.capability` is asked before every write(2): no lookup, no await, and not
-        # ENODATA, or `ls -l` asks twice for every file
-        raise errors.NotSupported("no extended attributes")
+        # `security.capability` is asked before every write(2): no await
+        return self._fs.getxattr(inode, name)
 
     @answers_kernel
     async def listxattr(
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> Sequence[pyfuse3.XAttrNameT]:
-        return []
+        return [pyfuse3.XAttrNameT(name) for name in self._fs.listxattr(inode)]
 
     @answers_kernel
     async def setxattr(
@@ -247,13 +246,13 @@ class Operations(pyfuse3.Operations):
         value: bytes,
         ctx: pyfuse3.RequestContext,
     ) -> None:
-        raise errors.NotSupported("no extended attributes")
+        await self._fs.setxattr(inode, name, value)
 
     @answers_kernel
     async def removexattr(
         self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext
     ) -> None:
-        raise errors.NotSupported("no extended attributes")
+        await self._fs.removexattr(inode, name)
 
 
 def _file_info(fh: int, *, keep_cache: bool) -> pyfuse3.FileInfo:

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import attrs
 
 from b2mount.errors import NotFound
-from b2mount.model import Attributes, Entry, Kind, ObjectPath, ObjectVersion
+from b2mount.model import Attributes, Entry, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 
 ROOT_NUMBER: Final = 1
 
@@ -39,6 +39,8 @@ class Inode:
     """It was this mount that took the name away: what is written to it now is for its handles only."""
     covers: bool = False
     """B2 may still show an older object under its name, which this file has replaced here but not there."""
+    carried: ObjectMetadata | None = None
+    """Content type and info of the version that is still to come, where `version` has others."""
     fresh_until: float = 0.0
     """When what B2 said of it has to be asked again, in trio's time."""
     entries_changed_ns: int = 0
@@ -53,6 +55,13 @@ class Inode:
     def is_directory(self) -> bool:
         """Whether it can have children."""
         return self.attributes.kind is Kind.DIRECTORY
+
+    @property
+    def metadata(self) -> ObjectMetadata:
+        """Content type and info that its next version takes over, unless they are changed."""
+        if self.carried is not None or self.version is None:
+            return self.carried or ObjectMetadata()
+        return ObjectMetadata(self.version.content_type, self.version.info)
 
     def stands_for(self, entry: Entry) -> bool:
         """Whether it is what the entry says: a directory, or the same version of a file."""

@@ -20,7 +20,15 @@ import trio
 from cachetools import LRUCache
 
 from b2mount.errors import NotADirectory, NotFound
-from b2mount.model import PLACEHOLDER, Attributes, Entry, Kind, ObjectPath, ObjectVersion
+from b2mount.model import (
+    PLACEHOLDER,
+    Attributes,
+    Entry,
+    Kind,
+    ObjectMetadata,
+    ObjectPath,
+    ObjectVersion,
+)
 from b2mount.namespace.children import ChildStream
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
 from b2mount.namespace.inode import Inode
@@ -197,16 +205,22 @@ class Namespace:
         return inode
 
     def recovered(
-        self, path: ObjectPath, attributes: Attributes, version: ObjectVersion | None
+        self,
+        path: ObjectPath,
+        attributes: Attributes,
+        version: ObjectVersion | None,
+        metadata: ObjectMetadata | None = None,
     ) -> Inode | None:
         """An earlier mount left a file unsent: it is there, and so are the directories above it,
-        whatever B2 shows. `version` is what it was made from. None outside of this mount."""
+        whatever B2 shows. `version` is what it was made from, `metadata` what it is to carry. None
+        outside of this mount."""
         if not self.root.path.holds(path) or not can_be_spelled(path.name) or path.is_directory:
             return None
         inode = self._inodes.at(path)
         if inode is None or inode.is_directory:
             inode = self._inodes.add(path, attributes, version)
         inode.covers = version is None or version.path != path
+        inode.carried = metadata
         self.published(inode, attributes)
         return inode
 
@@ -288,7 +302,7 @@ class Namespace:
             is_ours = record is not None and record.is_pending
             stored = attributes_of(version, self._defaults)
             inode.attributes = with_times_of(inode.attributes, stored, is_ours=is_ours)
-            inode.version, inode.covers = version, False
+            inode.version, inode.covers, inode.carried = version, False, None
         self._settle(path, inode, Entry(path.name, kind_of(version), version), replaced)
 
     def rebased(self, path: ObjectPath, version: ObjectVersion) -> None:

@@ -71,7 +71,7 @@ class WriteBack:
     _uploader: Uploader
     _delay: float = attrs.field(default=0.0, kw_only=True)
     """Seconds without a further change before a file is sent."""
-    _parallel: int = attrs.field(default=16, kw_only=True)
+    _parallel: int = attrs.field(default=32, kw_only=True)
     """Files sent at once."""
     _retry_for: float = attrs.field(default=60.0, kw_only=True)
     """Seconds that `settle` is patient with trouble that may pass."""

@@ -66,6 +66,14 @@ class FakeFileSystem:
     def forget(self, number: int, count: int) -> None:
         self._do("forget", number, count)
 
+    def getxattr(self, number: int, name: bytes) -> bytes:
+        value: bytes = self._do("getxattr", number, name)
+        return value
+
+    def listxattr(self, number: int) -> list[bytes]:
+        names: list[bytes] = self._do("listxattr", number)
+        return names
+
     async def readdir(self, fh: int, start: int) -> AsyncIterator[tuple[int, str, Node]]:
         for item in self._do("readdir", fh, start):
             yield item
@@ -177,13 +185,35 @@ async def test_hard_links_are_refused_so_that_programs_copy() -> None:
     assert caught.value.errno == errno.EPERM
 
 
-async def test_capabilities_are_never_looked_up() -> None:
-    asked, fake = adapter()
-    for name in (b"security.capability", b"system.posix_acl_access"):
-        with pytest.raises(pyfuse3.FUSEError) as caught:
-            await asked.getxattr(4, name, CALLER)
-        assert caught.value.errno == errno.EOPNOTSUPP  # ENODATA would double the calls of ls -l
-    assert fake.asked == []
+async def test_extended_attributes_are_bytes_on_both_sides() -> None:
+    asked, fake = adapter(b"value")
+    assert await asked.getxattr(4, b"user.x", CALLER) == b"value"
+    await asked.setxattr(4, b"user.x", b"\xff", CALLER)
+    await asked.removexattr(4, b"user.x", CALLER)
+    names = [b"user.x", b"user.y"]
+    listing, _ = adapter(names)
+    assert await listing.listxattr(4, CALLER) == names
+    assert fake.asked == [
+        ("getxattr", 4, b"user.x"),
+        ("setxattr", 4, b"user.x", b"\xff"),
+        ("removexattr", 4, b"user.x"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.NoAttribute("x"), errno.ENODATA),
+        (errors.NotSupported("x"), errno.EOPNOTSUPP),  # ENODATA would double the calls of ls -l
+        (errors.FixedAttribute("x"), errno.EPERM),
+        (errors.NoRoom("x"), errno.ENOSPC),
+    ],
+)
+async def test_extended_attributes_that_can_not_be_had(error: Exception, code: int) -> None:
+    asked, _ = adapter(error=error)
+    with pytest.raises(pyfuse3.FUSEError) as caught:
+        await asked.getxattr(4, b"user.x", CALLER)
+    assert caught.value.errno == code
 
 
 async def test_df() -> None:

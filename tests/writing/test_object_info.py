@@ -89,8 +89,18 @@ def test_pairs_that_b2_takes(key: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("", "x"), ("k" * 51, "x"), ("Upper", "x"), ("a b", "x"), ("ü", "x"), ("a", ""), ("a", "\0")]
-    + [("b2-other", "x"), ("b2-expires", "ü"), ("b2-expires", "a\nb")],
+    [
+        ("", "x"),
+        ("k" * 51, "x"),
+        ("Upper", "x"),
+        ("a b", "x"),
+        ("ü", "x"),
+        ("a", ""),
+        ("a", "\0"),
+        ("b2-other", "x"),
+        ("b2-expires", "ü"),
+        ("b2-expires", "a\nb"),
+    ],
 )
 def test_pairs_that_b2_refuses(key: str, value: str) -> None:
     with pytest.raises(InvalidArgument):

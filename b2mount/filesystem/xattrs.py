@@ -1,0 +1,209 @@
+"""Xattrs: extended attributes of files and directories, all in the namespace `user`.
+
+Three kinds: what b2mount and B2 know of a file (`user.b2.state` and the like: there to be read,
+and not listed, so that `cp -a` and `rsync -X` carry what belongs to the file and nothing else);
+object info as `user.b2.info.KEY`; all others of `user.*`, stored in one pair of object info.
+
+Invariants: reading asks nobody; every name that is listed can be read; a change is one of metadata
+alone, on the same way as a chmod: with the bytes that are on their way, else a copy inside B2.
+Other namespaces are NotSupported before anything is looked at: the kernel and `ls -l` ask for them
+again and again.
+
+Flags of setxattr(2) do not come here: pyfuse3 asks `get` before `set` for XATTR_CREATE and
+XATTR_REPLACE, so of two programs that create one name at a time both may succeed; the kernel holds
+the inode meanwhile, which leaves only programs on other machines. User attributes of symlinks are
+refused by the kernel itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import attrs
+
+from b2mount.errors import FixedAttribute, InvalidArgument, NoAttribute, NotSupported
+from b2mount.filesystem.changing import Changer
+from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.model import AUTOMATIC, ObjectMetadata, ObjectVersion
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.posix_info import MODIFIED, POSIX, SYMLINK, WHOLE_FILE_SHA1
+from b2mount.namespace.stored_xattrs import XATTR, stored_in, with_stored
+from b2mount.store.interface import ObjectStore
+from b2mount.writing.object_info import check_content_type, check_pair, check_room
+
+T = TypeVar("T")
+
+USER: Final = b"user."
+OURS: Final = b"user.b2."
+INFO: Final = b"user.b2.info."
+CONTENT_TYPE: Final = b"user.b2.content_type"
+STATE: Final = b"user.b2.state"
+SHA1: Final = b"user.b2.sha1"
+URL: Final = b"user.b2.url"
+OWN_KEYS: Final = frozenset({MODIFIED, POSIX, SYMLINK, WHOLE_FILE_SHA1, XATTR})
+"""Object info that is a file's mode, times and so on: to be read, and changed by their own calls."""
+LONGEST_NAME: Final = 255
+"""Bytes of an attribute's name that Linux takes."""
+
+
+def _uploaded(version: ObjectVersion) -> str:
+    try:
+        moment = datetime.fromtimestamp(version.uploaded_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise NoAttribute("B2 gave no time that a calendar has") from None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+FACTS: Final[Mapping[bytes, Callable[[ObjectVersion], str]]] = {
+    b"user.b2.file_id": lambda version: version.version_id,
+    b"user.b2.uploaded": _uploaded,
+    b"user.b2.action": lambda version: version.action.value,
+}
+"""What is to be said of the version in B2, whatever waits to replace it."""
+FIXED: Final = frozenset({*FACTS, STATE, SHA1, URL})
+
+
+@attrs.define(eq=False)
+class Xattrs:
+    """getxattr(2) and its like; names are bytes with their namespace."""
+
+    _store: ObjectStore
+    _committer: Committer
+    _changer: Changer
+
+    def get(self, inode: Inode, name: bytes) -> bytes:
+        """The value. Raises NoAttribute."""
+        if name.startswith(INFO):
+            text = self._info(inode).get(_key(name))
+            return _found(text, name).encode(errors="surrogatepass")
+        if name.startswith(OURS):
+            return _found(self._said(inode, name), name).encode(errors="surrogatepass")
+        return _found(stored_in(inode.metadata.info).get(name.removeprefix(USER)), name)
+
+    def names(self, inode: Inode) -> list[bytes]:
+        """What belongs to the file: its own attributes and the object info of others."""
+        info = inode.metadata.info
+        own = [USER + name for name in stored_in(info)]
+        keys = [INFO + key.encode(errors="surrogatepass") for key in info if key not in OWN_KEYS]
+        listed = {name for name in own if not name.startswith(OURS)}
+        listed |= {name for name in keys if b"\0" not in name and len(INFO) < len(name) <= LONGEST_NAME}
+        return sorted(listed)
+
+    async def set(self, inode: Inode, name: bytes, value: bytes) -> None:
+        """B2 has it when this returns, or it goes with the bytes that are on their way. Raises
+        FixedAttribute, InvalidArgument, NoRoom, NotSupported."""
+        before = inode.metadata
+        if name == CONTENT_TYPE:
+            after = attrs.evolve(before, content_type=_content_type(value))
+        elif name.startswith(INFO):
+            key, text = _key(name), _text(value)
+            check_pair(key, text)
+            after = attrs.evolve(before, info={**before.info, _not_own(key): text})
+        elif name.startswith(OURS):
+            raise _not_settable(name)
+        else:
+            stored = stored_in(before.info) | {name.removeprefix(USER): value}
+            after = attrs.evolve(before, info=with_stored(before.info, stored))
+        await self._change(inode, after)
+
+    async def remove(self, inode: Inode, name: bytes) -> None:
+        """As `set`. Raises NoAttribute, FixedAttribute."""
+        self.get(inode, name)
+        before = inode.metadata
+        if name.startswith(INFO):
+            key = _not_own(_key(name))
+            info = {other: text for other, text in before.info.items() if other != key}
+        elif name.startswith(OURS):
+            raise FixedAttribute(f"{_shown(name)} can't be removed")
+        else:
+            stored = stored_in(before.info)
+            del stored[name.removeprefix(USER)]
+            info = with_stored(before.info, stored)
+        await self._change(inode, attrs.evolve(before, info=info))
+
+    async def _change(self, inode: Inode, after: ObjectMetadata) -> None:
+        before = inode.metadata
+        if after == before:
+            return
+        path = inode.path.placeholder if inode.is_directory else inode.path
+        attributes = inode.attributes
+        check_room(path, metadata_of(attributes, before), metadata_of(attributes, after))
+        await self._changer.change_metadata(inode, after)
+
+    def _info(self, inode: Inode) -> Mapping[str, str]:
+        """As it is in B2, or as it will be."""
+        is_clean = inode.version is not None and self._committer.state(inode) == "clean"
+        return inode.metadata.info if is_clean else metadata_of(inode.attributes, inode.metadata).info
+
+    def _said(self, inode: Inode, name: bytes) -> str | None:
+        version = _version_of(inode)
+        if name == STATE:
+            return self._committer.state(inode)
+        if name == CONTENT_TYPE:
+            known = inode.metadata.content_type
+            return None if known == AUTOMATIC else known
+        if version is None:
+            return None
+        if name == SHA1:
+            return version.sha1 if self._committer.state(inode) == "clean" else None
+        if name == URL:
+            return None if inode.is_directory else self._store.url(inode.path)
+        fact = FACTS.get(name)
+        return fact(version) if fact is not None else None
+
+
+def check_namespace(name: bytes) -> None:
+    """Raises NotSupported for security.*, system.*, trusted.* and whatever else is not user.*. Not
+    NoAttribute: `ls -l` would go on to ask twice for every file."""
+    if not name.startswith(USER) or name == USER:
+        raise NotSupported("only user.* attributes are kept")
+
+
+def _version_of(inode: Inode) -> ObjectVersion | None:
+    """What B2 has of it under its name; a renamed file that is on its way has nothing there yet."""
+    version = inode.version
+    if version is None or (not inode.is_directory and version.path != inode.path):
+        return None
+    return version
+
+
+def _found(value: T | None, name: bytes) -> T:
+    if value is None:
+        raise NoAttribute(_shown(name))
+    return value
+
+
+def _not_settable(name: bytes) -> Exception:
+    if name in FIXED:
+        return FixedAttribute(f"{_shown(name)} says how things are and can't be set")
+    return NotSupported(f"b2mount knows no attribute {_shown(name)}")
+
+
+def _key(name: bytes) -> str:
+    """B2 makes all keys lower case."""
+    return name.removeprefix(INFO).decode(errors="replace").lower()
+
+
+def _not_own(key: str) -> str:
+    if key in OWN_KEYS:
+        raise FixedAttribute(f"{key} is where mode, times and attributes are kept: change them instead")
+    return key
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument("object info is text in UTF-8") from None
+
+
+def _content_type(value: bytes) -> str:
+    text = _text(value)
+    check_content_type(text)
+    return text
+
+
+def _shown(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
