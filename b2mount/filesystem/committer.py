@@ -21,6 +21,7 @@ from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import info_of
+from b2mount.writing.flattening import flatten
 from b2mount.writing.staged_file import SealedFile, Staging
 from b2mount.writing.upload_plan import is_streamed
 from b2mount.writing.write_back import PendingUpload, WriteBack
@@ -97,6 +98,7 @@ class Committer:
             if staged is None or not content.dirty or inode.removed:
                 return None
             before = content.sealed
+            stood_on = await flatten(staged, self._staging)
             sealed = staged.seal(path, _metadata(inode), inode.attributes)
             content.staged, content.sealed, content.dirty = None, sealed, False
             self._on_the_way[sealed.staging_id] = content
@@ -105,6 +107,7 @@ class Committer:
             except BaseException:
                 content.staged, content.sealed, content.dirty = staged, before, True
                 raise
+            await self._staging.delete(self._staging.release(stood_on, sealed.staging_id))
             return sealed
 
     async def change_attributes(self, content: FileContent) -> None:

@@ -47,7 +47,7 @@ class Lanes:
 
     metadata: ThreadLane = attrs.field(factory=lambda: ThreadLane("metadata", 8))
     download: ThreadLane = attrs.field(factory=lambda: ThreadLane("download", 16))
-    upload: ThreadLane = attrs.field(factory=lambda: ThreadLane("upload", 8))
+    upload: ThreadLane = attrs.field(factory=lambda: ThreadLane("upload", 32))
 
     @property
     def width(self) -> int:

@@ -96,6 +96,10 @@ class ExtentMap:
             self._cut_runs(size)
         self.size = size
 
+    def cut_base(self, stop: int) -> None:
+        """Base bytes reach no further than this."""
+        self._base_stop = min(self._base_stop, stop)
+
     def within(self, span: ByteRange) -> list[Extent]:
         """The extents of this part of the file, cut to it (and to the size)."""
         stop = min(span.stop, self.size)

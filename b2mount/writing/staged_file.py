@@ -227,6 +227,13 @@ class StagedFile:
             time.time(),
         )
 
+    def stand_on(self, version: ObjectVersion | None, stop: int, copied: Iterable[ByteRange]) -> None:
+        """The local file has these bytes now, and base bytes are the first `stop` of `version`."""
+        self.extents.cut_base(stop)
+        for span in copied:
+            self.extents.mark_staged(span)
+        self._made_from = version
+
     def discard(self) -> None:
         """Nobody wants these bytes: delete the local file."""
         self._close()
@@ -258,7 +265,7 @@ class Staging:
     """The directory of the local files. `open` it before anything else."""
 
     directory: Path
-    _lane: ThreadLane
+    lane: ThreadLane
     _make_room: MakeRoom = _nothing_gives_way
     """Asked for so many bytes of the disk, for a start; False when there is nothing left to give."""
     _lock: int | None = None
@@ -319,7 +326,7 @@ class Staging:
         if not extents.staged_stop:
             return
         try:
-            await self._lane.run_uncancelled(make_durable, path, str(self.directory))
+            await self.lane.run_uncancelled(make_durable, path, str(self.directory))
         except OSError as error:
             await self.make_room(error)  # for who writes it again
             raise
@@ -355,7 +362,7 @@ class Staging:
     async def delete(self, paths: list[str]) -> None:
         """Delete local files; fine when they are gone."""
         if paths:
-            await self._lane.run_uncancelled(remove_all, paths)
+            await self.lane.run_uncancelled(remove_all, paths)
 
     def delete_now(self, path: str) -> None:
         """Delete one local file without leaving the caller's step."""
@@ -364,12 +371,12 @@ class Staging:
     async def shortfalls(self, generations: Iterable[SealedFile]) -> dict[str, str]:
         """By staging id: why the staged bytes of these generations can't be read, where they can't."""
         files = [(g.staging_id, g.local_path, g.extents.staged_stop) for g in generations]
-        return await self._lane.run(shortfalls, files)
+        return await self.lane.run(shortfalls, files)
 
     async def remove_strays(self, wanted: Set[str]) -> int:
         """Delete local files that belong to no generation in `wanted` and to no open file."""
         keep = {*wanted, *self._live.keys()}
-        return await self._lane.run_uncancelled(remove_strays, str(self.directory), keep)
+        return await self.lane.run_uncancelled(remove_strays, str(self.directory), keep)
 
     def _register(self, staged: StagedFile) -> StagedFile:
         self._live[staged.staging_id] = staged
