@@ -34,7 +34,9 @@ SINGLE_PUT_LIMIT: Final = 24 * 1024 * 1024
 and starting and finishing a large file costs two round trips and waits for the slowest part."""
 SMALLEST_PUT_PART: Final = 8 * 1024 * 1024
 """Above B2's 5 MB, so that a part halved is never too small, and the round trip is a small share."""
-LARGEST_PUT_PART: Final = 64 * 1024 * 1024
+ROUNDS: Final = 3
+"""Parts for each connection, at least, so that an upload that is cut has something to go on from."""
+LARGEST_PUT_PART: Final = 32 * 1024 * 1024
 """What is lost when a part fails. Only a file that would need over 10,000 of them has larger ones."""
 PARALLEL_PARTS: Final = 8
 COPY_PART: Final = 100_000_000
@@ -159,7 +161,7 @@ def _plan_parts(runs: list[Run], minimum: int) -> list[PutPart | CopyPart]:
     size = runs[-1].span.stop
     put_size = max(
         SMALLEST_PUT_PART,
-        min(sent // PARALLEL_PARTS, LARGEST_PUT_PART),
+        min(sent // (ROUNDS * PARALLEL_PARTS), LARGEST_PUT_PART),
         size // (MAXIMUM_PARTS // 2),
         minimum,
     )
