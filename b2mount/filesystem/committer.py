@@ -57,6 +57,16 @@ class Committer:
         """The FileContent of `inode` when it has one."""
         return self._contents.get(inode.number)
 
+    def is_in_b2(self, inode: Inode) -> bool:
+        """Whether B2 has, or may have, something under the name of this file: a version of it, what it took
+        the place of, or unsent bytes of it whose upload's reply was lost."""
+        if inode.version is not None or inode.covers:
+            return True
+        content = self.known(inode)
+        layers = (content.staged, content.sealed) if content is not None else ()
+        arrived = self._write_back.may_have_arrived
+        return any(layer is not None and arrived(layer.staging_id) for layer in layers)
+
     def drop_idle(self, content: FileContent) -> None:
         """Forget a content that nobody has open and that B2 has."""
         if content.idle and content.inode.number in self._contents:

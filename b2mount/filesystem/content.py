@@ -65,7 +65,7 @@ class FileContent:
             return False
         if self.staged is None:
             self.staged, self.dirty = self._staging.reopen(self.sealed), True
-        self.sealed = None
+            self.sealed = None  # else it stays: whoever forgets this file has to forget its record too
         return True
 
     def edit(self) -> StagedFile:
@@ -102,7 +102,17 @@ class FileContent:
     async def truncate(self, size: int) -> None:
         """Cut or lengthen (with zeros). No byte is fetched for it."""
         async with self.lock:
+            if size == 0:
+                self._leave_what_is_recorded()
             self.edit().truncate(size)
+
+    def _leave_what_is_recorded(self) -> None:
+        """Go on in a new local file: were the next bytes written over those that the journal knows,
+        a crash would show them in a file of the old length, which nobody has ever written."""
+        recorded = self._write_back.leave(self.staged.staging_id) if self.staged else self.sealed
+        if recorded is not None:
+            self.sealed = recorded
+            self.staged = self._staging.create(recorded.base_version, 0)
 
     async def read(self, span: ByteRange, read_version: ReadVersion) -> bytes:
         """The bytes of `span`, fewer at the end of the file."""

@@ -42,7 +42,7 @@ class Remover:
             raise IsADirectory(f"{name} is a directory")
         async with self._gate.using(lambda: inode.path):
             version = inode.version
-            if version is not None or inode.covers:
+            if self._committer.is_in_b2(inode):
                 await self._remove_object(inode)
             self._namespace.removed(inode)
             await self._drop_unsent(inode)

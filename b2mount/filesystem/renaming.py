@@ -7,6 +7,8 @@ that was not sent yet only changes the name it will have; open handles follow.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import trio
 
@@ -30,6 +32,7 @@ from b2mount.namespace.names import check_new_directory_name, check_new_name
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import MoveIncomplete, Mover
+from b2mount.writing.staged_file import SealedFile
 from b2mount.writing.write_back import WriteBack
 
 
@@ -45,9 +48,7 @@ class Renamer:
     _remover: Remover
     _gate: PathGate
 
-    async def rename(
-        self, old: tuple[Inode, str], new: tuple[Inode, str], *, may_replace: bool
-    ) -> None:
+    async def rename(self, old: tuple[Inode, str], new: tuple[Inode, str], *, may_replace: bool) -> None:
         """Give the entry `old` the name `new`. Raises NotFound, AlreadyExists, IsADirectory,
         NotADirectory, NotEmpty, InvalidArgument, and what B2 or the name rules refuse."""
         inode = await self._namespace.lookup(*old)
@@ -89,44 +90,58 @@ class Renamer:
 
     async def _move_file(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         directory, name = new
-        replaced: FileContent | None = None
+        replaced = self._committer.known(target) if target is not None else None
+        taken = False
         try:
             async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (_, path):
-                replaced = await self._take_back(target)
+                taken = replaced is not None and await self._take_back(replaced)
                 with self._write_back.holding(path):
-                    version = await self._move_bytes(inode, path)
+                    version = await self._move_bytes(inode, path, self._recorded(replaced))
+                    inode.covers = target is not None and self._committer.is_in_b2(target)
                     if target is not None:
                         await self._remover.replaced(target)
                     self._namespace.moved(inode, directory, name)
-                    inode.covers = target is not None and (target.version is not None or target.covers)
                 self._take_version(inode, version)
         except BaseException:
             if replaced is not None and not replaced.inode.removed:
                 with trio.CancelScope(shield=True):
-                    await self._committer.commit(replaced, wait=False)
+                    await self._record_again(replaced, taken)
             raise
 
-    async def _take_back(self, target: Inode | None) -> FileContent | None:
+    async def _take_back(self, content: FileContent) -> bool:
         """Keep an unsent file from coming in over the one that is about to replace it."""
-        content = self._committer.known(target) if target is not None else None
-        if content is None or content.sealed is None:
-            return None
+        if content.sealed is None:
+            return False
         if not content.take_back():  # its upload has begun
             try:
                 await self._write_back.settle(content.sealed.staging_id)
             except B2MountError:
                 content.take_back()
-        return content
+        return True
 
-    async def _move_bytes(self, inode: Inode, path: ObjectPath) -> ObjectVersion | None:
+    def _recorded(self, replaced: FileContent | None) -> list[SealedFile]:
+        """What the next mount would send of an unsent file, over the one that replaces it."""
+        layers = (replaced.staged, replaced.sealed) if replaced is not None else ()
+        found = (self._write_back.recorded(layer.staging_id) for layer in layers if layer is not None)
+        return [sealed for sealed in found if sealed is not None]
+
+    async def _record_again(self, replaced: FileContent, taken: bool) -> None:
+        if taken:
+            await self._committer.commit(replaced, wait=False)
+        else:
+            await self._committer.checkpoint(replaced)
+
+    async def _move_bytes(
+        self, inode: Inode, path: ObjectPath, replaces: Sequence[SealedFile]
+    ) -> ObjectVersion | None:
         content = self._committer.known(inode)
         try:
             unsent = content is not None and await self._rename_unsent(content, path)
             version = inode.version if inode.version and inode.version.path == inode.path else None
             if version is not None and not unsent:
-                return (await self._mover.move([(version, path)]))[0]
+                return (await self._mover.move([(version, path)], replaces))[0]
             # the new name comes with the upload: no copy of bytes that it replaces
-            if version is not None or inode.covers:
+            if self._committer.is_in_b2(inode):
                 await self._hide(inode.path)
         except Exception:
             if content is not None:
@@ -165,9 +180,7 @@ class Renamer:
 
     # -- directories -----------------------------------------------------------------------
 
-    async def _move_directory(
-        self, inode: Inode, new: tuple[Inode, str], target: Inode | None
-    ) -> None:
+    async def _move_directory(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         directory, name = new
         async with self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name)) as (_, path):
             with self._write_back.holding(path):

@@ -224,11 +224,13 @@ class Journal:
 
     # -- renames ---------------------------------------------------------------------------
 
-    async def begin_moves(self, moves: Sequence[tuple[ObjectVersion, ObjectPath]]) -> list[MoveRecord]:
-        """Record renames that are about to begin."""
+    async def begin_moves(
+        self, moves: Sequence[tuple[ObjectVersion, ObjectPath]], replaces: Iterable[SealedFile] = ()
+    ) -> list[MoveRecord]:
+        """Record renames that are about to begin; the records of unsent files in `replaces` go."""
         begun_ms = time.time_ns() // 1_000_000
         insert = "INSERT INTO moves (number, version, bucket, key, begun_ms) VALUES (?, ?, ?, ?, ?)"
-        records, statements = [], []
+        records, statements = [], self._deletions(replaces)
         for version, path in moves:
             record = MoveRecord(self._next(), version, path, begun_ms)
             records.append(record)

@@ -30,6 +30,7 @@ from b2mount.errors import B2MountError, NotFound, Unavailable
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.journal import Journal, MoveRecord
+from b2mount.writing.staged_file import SealedFile
 from b2mount.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)
@@ -64,14 +65,18 @@ class Mover:
     _unsure: set[int] = attrs.field(factory=set, init=False)
     """Renames that were begun and may not be done; they stay in the journal."""
 
-    async def move(self, moves: Sequence[tuple[ObjectVersion, ObjectPath]]) -> list[ObjectVersion]:
+    async def move(
+        self, moves: Sequence[tuple[ObjectVersion, ObjectPath]], replaces: Sequence[SealedFile] = ()
+    ) -> list[ObjectVersion]:
         """Move objects; returns the new versions, in order. For a single one raises its error; for
         several MoveIncomplete, when some could not be moved: those are still under their old names.
-        When cancelled, the next mount finishes it."""
+        When cancelled, the next mount finishes it. The records of the unsent files in `replaces`, which
+        the moved ones take the place of, are gone from the start, else the next mount would send them
+        over what it has moved: when this fails, they are to be submitted again."""
         if not moves:
             return []
         with trio.CancelScope(shield=True):
-            records = await self._journal.begin_moves(moves)
+            records = await self._journal.begin_moves(moves, replaces)
         results: dict[int, ObjectVersion] = {}
         failed: dict[int, Exception] = {}
 

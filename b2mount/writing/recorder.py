@@ -99,7 +99,7 @@ class Recorder:
         entry.sealed.fate.dropped = True
         self._queue.abandoned.append(entry.staging_id)
         self._queue.end(entry)
-        if before is not UploadState.EDITING:
+        if before is not UploadState.EDITING or entry.left:
             await self._delete_files([entry.sealed])
 
     async def retire(self, entry: Entry, version: ObjectVersion) -> None:
@@ -126,7 +126,7 @@ class Recorder:
             await self._staging.remove_strays({generation.staging_id for generation in generations})
         reasons = await self._staging.shortfalls(generations)
         for sealed in found:
-            entry = Entry(sealed, UploadState.QUEUED, self._queue.next_order(), recovered=True)
+            entry = Entry(sealed, UploadState.QUEUED, self._queue.next_order(), recovered=True, begun=True)
             self._queue.add(entry)
             reason = _first_of(reasons, sealed)
             if reason is not None:
@@ -154,7 +154,7 @@ class Recorder:
         before = {
             other: other.state
             for other in self._queue.others(path, entry)
-            if then is UploadState.QUEUED
+            if (then is UploadState.QUEUED or other.left)
             and (other.state in WAITING or other.state is UploadState.EDITING)
             and not (other.broken or other.stands_on(fate))
         }
@@ -167,7 +167,7 @@ class Recorder:
                 self._queue.put_back(other, state)
             raise
         for other, state in before.items():
-            if state is UploadState.EDITING:
+            if state is UploadState.EDITING and not other.left:
                 self._queue.put_back(other, state)
             else:
                 self._queue.end_superseded(other, entry)

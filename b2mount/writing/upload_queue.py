@@ -53,8 +53,13 @@ class Entry:
     version: ObjectVersion | None = None
     successor: Entry | None = None
     recovered: bool = False
+    begun: bool = False
+    """An upload of it under this name, or of what it took the place of, has begun here or in an earlier
+    process: B2 may have it without our knowing."""
     broken: bool = False
     """Its staged bytes are gone: it can't be sent, and takes nothing else's place."""
+    left: bool = False
+    """EDITING, but nobody edits it any more: it goes as soon as something later is recorded."""
     unwanted: bool = False
     """About to be forgotten: not to be begun."""
     waiters: frozenset[object] = frozenset()
@@ -160,6 +165,7 @@ class UploadQueue:
         """A later entry of the name takes the place of `entry`, and its closers wait for that one."""
         entry.successor = latest
         latest.waiters |= entry.waiters
+        latest.begun |= entry.begun
         self.abandoned.append(entry.staging_id)
         self.end(entry)
 

@@ -135,6 +135,26 @@ class WriteBack:
                     await below.next_change()
             return await self._amend(staging_id, lambda sealed: attrs.evolve(sealed, path=path))
 
+    def recorded(self, staging_id: str) -> SealedFile | None:
+        """What the next mount would send of a generation, were this one to die now."""
+        entry = self._queue.entries.get(staging_id)
+        return None if entry is None else entry.sealed
+
+    def leave(self, staging_id: str) -> SealedFile | None:
+        """Nobody edits a recorded generation any more: its file has been cut to nothing. It is what a crash
+        leaves, until something later of the name is recorded. None when nothing of it is recorded."""
+        entry = self._queue.entries.get(staging_id)
+        if entry is None or entry.state is not UploadState.EDITING:
+            return None
+        entry.left = True
+        return entry.sealed
+
+    def may_have_arrived(self, staging_id: str) -> bool:
+        """Whether B2 may hold bytes of it, or of what it took the place of, though no upload has
+        succeeded: the reply may have been lost."""
+        entry = self._queue.entries.get(staging_id)
+        return entry is not None and entry.begun
+
     async def amend(self, staging_id: str, metadata: ObjectMetadata, attributes: Attributes) -> bool:
         """Send it with other metadata. False when its upload has begun or it is not here.
         Raises OSError, StoreFailure."""
@@ -287,6 +307,7 @@ class WriteBack:
                     if entry is None:
                         break
                     self._running += 1
+                    entry.begun = True
                     entry.change(UploadState.UPLOADING)
                     nursery.start_soon(self._send, entry)
                 full = self._running >= self._parallel

@@ -23,7 +23,17 @@ from tests.writing.world import InlineLane, T, Ts, World, at, attributes, open_w
 DIED = 77
 MINIMUM_PART = 16
 MUTATING = frozenset(
-    {"put", "start_multipart", "put_part", "copy_part", "finish_multipart", "abort_multipart", "copy", "hide"}
+    {
+        "put",
+        "start_multipart",
+        "put_part",
+        "copy_part",
+        "finish_multipart",
+        "abort_multipart",
+        "copy",
+        "hide",
+        "delete_version",
+    }
 )
 
 State = dict[str, bytes]
@@ -77,14 +87,14 @@ class Steps:
             self.step()
             real_data(fd)
             path = Path(os.readlink(f"/proc/self/fd/{fd}"))
-            shutil.copy(path, synced / path.name)
+            write_whole(synced / path.name, path.read_bytes())
             self.step()
 
         def fsync(fd: int) -> None:
             self.step()
             real_full(fd)
             path = Path(os.readlink(f"/proc/self/fd/{fd}"))
-            (synced / f"names.{path.name}").write_text("\n".join(os.listdir(path)))
+            write_whole(synced / f"names.{path.name}", "\n".join(os.listdir(path)).encode())
             self.step()
 
         os.fdatasync, os.fsync = fdatasync, fsync  # type: ignore[assignment]
@@ -128,9 +138,16 @@ class DeadlyStore(MemoryStore):
         return verb
 
 
+def write_whole(place: Path, data: bytes) -> None:
+    """All of it is there or what was there before, whenever the process dies."""
+    beside = place.with_name(f".{place.name}")
+    beside.write_bytes(data)
+    beside.rename(place)
+
+
 def save(store: DeadlyStore, place: Path) -> None:
     steps, store.steps = store.steps, None
-    place.write_bytes(pickle.dumps(store))
+    write_whole(place, pickle.dumps(store))
     store.steps = steps
 
 

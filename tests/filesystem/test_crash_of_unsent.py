@@ -1,0 +1,134 @@
+"""What is unsent when the mount dies, or when a reply was lost, is neither lost nor brought back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from b2mount.errors import Unavailable
+from b2mount.model import AttributeChange, ObjectPath
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.memory_store import MemoryStore
+from tests.filesystem.world import world
+
+LATER = 1000.0
+"""Seconds before an upload begins: nothing is sent by itself."""
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    return FaultyStore(MemoryStore())
+
+
+def bucket(store: FaultyStore) -> dict[str, bytes]:
+    inner = store.inner
+    assert isinstance(inner, MemoryStore)
+    return inner.contents()
+
+
+async def after_a_crash(store: FaultyStore, directory: Path) -> dict[str, bytes]:
+    """What is in B2 when a mount that finds the directory as it is now has sent everything."""
+    found = directory.with_name("found")
+    shutil.copytree(directory, found)
+    async with world(store, found) as w:
+        await w.write_back.flush()
+    return bucket(store)
+
+
+@pytest.mark.parametrize("synced", [False, True])
+async def test_a_rename_over_an_unsent_file(store, tmp_path, autojump_clock, synced):
+    """The unsent file that a rename replaces does not come in over what was renamed."""
+    inner = store.inner
+    inner.seed(ObjectPath("bucket", "new"), b"new")
+    async with world(store, tmp_path / "here", waits=False, delay=LATER) as w, trio.open_nursery() as nursery:
+        if synced:
+            fh = await w.create("file")
+            await w.fs.write(fh, 0, b"old")
+            await w.fs.fsync(fh)
+        else:
+            await w.write("file", b"old")
+        hold = store.hold("copy")
+        nursery.start_soon(w.rename, "new", "file")
+        await hold.reached.wait()
+        assert await after_a_crash(store, tmp_path / "here") == {"file": b"new"}
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("synced", [False, True])
+async def test_a_rename_over_an_unsent_file_that_fails(store, tmp_path, autojump_clock, synced):
+    """The unsent file is as safe as it was."""
+    store.inner.seed(ObjectPath("bucket", "new"), b"new")
+    store.fail("copy", Unavailable("no network"))
+    async with world(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        fh = await w.create("file")
+        await w.fs.write(fh, 0, b"old")
+        await w.fs.fsync(fh)
+        if not synced:
+            await w.close(fh)
+        with pytest.raises(Unavailable):
+            await w.rename("new", "file")
+        assert await after_a_crash(store, tmp_path / "here") == {"file": b"old", "new": b"new"}
+
+
+@pytest.mark.parametrize("how", ["unlink", "rename"])
+async def test_a_lost_reply_to_an_upload(store, tmp_path, autojump_clock, expect_warning, how):
+    """What B2 has taken without our knowing does not stay when the name goes."""
+    expect_warning("trying again")
+    store.fail("put", Unavailable("the reply was lost"), after=True)
+    store.fail("put", Unavailable("no network"), at=2, times=2)
+    async with world(store, tmp_path, waits=False) as w:
+        await w.write("file", b"bytes")
+        await trio.testing.wait_all_tasks_blocked()
+        assert bucket(store) == {"file": b"bytes"}
+        if how == "unlink":
+            await w.unlink("file")
+        else:
+            await w.rename("file", "renamed")
+        await w.write_back.flush()
+    found = {key: data for key, data in bucket(store).items() if not key.endswith(".bzEmpty")}
+    assert found == ({} if how == "unlink" else {"renamed": b"bytes"})
+
+
+@pytest.mark.parametrize("synced", [False, True])
+async def test_a_file_that_is_written_anew(store, tmp_path, autojump_clock, synced):
+    """A crash before the close leaves what was durable, not new bytes inside of it."""
+    async with world(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        fh = await w.create("file")
+        await w.fs.write(fh, 0, b"long and old")
+        await w.fs.fsync(fh)
+        if synced:
+            await w.fs.setattr((await w.node("file")).number, AttributeChange(), size=0, fh=fh)
+        else:
+            await w.close(fh)
+            fh = await w.open("file", os.O_WRONLY | os.O_TRUNC)
+        await w.fs.write(fh, 0, b"new")
+        assert await after_a_crash(store, tmp_path / "here") == {"file": b"long and old"}
+        await w.close(fh)
+        await w.write_back.flush()
+        assert bucket(store) == {"file": b"new"}
+        await trio.testing.wait_all_tasks_blocked()
+    assert not list((tmp_path / "here" / "staging").iterdir())
+
+
+@pytest.mark.parametrize("again", ["fsync", "unlink"])
+async def test_what_was_cut_to_nothing_leaves_nothing(store, tmp_path, autojump_clock, again):
+    """Its record and its local file go with the next fsync, or with the name."""
+    async with world(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        fh = await w.create("file")
+        await w.fs.write(fh, 0, b"long and old")
+        await w.fs.fsync(fh)
+        await w.fs.setattr((await w.node("file")).number, AttributeChange(), size=0, fh=fh)
+        await w.fs.write(fh, 0, b"new")
+        if again == "fsync":
+            await w.fs.fsync(fh)
+        else:
+            await w.unlink("file")
+        assert len(list((tmp_path / "here" / "staging").iterdir())) == 1
+        left = {"file": b"new"} if again == "fsync" else {}
+        found = await after_a_crash(store, tmp_path / "here")
+        assert {key: data for key, data in found.items() if key == "file"} == left
