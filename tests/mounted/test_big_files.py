@@ -57,7 +57,7 @@ def test_a_file_is_on_its_way_before_it_is_closed(make_mount: MountMaker) -> Non
 @pytest.mark.usefixtures("slow_uploads")
 @pytest.mark.parametrize(
     ("size", "mark"),
-    [(100 * MIB, 80 * MIB), (SIZE, 150 * MIB)],
+    [(100 * MIB, 80 * MIB), (SIZE, 200 * MIB)],
     ids=["after the close", "while it was written"],
 )
 def test_a_cut_upload_goes_on_from_the_parts_that_b2_has(
@@ -80,8 +80,8 @@ def test_a_cut_upload_goes_on_from_the_parts_that_b2_has(
     mount.b2mount("flush", mount.path)
     assert mount.bucket.objects()["big"].sha1 == sha1_of(data)
     assert mount.bucket.versions("big") == ["upload"]
-    # a part that was under way in each of the eight connections is sent again
-    assert sent_bytes(make_mount) - before < size + 45 * MIB
+    # what was under way in each of the eight connections is sent again
+    assert sent_bytes(make_mount) - before < size + 8 * (16 * MIB if size == SIZE else 5 * MIB)
     if size == SIZE:
-        with pytest.raises(OSError, match="not connected|connection abort"):
+        with pytest.raises(OSError, match=r"not connected|connection abort"):
             os.close(descriptor)
