@@ -126,10 +126,10 @@ def test_small_files_go_in_one_request():
     assert isinstance(edited(0, (0, SINGLE_PUT_LIMIT)), Parts)
 
 
-def test_about_eight_parts_at_once():
-    plan = edited(0, (0, 256 * MIB))
+def test_eight_parts_at_once_three_times():
+    plan = edited(0, (0, 384 * MIB))
     assert isinstance(plan, Parts)
-    assert [p.span.size for p in plan.parts] == [32 * MIB] * 8
+    assert [p.span.size for p in plan.parts] == [16 * MIB] * 24
 
 
 @pytest.mark.parametrize("size", [10 * 10**12, 10**12, 5 * GB + 1, 64 * MIB])
