@@ -31,7 +31,8 @@ What a crash can leave, and what the next mount does about it:
    12. a rename recorded, all done: nothing is left to do but to drop the record
    13. a transaction cut short: SQLite has all of it or nothing
    14. the disk is full and nothing on it gives way: the journal gives up its reserve, so that what B2
-       has is struck off and its local bytes make room
+       has is struck off and its local bytes make room. Without a reserve those bytes go first, and a
+       mark says that B2 has them; the next mount that finds the mark strikes the record off
    15. a record that can't be read (of a later version of this program, say): named in the log and
        kept, with all local files, for a mount that can
 

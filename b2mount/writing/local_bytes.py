@@ -5,6 +5,7 @@ Must not know: trio, what the bytes are.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,8 @@ from b2mount.model import ByteRange
 NO_SPACE: Final = 28
 _OVER_QUOTA: Final = 122
 """ENOSPC and EDQUOT, which a program has to see as they are."""
+SENT: Final = ".sent"
+"""At the end of a name: B2 has these bytes, and here they have made room."""
 _OURS: Final = re.compile(r"[0-9a-f]{32}(\.\w+)?")
 """Names of staging files and of what belongs to them; anything else in the directory is left alone."""
 
@@ -80,6 +83,20 @@ def remove_all(paths: list[str]) -> None:
     """Delete files; fine when they are gone."""
     for path in paths:
         remove(path)
+
+
+def mark_sent(paths: list[str]) -> None:
+    """Give the bytes of these files up; what is left says of each that B2 has them. Takes no space.
+    Fine when there is no such file: then it had no bytes of its own. Raises OSError."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, path + SENT)
+            os.truncate(path + SENT, 0)
+
+
+def marked_sent(directory: str) -> set[str]:
+    """The staging ids of what `mark_sent` has left there."""
+    return {path.name.removesuffix(SENT) for path in Path(directory).glob(f"*{SENT}")}
 
 
 def shortfalls(files: list[tuple[str, str, int]]) -> dict[str, str]:

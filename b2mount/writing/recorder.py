@@ -19,6 +19,7 @@ import trio
 from b2mount.errors import CorruptData, StoreFailure
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.writing.journal import Journal
+from b2mount.writing.local_bytes import SENT, is_full, mark_sent, marked_sent
 from b2mount.writing.staged_file import SealedFile, Staging
 from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
 
@@ -120,10 +121,13 @@ class Recorder:
     async def replay(self) -> list[Entry]:
         """What an earlier process left recorded, queued again; the rest of the directory is cleared.
         Entries whose bytes are gone are failed."""
-        found = await self._journal.replay()
+        found = await self._without_sent(await self._journal.replay())
         generations = [generation for sealed in found for generation in _with_bases(sealed)]
         if not self._journal.has_unreadable:
-            await self._staging.remove_strays({generation.staging_id for generation in generations})
+            wanted = {generation.staging_id for generation in generations}
+            await self._staging.remove_strays(
+                wanted | {f"{sealed.staging_id}{SENT}" for sealed in self._owed}
+            )
         reasons = await self._staging.shortfalls(generations)
         for sealed in found:
             entry = Entry(sealed, UploadState.QUEUED, self._queue.next_order(), recovered=True, begun=True)
@@ -194,12 +198,35 @@ class Recorder:
         self._owed.extend(gone)
         owed = list(self._owed)
         try:
-            await self._journal.retire(*owed)
+            await self._strike_off(owed)
         except (OSError, StoreFailure) as error:
             log.warning("the journal still lists what B2 has: %s", error)
             return
         self._owed = [sealed for sealed in self._owed if sealed not in owed]
         await self._delete_files(owed)
+
+    async def _strike_off(self, gone: Sequence[SealedFile]) -> None:
+        try:
+            await self._journal.retire(*gone)
+        except OSError as error:
+            # what B2 has is the last thing that can make room; a younger record may still need its file
+            sent = [s for s in gone if s.fate.version and not (s.fate.users or s.fate.marked)]
+            if not is_full(error) or not sent:
+                raise
+            for sealed in sent:
+                sealed.fate.marked = True
+            await self._staging.lane.run_uncancelled(mark_sent, [s.local_path for s in sent])
+            await self._journal.retire(*gone)
+
+    async def _without_sent(self, found: list[SealedFile]) -> list[SealedFile]:
+        """What is left of these when those have gone whose bytes B2 has."""
+        marks = await self._staging.lane.run(marked_sent, str(self._staging.directory))
+        sent = [sealed for sealed in found if sealed.staging_id in marks]
+        for sealed in sent:
+            sealed.fate.marked = True
+        if sent:
+            await self._retire(sent)
+        return [sealed for sealed in found if sealed.staging_id not in marks]
 
     async def _delete_files(self, gone: Sequence[SealedFile]) -> None:
         try:

@@ -31,6 +31,7 @@ from b2mount.model import Attributes, ByteRange, ObjectMetadata, ObjectPath, Obj
 from b2mount.threads import ThreadLane
 from b2mount.writing.extents import ExtentMap, Run, Source
 from b2mount.writing.local_bytes import (
+    SENT,
     is_full,
     make_durable,
     read_span,
@@ -66,6 +67,8 @@ class Fate:
     """Staging ids of younger generations that read their base bytes out of its local file."""
     dropped: bool = False
     """No record names it, so nobody will send it (again): the local file goes with its last user."""
+    marked: bool = False
+    """Its local file has become the mark of `local_bytes.mark_sent`."""
     sent: SentBytes | None = None
     """What B2 has of its bytes already."""
 
@@ -357,7 +360,8 @@ class Staging:
     def _unused(self, sealed: SealedFile) -> list[str]:
         if sealed.fate.users:
             return []
-        return [sealed.local_path, *self.release(sealed.made_from, sealed.staging_id)]
+        own = sealed.local_path + SENT if sealed.fate.marked else sealed.local_path
+        return [own, *self.release(sealed.made_from, sealed.staging_id)]
 
     async def delete(self, paths: list[str]) -> None:
         """Delete local files; fine when they are gone."""

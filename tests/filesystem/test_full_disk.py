@@ -29,7 +29,7 @@ class SmallDisk:
         return sum(path.stat().st_size for path in files if path.is_file())
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
-        room = self.size - self.taken + max(0, os.fstat(fd).st_size - offset)
+        room = max(0, self.size - self.taken) + max(0, os.fstat(fd).st_size - offset)
         if room <= 0:
             self.refused += 1
             raise OSError(28, "No space left on device")

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -186,40 +185,6 @@ def test_a_change_by_others_between_open_and_close(make_mount: MountMaker) -> No
         return any(theirs in line and base in line and ours in line for line in warnings)
 
     wait_until(warned, "the warning")
-
-
-@pytest.fixture
-def small_disk(make_mount: MountMaker) -> Iterator[Mount]:
-    """A mount whose cache directory is a disk of 24 MiB."""
-    mount = make_mount.prepare()
-    mount.cache.mkdir()
-    mount.programs.run("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", mount.cache)
-    try:
-        mount.start()
-        yield mount
-        mount.close()
-    finally:
-        mount.programs.run("umount", "--lazy", mount.cache)
-
-
-def fill(path: Path) -> None:
-    """Writes more than fits."""
-    with path.open("wb", buffering=0) as file:
-        for _ in range(40):
-            file.write(b"x" * MIB)
-
-
-def test_a_full_staging_disk(small_disk: Mount) -> None:
-    """A full staging disk is ENOSPC at `write()`; there is room again when the file has gone."""
-    mount = small_disk
-    mount.expect_log("Errno 28")
-    (mount.path / "before").write_bytes(pattern(1, MIB))
-    with pytest.raises(OSError, match="No space left"):
-        fill(mount.path / "big")
-    (mount.path / "big").unlink()
-    (mount.path / "small").write_bytes(b"small")
-    assert mount.bucket.read("small") == b"small"
-    assert_same_bytes((mount.path / "before").read_bytes(), pattern(1, MIB))
 
 
 def test_a_key_that_may_not_write(make_mount: MountMaker) -> None:
