@@ -18,6 +18,7 @@ from typing import Final
 from b2mount.errors import CorruptData
 from b2mount.model import ByteRange
 from b2mount.writing.extents import Run, Source
+from b2mount.writing.local_bytes import is_full
 from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
 
 DEEP: Final = 32
@@ -27,7 +28,8 @@ _STEP: Final = 1024 * 1024
 async def flatten(staged: StagedFile, staging: Staging) -> SealedFile | None:
     """Make `staged` stand on a version, or nothing, when it stands on more than DEEP generations.
     Nobody may write to it meanwhile. Returns the one that it stood on, for `Staging.release` once the
-    new record is durable. Raises OSError, CorruptData; then it is as before."""
+    new record is durable; None, too, when the disk has no room for that. Raises OSError, CorruptData;
+    then it is as before."""
     base = staged.base
     if not isinstance(base, SealedFile) or _depth(base) < DEEP:
         return None
@@ -39,9 +41,23 @@ async def flatten(staged: StagedFile, staging: Staging) -> SealedFile | None:
         if run.source is Source.STAGED
     ]
     below = [run.span.stop for run in base.runs(ByteRange(0, base.size)) if run.source is Source.BASE]
-    await staging.lane.run_uncancelled(_copy, inherited, staged.path)
+    if not await _copied(inherited, staged, staging):
+        return None
     staged.stand_on(base.base_version, max(below, default=0), [run.span for run in inherited])
     return base
+
+
+async def _copied(runs: Sequence[Run], staged: StagedFile, staging: Staging) -> bool:
+    while True:
+        try:
+            await staging.lane.run_uncancelled(_copy, runs, staged.path)
+        except OSError as error:
+            if not await staging.make_room(error):
+                if is_full(error):
+                    return False
+                raise
+        else:
+            return True
 
 
 def _depth(sealed: SealedFile) -> int:

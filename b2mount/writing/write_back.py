@@ -352,7 +352,10 @@ class WriteBack:
             await self._recorder.retire(entry, version)
 
     async def _try_later(self, entry: Entry, error: Unavailable | OSError) -> None:
-        reason = await self._recorder.shortfall(entry.sealed) if isinstance(error, OSError) else None
+        reason = None
+        if isinstance(error, OSError):
+            await self._staging.make_room(error)  # bytes on their way from B2 to B2 go over the disk
+            reason = await self._recorder.shortfall(entry.sealed)
         if reason is not None:
             await self._fail(entry, CorruptData(f"{entry.path}: {reason}"))
             return

@@ -74,3 +74,29 @@ async def test_a_few_generations_are_left_alone(tmp_path: Path) -> None:
         staged.write(0, b"t")
         assert await flatten(staged, world.staging) is None
         assert isinstance(staged.base, SealedFile)
+
+
+async def test_on_a_full_disk_it_stands_as_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gives way is asked first; a close does not fail for that."""
+    asked: list[int] = []
+
+    async def make_room(needed: int) -> bool:
+        asked.append(needed)
+        return len(asked) < 3
+
+    def full(*_: object) -> None:
+        raise OSError(28, "full")
+
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        below: SealedFile | None = None
+        for number in range(flattening.DEEP):
+            below = seal(world, below, bytes([number]), number, number + 1)
+        staged = world.new(base=below, size=flattening.DEEP)
+        with monkeypatch.context() as small:
+            small.setattr(world.staging, "_make_room", make_room)
+            small.setattr(flattening, "_copy", full)
+            assert await flatten(staged, world.staging) is None
+        assert len(asked) == 3
+        sealed = staged.seal(at("a"), metadata(), attributes(staged.size))
+        assert await contents(world, sealed) == bytes(range(flattening.DEEP))
+        assert await flatten(staged, world.staging) is not None

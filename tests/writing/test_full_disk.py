@@ -32,6 +32,31 @@ def without_room(monkeypatch: pytest.MonkeyPatch, refusals: list[bool]) -> None:
     monkeypatch.setattr(Reserve, "give_up", lambda _: False)
 
 
+async def test_an_upload_that_met_a_full_disk_finds_room_at_its_next_try(
+    autojump_clock, tmp_path, monkeypatch, expect_warning
+):
+    expect_warning("trying again")
+    store, room = MemoryStore(), [False]
+
+    async def make_room(_needed: int) -> bool:
+        room[0] = True
+        return True
+
+    async with open_world(tmp_path, store) as world:
+        world.staging._make_room = make_room
+        real = type(world.uploader).upload
+
+        async def upload(*arguments, **options):
+            if not room[0]:
+                raise OSError(28, "full")
+            return await real(*arguments, **options)
+
+        monkeypatch.setattr(type(world.uploader), "upload", upload)
+        sealed = await close(world, "a", b"bytes")
+        assert await world.write_back.settle(sealed.staging_id) is not None
+    assert store.contents() == {"a": b"bytes"}
+
+
 async def test_what_b2_has_makes_room_for_striking_it_off(autojump_clock, tmp_path, monkeypatch):
     store = MemoryStore()
     async with open_world(tmp_path, store, delay=10) as world:
