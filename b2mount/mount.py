@@ -296,6 +296,8 @@ class Mount:
             await self._filesystem.seal_everything()
         try:
             self._sending.deadline = min(self._sending.deadline, trio.current_time() + DRAIN_TIME)
+            if waiting := len(self._write_back.pending()):
+                log.info("%d files are still to be sent, in at most %.0f s", waiting, DRAIN_TIME)
             with self._sending:
                 await self._write_back.flush()
         except (B2MountError, OSError) as error:

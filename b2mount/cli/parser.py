@@ -143,6 +143,7 @@ def _add_control(made: dict[str, Parser]) -> None:
     )
     made["status"].add_argument("mountpoint", nargs="?", metavar="MOUNTPOINT", help="default: every mount")
     made["status"].add_argument("--json", action="store_true", help="print JSON")
+    made["status"].add_argument("--watch", action="store_true", help="print it every second, until Ctrl-C")
     made["flush"].add_argument("path", nargs="?", metavar="PATH", help="default: every mount")
     made["url"].add_argument("path", metavar="PATH")
     made["url"].add_argument(

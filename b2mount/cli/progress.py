@@ -1,12 +1,13 @@
-"""How far the uploads of a mount have come, shown while a command waits for them.
+"""How far the uploads of a mount have come, shown while a command waits for them: files, bytes, rate.
 
-On a terminal a bar; elsewhere a plain line on stderr whenever a file is done, at most one a second.
+On a terminal a live line; elsewhere a plain line on stderr at once and then now and then.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -19,21 +20,32 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from b2mount.cli import wording
 from b2mount.filesystem.status import PendingFile
 
-PLAIN_EVERY: Final = 1.0
+PLAIN_EVERY: Final = 5.0
+"""Seconds between two plain lines."""
+RATE_OVER: Final = 30.0
+"""Seconds that a rate is taken over: bytes come in whole parts of a large file."""
+RATE_FROM: Final = 1.0
+"""Seconds before which a rate would say nothing."""
+
+FileKey = tuple[str, float]
 
 
 @attrs.define
 class Tally:
     """Counts what was pending at any time since we look, and what of it has arrived."""
 
-    _sizes: dict[tuple[str, float], int] = attrs.field(factory=dict)
+    _sizes: dict[FileKey, int] = attrs.field(factory=dict)
+    _unsealed: set[FileKey] = attrs.field(factory=set)
+    """Still being written when we last looked: they come again, under another key, when they are queued."""
     sent: int = 0
     files_left: int = 0
 
     def update(self, pending: Sequence[PendingFile]) -> None:
         """Take note of what is pending now: what is gone from the list has arrived."""
-        for file in pending:
-            self._sizes[file.path, file.since] = file.size
+        for key in self._unsealed:
+            del self._sizes[key]
+        self._sizes.update({(file.path, file.since): file.size for file in pending})
+        self._unsealed = {(file.path, file.since) for file in pending if file.state == "staged"}
         on_the_way = sum(file.size - min(file.sent, file.size) for file in pending)
         self.files_left = len(pending)
         self.sent = self.total - on_the_way
@@ -45,14 +57,33 @@ class Tally:
 
 
 @attrs.define
+class Speed:
+    """Bytes a second, over the last while."""
+
+    _seen: deque[tuple[float, int]] = attrs.field(factory=deque)
+
+    def update(self, now: float, sent: int) -> float | None:
+        """Take note that so many bytes have been sent. None while there is nothing to say."""
+        self._seen.append((now, sent))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= RATE_OVER:
+            self._seen.popleft()
+        begun, before = self._seen[0]
+        if now - begun < RATE_FROM or sent <= before:
+            return None
+        return (sent - before) / (now - begun)
+
+
+@attrs.define
 class UploadProgress:
-    """Shows the tally; a context manager, so that the bar goes away with the wait."""
+    """Shows the tally; a context manager, so that the line goes away with the wait."""
 
     _tally: Tally = attrs.field(factory=Tally, init=False)
+    _speed: Speed = attrs.field(factory=Speed, init=False)
     _stack: ExitStack = attrs.field(factory=ExitStack, init=False)
     _bar: Progress | None = attrs.field(default=None, init=False)
     _task: TaskID | None = attrs.field(default=None, init=False)
-    _said: tuple[float, int] = attrs.field(default=(0.0, 0), init=False)
+    _said_at: float | None = attrs.field(default=None, init=False)
+    _said: tuple[int, int] = attrs.field(default=(0, 0), init=False)
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -60,6 +91,7 @@ class UploadProgress:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 DownloadColumn(binary_units=True),
+                TextColumn("{task.fields[pace]}"),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -74,24 +106,35 @@ class UploadProgress:
     def show(self, pending: Sequence[PendingFile]) -> None:
         """Bring it up to date."""
         self._tally.update(pending)
-        if not self._tally.total:
+        now = time.monotonic()
+        rate = self._speed.update(now, self._tally.sent)
+        if not self._tally.total and not self._tally.files_left:
             return
+        left = wording.files(self._tally.files_left)
         if self._bar is None:
-            self._say()
+            self._say(now, f"{left} left", rate)
             return
         if self._task is None:
-            self._task = self._bar.add_task("sending", total=self._tally.total)
+            self._task = self._bar.add_task("sending", total=self._tally.total, pace="")
         self._bar.update(
             self._task,
-            description=f"sending, {wording.files(self._tally.files_left)} left",
+            description=f"sending, {left} left",
             total=self._tally.total,
             completed=self._tally.sent,
+            pace=self._pace(rate),
         )
 
-    def _say(self) -> None:
-        when, left = self._said
-        now = time.monotonic()
-        if self._tally.files_left != left and now - when >= PLAIN_EVERY:
-            self._said = (now, self._tally.files_left)
-            done = f"{wording.size(self._tally.sent)} of {wording.size(self._tally.total)} sent"
-            print(f"b2mount: {wording.files(self._tally.files_left)} left, {done}", file=sys.stderr)
+    def _say(self, now: float, left: str, rate: float | None) -> None:
+        state = (self._tally.files_left, self._tally.sent)
+        too_soon = self._said_at is not None and now - self._said_at < PLAIN_EVERY
+        if not self._tally.files_left or too_soon or state == self._said:
+            return
+        self._said_at, self._said = now, state
+        words = [left, f"{wording.size(self._tally.sent)} of {wording.size(self._tally.total)} sent"]
+        print(f"b2mount: {', '.join(filter(None, [*words, self._pace(rate)]))}", file=sys.stderr, flush=True)
+
+    def _pace(self, rate: float | None) -> str:
+        if rate is None:
+            return ""
+        missing = self._tally.total - self._tally.sent
+        return f"{wording.size(rate)}/s, {wording.span(missing / rate)} to go"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -15,22 +16,36 @@ from b2mount.filesystem.status import CallCounts, MountStatus
 
 SHOWN = 20
 """Unsent files that are listed; --json has all."""
+WATCH_EVERY = 1.0
+"""Seconds between two looks of --watch."""
+CLEAR = "\x1b[H\x1b[2J"
+"""Makes a terminal empty, and goes on at its top."""
 
 
 def execute(arguments: Namespace) -> int:
-    """Print the state of one mount, or of all."""
+    """Print the state of one mount, or of all; with --watch again and again, until interrupted."""
+    if not arguments.watch:
+        print(_text(arguments, indent=2))
+        return 0
+    clear = CLEAR if sys.stdout.isatty() and not arguments.json else ""
+    try:
+        while True:
+            print(clear + _text(arguments, indent=None), flush=True)
+            time.sleep(WATCH_EVERY)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _text(arguments: Namespace, *, indent: int | None) -> str:
     if arguments.mountpoint is not None:
         client, _ = find_mount(arguments.mountpoint)
         status = client.status()
-        print(json.dumps(status_to_json(status), indent=2) if arguments.json else describe(status))
-        return 0
+        return json.dumps(status_to_json(status), indent=indent) if arguments.json else describe(status)
     found = [client.status() for client in reachable_mounts()]
     if arguments.json:
-        print(json.dumps([status_to_json(status) for status in found], indent=2))
-        return 0
+        return json.dumps([status_to_json(status) for status in found], indent=indent)
     silent = list(_silent())
-    print("\n\n".join([describe(status) for status in found] + silent) or "nothing is mounted")
-    return 0
+    return "\n\n".join([describe(status) for status in found] + silent) or "nothing is mounted"
 
 
 def describe(status: MountStatus) -> str:
@@ -46,11 +61,14 @@ def _lines(status: MountStatus) -> Iterator[str]:
         yield f"  key       lacks {', '.join(status.missing_capabilities)}"
     if status.pending:
         total = sum(file.size for file in status.pending)
-        yield f"  unsent    {wording.files(len(status.pending))}, {wording.size(total)}"
+        sent = sum(min(file.sent, file.size) for file in status.pending)
+        begun = f", {wording.size(sent)} of it sent" if sent else ""
+        yield f"  unsent    {wording.files(len(status.pending))}, {wording.size(total)}{begun}"
     else:
         yield "  unsent    nothing"
-    for file in status.pending[:SHOWN]:
-        yield f"            {file.path}  {wording.size(file.size)}  {file.words}"
+    for file in wording.most_urgent_first(status.pending)[:SHOWN]:
+        so_far = f"{wording.size(file.sent)} of " if file.sent else ""
+        yield f"            {file.path}  {so_far}{wording.size(file.size)}  {file.words}"
     if len(status.pending) > SHOWN:
         yield f"            and {len(status.pending) - SHOWN} more"
     looks = status.cache_hits + status.cache_misses

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from b2mount.filesystem.status import PendingFile
+
+URGENCY: Final = ("failed", "uploading", "queued", "staged")
 
 
 def size(count: float) -> str:
@@ -29,11 +32,18 @@ def span(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} days"
 
 
+def most_urgent_first(pending: Sequence[PendingFile]) -> list[PendingFile]:
+    """What somebody should do something about, or watch, before what only waits for its turn."""
+    return sorted(pending, key=lambda file: (URGENCY.index(file.state), not file.reason))
+
+
 def unsent(pending: Sequence[PendingFile]) -> str:
     """What has not reached B2, named: a few paths, with the reason where one failed."""
     if not pending:
         return "something is not in B2 yet"
     total = sum(file.size for file in pending)
-    named = [file.path + (f" ({file.reason})" if file.reason else "") for file in pending[:3]]
+    named = [
+        file.path + (f" ({file.reason})" if file.reason else "") for file in most_urgent_first(pending)[:3]
+    ]
     more = f" and {len(pending) - 3} more" if len(pending) > 3 else ""
     return f"{files(len(pending))} ({size(total)}) not in B2 yet: {', '.join(named)}{more}"

@@ -21,9 +21,11 @@ from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import info_of
+from b2mount.store.interface import ObjectStore
 from b2mount.writing.flattening import flatten
 from b2mount.writing.staged_file import SealedFile, Staging
 from b2mount.writing.upload_plan import is_streamed
+from b2mount.writing.upload_queue import UploadState
 from b2mount.writing.write_back import PendingUpload, WriteBack
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Committer:
     _write_back: WriteBack
     _gate: PathGate
     _witness: Witness
+    _store: ObjectStore
     _waits: bool
     """Whether a commit waits until B2 has the file (no --write-back)."""
     _contents: dict[int, FileContent] = attrs.field(factory=dict)
@@ -198,7 +201,7 @@ class Committer:
 
     def pending(self, root: ObjectPath) -> tuple[PendingFile, ...]:
         """What B2 does not have yet, with paths as programs under the mount point write them."""
-        queued = [_pending(upload, root) for upload in self._write_back.pending()]
+        queued = [self._pending(upload, root) for upload in self._write_back.pending()]
         staged = [
             PendingFile(content.inode.path.key.removeprefix(root.key), content.size, 0, "staged", None, since)
             for content in self.under(root)
@@ -214,8 +217,21 @@ class Committer:
         if content is not None and content.sealed is not None:
             upload = self._write_back.pending_upload(content.sealed.staging_id)
             if upload is not None:
-                return _pending(upload, inode.path.parent).words
+                return self._pending(upload, inode.path.parent).words
         return "clean"
+
+    def _pending(self, upload: PendingUpload, root: ObjectPath) -> PendingFile:
+        sent = upload.sent
+        if upload.state is UploadState.UPLOADING:
+            sent = min(upload.size, sent + self._store.under_way(upload.path))
+        return PendingFile(
+            upload.path.key.removeprefix(root.key),
+            upload.size,
+            sent,
+            upload.state.value,
+            upload.reason,
+            upload.since,
+        )
 
     async def recover(self) -> int:
         """Take up what an earlier mount left unsent; returns how many files."""
@@ -230,17 +246,6 @@ class Committer:
             content.sealed = sealed
             self._on_the_way[sealed.staging_id] = content
         return len(found)
-
-
-def _pending(upload: PendingUpload, root: ObjectPath) -> PendingFile:
-    return PendingFile(
-        upload.path.key.removeprefix(root.key),
-        upload.size,
-        upload.sent,
-        upload.state.value,
-        upload.reason,
-        upload.since,
-    )
 
 
 def _metadata(inode: Inode) -> ObjectMetadata:

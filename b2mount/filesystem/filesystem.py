@@ -77,7 +77,9 @@ class FileSystem:
     def __attrs_post_init__(self) -> None:
         names, gate, store = self._namespace, self._gate, self._store
         self._witness = Witness(store)
-        self._committer = Committer(names, self._staging, self._write_back, gate, self._witness, self._waits)
+        self._committer = Committer(
+            names, self._staging, self._write_back, gate, self._witness, store, self._waits
+        )
         self._creator = Creator(names, store, self._committer, gate)
         self._remover = Remover(names, store, self._committer, gate, self._deletes)
         self._changer = Changer(names, self._committer, self._creator, self._remover)

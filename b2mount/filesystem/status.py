@@ -41,7 +41,7 @@ class PendingFile:
     """Below the mount point, without a leading slash."""
     size: int
     sent: int
-    """Bytes that B2 has of it."""
+    """Bytes of it that went to B2."""
     state: str
     """staged, queued, uploading or failed."""
     reason: str | None

@@ -19,7 +19,7 @@ import trio
 from b2sdk.v3 import B2Session
 
 from b2mount.errors import B2MountError, CorruptData, NotAuthorized
-from b2mount.model import ByteRange, ByteSource, ObjectVersion
+from b2mount.model import ByteRange, ByteSource, ObjectPath, ObjectVersion
 from b2mount.store import b2_calls, b2_records
 from b2mount.store.b2_calls import UploadAddress
 from b2mount.store.b2_errors import (
@@ -67,6 +67,7 @@ class Limits:
 class UploadTarget:
     """Where bytes go: a bucket or a large file, which has a pool of upload URLs."""
 
+    path: ObjectPath
     pool: str
     """The bucket's or the large file's id."""
     address_call: str
@@ -112,6 +113,7 @@ class B2Client:
     _renewal: Renewal | None = attrs.field(init=False, default=None)
     _idle_urls: dict[str, list[UploadAddress]] = attrs.field(init=False, factory=dict)
     _reach: Reach = attrs.field(init=False, factory=Reach)
+    _under_way: list[tuple[ObjectPath, UploadBody]] = attrs.field(init=False, factory=list)
     _uploads: trio.CapacityLimiter = attrs.field(init=False)
     """Whoever waits for the upload lane must not hold a URL meanwhile."""
 
@@ -240,15 +242,22 @@ class B2Client:
                 return sent.reply, sent.sha1
             await self._before_next_upload(sent, target, patience)
 
+    def under_way(self, path: ObjectPath) -> int:
+        """Bytes that the uploads to a path which are not done yet have sent."""
+        return sum(body.tell() for place, body in self._under_way if place == path)
+
     async def _upload_once(self, target: UploadTarget, source: ByteSource) -> Sent:
         """One try; its error comes back, not out, so that its pause holds no place in the lane."""
         sent = Sent(self._generation)
         try:
             sent.address = await self._upload_address(target)
             with UploadBody(source, self.limits.upload) as body:
+                place = (target.path, body)
+                self._under_way.append(place)
                 try:
                     sent.reply = await self._send(target, sent.address, body)
                 finally:
+                    self._under_way.remove(place)
                     sent.size, sent.sha1 = body.tell(), body.sha1
                     self.ledger.sent(min(sent.size, source.size))
             self._put_back(target, sent.address)

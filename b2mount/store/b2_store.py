@@ -158,9 +158,8 @@ class B2Store(ObjectStore):
             return b2_calls.upload_file(session, address, path.key, metadata, body)
 
         async def ask(bucket_id: str) -> tuple[object, str]:
-            target = UploadTarget(
-                bucket_id, "b2_get_upload_url", lambda s: s.get_upload_url(bucket_id), "b2_upload_file", send
-            )
+            url = partial(B2Session.get_upload_url, bucket_id=bucket_id)
+            target = UploadTarget(path, bucket_id, "b2_get_upload_url", url, "b2_upload_file", send)
             return await self._client.upload(target, source)
 
         reply, sha1 = await self._buckets.within(path.bucket, ask)
@@ -224,6 +223,7 @@ class B2Store(ObjectStore):
             return b2_calls.upload_part(session, address, number, body)
 
         target = UploadTarget(
+            path=upload.path,
             pool=upload.upload_id,
             address_call="b2_get_upload_part_url",
             address=lambda s: s.get_upload_part_url(upload.upload_id),
@@ -330,6 +330,9 @@ class B2Store(ObjectStore):
         return b2_records.text(
             b2_records.record(await self._buckets.within(bucket, ask)), "authorizationToken"
         )
+
+    def under_way(self, path: ObjectPath) -> int:
+        return self._client.under_way(path)
 
     def url(self, path: ObjectPath) -> str:
         return f"{self.account.download_url}/file/{path.bucket}/{quote(path.key)}"

@@ -203,6 +203,10 @@ class ObjectStore(Protocol):
         """A token that lets anybody read names that start with `prefix`, for at most 7 days."""
         ...
 
+    def under_way(self, path: ObjectPath) -> int:
+        """Bytes sent so far by each put and put_part for `path` that is not done yet, all together."""
+        ...
+
     def url(self, path: ObjectPath) -> str:
         """The file's download URL by name, percent-encoded as B2 wants it."""
         ...

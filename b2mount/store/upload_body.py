@@ -64,8 +64,8 @@ class SourceUnreadable(Exception):
 class UploadBody(io.RawIOBase):
     """A file-like body for one request: the source's bytes, then the 40 hex digits of their SHA-1.
 
-    Can be rewound to 0, not elsewhere. Close it: it may hold a file open. `abandon` may be called
-    by another thread; everything else belongs to the one that sends.
+    Can be rewound to 0, not elsewhere. Close it: it may hold a file open. `abandon` and `tell` may
+    be called by another thread; everything else belongs to the one that sends.
     """
 
     def __init__(self, source: ByteSource, limit: RateLimit | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 
@@ -35,7 +36,9 @@ def test_umount_waits_for_the_uploads_and_the_process(running: Running, capsys: 
 def test_umount_shows_how_far_it_is(
     running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Files, bytes, rate."""
     monkeypatch.setattr(progress, "PLAIN_EVERY", 0)
+    monkeypatch.setattr(progress, "RATE_FROM", 0)
     running.mount.unsent = (pending("a", size=2048), pending("b", size=2048))
 
     def wait_for_looks(count: int) -> None:
@@ -55,7 +58,9 @@ def test_umount_shows_how_far_it_is(
     thread.join()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "b2mount: 2 files left, 0 B of 4.0 KiB sent"
-    assert lines[1] == "b2mount: 1 file left, 3.0 KiB of 4.0 KiB sent"
+    assert re.fullmatch(
+        r"b2mount: 1 file left, 3.0 KiB of 4.0 KiB sent, [0-9.]+ [KM]iB/s, \d+ s to go", lines[1]
+    )
 
 
 def test_umount_gives_up_in_time_and_stays_mounted(running: Running, capsys: Captured) -> None:
@@ -180,7 +185,8 @@ def test_status_for_people(running: Running, capsys: Captured) -> None:
     assert text.startswith(f"b2://bucket/photos on {running.mountpoint}, for ")
     for expected in (
         "32 files",
-        "a  200 B  uploading 43%",
+        "32 files, 3.2 KiB, 86 B of it sent",
+        "a  86 B of 200 B  uploading 43%",
         "b  100 B  failed: storage cap reached",
         "and 12 more",
         "3.0 MiB of 10.0 GiB, 75 % hits",
@@ -189,6 +195,38 @@ def test_status_for_people(running: Running, capsys: Captured) -> None:
         "2 objects whose names no path can spell",
     ):
         assert expected in text
+
+
+def test_status_names_what_failed_even_among_many(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (
+        *(pending(f"c{number}") for number in range(30)),
+        pending("a", size=200, sent=86, state="uploading"),
+        pending("b", state="failed", reason="storage cap reached"),
+    )
+    assert main(["status", running.mountpoint]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["b", "a", "c0"]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_status_watches_until_interrupted(
+    running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    looks = iter([(pending("b"),), None])
+
+    def sleep(seconds: float) -> None:
+        more = next(looks)
+        if more is None:
+            raise KeyboardInterrupt
+        running.mount.unsent = more
+
+    monkeypatch.setattr("b2mount.cli.status_command.time.sleep", sleep)
+    assert main(["status", "--watch", *options, running.mountpoint]) == 0
+    text = capsys.readouterr().out
+    if options:  # a line each
+        assert [len(json.loads(line)["pending"]) for line in text.splitlines()] == [0, 1]
+    else:
+        assert text.index("unsent    nothing") < text.index("unsent    1 file")
 
 
 def test_status_of_all(running: Running, capsys: Captured) -> None:
@@ -236,6 +274,15 @@ def test_flush_of_what_cant_be_sent(running: Running, capsys: Captured) -> None:
     running.finish_uploads()
     assert main(["flush", f"{running.mountpoint}/a"]) == 8
     assert "not in B2 yet: a (cap)" in capsys.readouterr().err
+
+
+def test_flush_of_a_path_speaks_of_what_is_below_it(running: Running, capsys: Captured) -> None:
+    running.mount.unsent = (pending("ab"), pending("a/x", state="failed", reason="cap"), pending("b"))
+    running.mount.failure = OverQuota("cap")
+    running.finish_uploads()
+    assert main(["flush", f"{running.mountpoint}/a"]) == 8
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "b2mount: 1 file (100 B) not in B2 yet: a/x (cap)"
 
 
 def test_flush_outside(table: MountTable, capsys: Captured) -> None:

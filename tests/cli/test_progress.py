@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from b2mount.cli import wording
-from b2mount.cli.progress import Tally
+from b2mount.cli.progress import Speed, Tally
 from tests.control.fake_mount import pending
 
 
@@ -17,6 +17,26 @@ def test_what_is_gone_from_the_list_has_arrived() -> None:
     assert (tally.total, tally.sent, tally.files_left) == (160, 150, 1)
     tally.update([])
     assert (tally.total, tally.sent, tally.files_left) == (160, 160, 0)
+
+
+def test_a_file_that_is_queued_after_it_was_staged_counts_once() -> None:
+    tally = Tally()
+    tally.update([pending("a", size=100, state="staged", since=2.0)])
+    tally.update([pending("a", size=120, since=1.0)])
+    assert (tally.total, tally.sent, tally.files_left) == (120, 0, 1)
+    tally.update([])
+    assert (tally.total, tally.sent, tally.files_left) == (120, 120, 0)
+
+
+def test_the_rate_is_that_of_the_last_while() -> None:
+    speed = Speed()
+    assert speed.update(0.0, 0) is None
+    assert speed.update(0.5, 100) is None  # too soon
+    assert speed.update(2.0, 100) == 50
+    assert speed.update(30.0, 100) == pytest.approx(100 / 30)
+    assert speed.update(60.0, 700) == pytest.approx(600 / 30)
+    assert speed.update(90.0, 700) is None  # nothing moves
+    assert speed.update(91.0, 500) is None  # a part had to be sent again
 
 
 def test_more_sent_than_there_is_counts_once() -> None:

@@ -11,8 +11,16 @@ from b2mount.filesystem.status import CallCounts, MountStatus, PendingFile
 NO_CALLS = CallCounts({}, 0.0, 0, 0)
 
 
-def pending(path: str, *, size: int = 100, sent: int = 0, state: str = "queued", reason: str | None = None):
-    return PendingFile(path, size, sent, state, reason, since=1.0)
+def pending(
+    path: str,
+    *,
+    size: int = 100,
+    sent: int = 0,
+    state: str = "queued",
+    reason: str | None = None,
+    since: float = 1.0,
+) -> PendingFile:
+    return PendingFile(path, size, sent, state, reason, since)
 
 
 @attrs.define

@@ -255,5 +255,8 @@ class FaultyStore(ObjectStore):
             lambda: self.inner.authorize_download(bucket, prefix, seconds),
         )
 
+    def under_way(self, path: ObjectPath) -> int:
+        return self.inner.under_way(path)
+
     def url(self, path: ObjectPath) -> str:
         return self.inner.url(path)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import signal
 import socket
+import sys
 import time
 import urllib.request
 
@@ -128,6 +132,88 @@ def test_umount_waits_until_everything_is_in_b2(make_mount: MountMaker) -> None:
     assert mount_entry(mount.path) is None
 
 
+SLOW = ("--write-back=60", "--limit-upload=2M")
+MEGABYTES = bytes(2_000_000)
+
+
+def write_megabytes(mount: Mount, count: int) -> list[str]:
+    """Files that take a second each to be sent; their names."""
+    names = [f"file {number}" for number in range(count)]
+    for name in names:
+        (mount.path / name).write_bytes(MEGABYTES)
+    return names
+
+
+def test_umount_shows_how_far_it_is(make_mount: MountMaker) -> None:
+    """Showing progress: files, bytes and rate, in a line now and then where there is no terminal."""
+    mount = make_mount(*SLOW)
+    names = write_megabytes(mount, 9)
+    code, output = mount.b2mount("umount", mount.path)
+    assert code == 0, output
+    first, *later = output.splitlines()
+    assert re.fullmatch(r"b2mount: 9 files left, .+ of 17\.2 MiB sent", first)
+    assert later
+    for line in later:
+        pattern = r"b2mount: \d files? left, [0-9.]+ MiB of 17\.2 MiB sent, [0-9.]+ [KM]iB/s, \d+ s to go"
+        assert re.fullmatch(pattern, line)
+    assert sorted(mount.bucket.objects()) == names
+
+
+def test_umount_shows_a_live_line_on_a_terminal(make_mount: MountMaker) -> None:
+    mount = make_mount(*SLOW)
+    names = write_megabytes(mount, 4)
+    command = shlex.join([sys.executable, "-m", "b2mount", "umount", str(mount.path)])
+    output = mount.programs.run("script", "--quiet", "--return", "--command", command, "/dev/null")
+    assert "files left" in output
+    assert "MiB/s" in output
+    assert "b2mount: " not in output
+    assert sorted(mount.bucket.objects()) == names
+
+
+def drain_for(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Mounts made from here on have so long for sending the rest when nobody announced the unmount."""
+    usual = Mount.command
+    code = f"import sys; from b2mount import mount; mount.DRAIN_TIME = {seconds}; \
+from b2mount.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+    def command(self: Mount, *options: str) -> list[str]:
+        python, _, _, *arguments = usual(self, *options)
+        return [python, "-c", code, *arguments]
+
+    monkeypatch.setattr(Mount, "command", command)
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "umount", "fusermount3"])
+def test_an_unmount_that_nobody_announced_sends_for_a_while(
+    make_mount: MountMaker, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """What is left then is named in the log, makes the exit code 8, and is sent by the next mount."""
+    drain_for(monkeypatch, 4)
+    mount = make_mount(*SLOW)
+    names = write_megabytes(mount, 12)
+    mount.expect_log("left to the next mount")
+    begun = time.monotonic()
+    if how == "SIGTERM":
+        assert mount.process is not None
+        mount.process.send_signal(signal.SIGTERM)
+    else:
+        mount.programs.run(*(["umount"] if how == "umount" else ["fusermount3", "-u"]), mount.path)
+    assert mount.wait_for_end(30) == 8
+    assert time.monotonic() - begun < 25
+    assert mount_entry(mount.path) is None
+    assert "12 files are still to be sent, in at most 4 s" in mount.log()
+    sent = set(mount.bucket.objects())
+    left = set(re.findall(r"b2://[^/]+/(file \d+) is left to the next mount", mount.log()))
+    assert left
+    assert left | sent == set(names)  # one may still have arrived when nobody waited for it any more
+    monkeypatch.undo()
+    mount.options = ("--write-back=60",)
+    mount.start()
+    assert mount.b2mount("flush", mount.path)[0] == 0
+    assert sorted(mount.bucket.objects()) == sorted(names)
+    assert [mount.bucket.versions(name) for name in names] == [["upload"]] * len(names)
+
+
 def test_umount_with_a_timeout_says_what_is_unsent(make_mount: MountMaker) -> None:
     """Exit code 8: unsent data left. The mount stays."""
     mount = make_mount("--write-back=60", "--retry-for=60")
@@ -179,6 +265,44 @@ def test_status_tells_what_is_mounted_and_unsent(make_mount: MountMaker) -> None
     status = json.loads(mount.b2mount("status", "--json", mount.path)[1])
     assert status["pending"] == []
     assert status["today"]["by_class"]["A"] >= 1
+
+
+def test_status_tells_of_each_file_how_far_it_is_and_why_not(make_mount: MountMaker) -> None:
+    """State, size, bytes sent and reason of every file that is on its way."""
+    mount = make_mount(*SLOW)
+    mount.expect_log("cap")
+    (mount.path / "refused").write_bytes(b"x" * 3000)
+    code, message = "storage_cap_exceeded", "Cannot upload files, storage cap exceeded."
+    make_mount.server.faults.replace(
+        [Fault(endpoint="b2_upload_*", name="refused", status=403, code=code, message=message)]
+    )
+    code_of_flush, output = mount.b2mount("flush", mount.path / "refused")
+    assert code_of_flush == 8
+    assert "refused" in output
+    (mount.path / "large").write_bytes(os.urandom(1 << 20) * 28)
+    flushing = mount.programs.start([sys.executable, "-m", "b2mount", "flush", mount.path / "large"])
+
+    def pending() -> dict[str, dict[str, object]]:
+        status = json.loads(mount.b2mount("status", "--json", mount.path)[1])
+        return {entry["path"]: entry for entry in status["pending"]}
+
+    wait_until(lambda: bool(pending().get("large", {"sent": 1})["sent"]), "a part of the large file is sent")
+    found = pending()
+    assert (found["refused"]["state"], found["refused"]["size"], found["refused"]["sent"]) == (
+        "failed",
+        3000,
+        0,
+    )
+    assert "cap" in str(found["refused"]["reason"])
+    text = mount.b2mount("status", mount.path)[1]
+    assert re.search(r"refused  2\.9 KiB  failed: .*cap", text)
+    assert re.search(r"large  [0-9.]+ MiB of 28\.0 MiB  uploading \d+%", text)
+    (mount.path / "waiting").write_bytes(b"x")
+    assert pending()["waiting"]["state"] == "queued"
+    make_mount.server.faults.clear()
+    assert mount.programs.finish(flushing)[0] == 0
+    assert mount.b2mount("flush", mount.path)[0] == 0
+    assert pending() == {}
 
 
 def test_flush_returns_when_everything_is_in_b2(make_mount: MountMaker) -> None:
