@@ -21,12 +21,13 @@ so only that has a time to live, and an open file is pinned to one version.
     emulator                 off to one side: a local B2 over HTTP; imports nothing of ours
 
     namespace  what exists under which name and number: directory cache (names expire), overlay
-               (what this mount did wins), inodes, attributes <-> object info
+               (what this mount did wins), inodes, attributes and stored xattrs <-> object info
     reading    the bytes of object versions: blocks on disk, flights (ranged GETs), readahead,
                checks against B2's SHA-1
     writing    the bytes not yet in B2: staged files with extents, the journal, upload plans
                (put what changed, copy the rest inside B2), the queue
-    filesystem content is where reading and writing meet; committer, creating, removing, renaming
+    filesystem content is where reading and writing meet; committer, creating, removing, renaming;
+               changing for attributes, xattrs for extended ones
     store      one verb is one request; b2sdk's errors become ours here, and nowhere else
     fuse       our errors become an errno here, and nowhere else
 

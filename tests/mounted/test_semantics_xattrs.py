@@ -147,6 +147,15 @@ def test_content_type_and_info_are_settable(stocked: Mount) -> None:
     assert bucket.objects()["old.txt"].content_type == "text/html"
 
 
+def test_b2_decides_on_the_content_type_of_a_file_that_was_given_other_attributes(mount: Mount) -> None:
+    path = mount.path / "page.html"
+    with path.open("wb") as file:
+        os.setxattr(path, "user.comment", b"x")
+        missing(path, "user.b2.content_type")
+        file.write(DATA)
+    assert get(path, "content_type") == mount.bucket.objects()["page.html"].content_type == "text/html"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "code"),
     [
