@@ -7,9 +7,11 @@ has returned. Names that several programs write are judged by the order in which
 from __future__ import annotations
 
 import enum
+import hashlib
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -17,27 +19,77 @@ import attrs
 Contents = Mapping[str, bytes]
 
 
+@attrs.frozen
+class Digest:
+    """A content: its size, and its SHA-1."""
+
+    size: int
+    sha1: str
+
+    def __str__(self) -> str:
+        return f"{self.size} bytes ({self.sha1[:8]})"
+
+
+def digest(data: bytes | None) -> Digest | None:
+    """None is: nothing has this name."""
+    return None if data is None else Digest(len(data), hashlib.sha1(data).hexdigest())
+
+
+@attrs.frozen
+class Mix:
+    """A file that is being written over in place: after a crash a local disk shows each of these bytes as it
+    was or as it was to be."""
+
+    before: bytes
+    patches: Sequence[tuple[int, bytes]]
+    sizes: frozenset[int]
+
+    def allows(self, data: bytes) -> bool:
+        """Whether `data` is what may be found."""
+        if len(data) not in self.sizes:
+            return False
+        before = self.before[: len(data)].ljust(len(data), b"\0")
+        known = bytearray(data)
+        for offset, patch in self.patches:
+            for at, byte in enumerate(patch, offset):
+                if at < len(known) and known[at] == byte:
+                    known[at] = before[at]
+        return known == before
+
+
 @attrs.define
 class Claims:
-    """What the names of one program may hold. None is: nothing has this name."""
+    """What the names of one program may hold."""
 
-    whole: dict[str, list[bytes | None]] = attrs.field(factory=dict)
+    whole: dict[str, list[Digest | None]] = attrs.field(factory=dict)
     """Each of these contents, as it is."""
-    mixed: dict[str, list[bytes]] = attrs.field(factory=dict)
-    """Bytes of all of these, each at its place, as a local disk would show after a crash: the file was
-    being written over in place."""
-    somewhere: list[tuple[tuple[str, ...], bytes]] = attrs.field(factory=list)
+    mixed: dict[str, Mix] = attrs.field(factory=dict)
+    """Or one of these mixes."""
+    somewhere: list[tuple[tuple[str, ...], Digest]] = attrs.field(factory=list)
     """These bytes are under one of these names, or under several: they were being renamed."""
 
     def faults(self, found: Contents) -> Iterator[str]:
         """What does not agree."""
         for name, allowed in self.whole.items():
             data = found.get(name)
-            if data not in allowed and not (data is not None and is_mix(data, self.mixed.get(name, []))):
-                yield f"{name} holds {shown(data)}, not {' or '.join(map(shown, allowed))}"
-        for names, data in self.somewhere:
-            if all(found.get(name) != data for name in names):
-                yield f"{shown(data)} was being renamed and is not under any of {names}"
+            mix = self.mixed.get(name)
+            if digest(data) not in allowed and not (data is not None and mix and mix.allows(data)):
+                what = " or ".join(sorted({str(each) for each in allowed}))
+                yield f"{name} holds {digest(data)}, not {what}"
+        for names, data_digest in self.somewhere:
+            if all(digest(found.get(name)) != data_digest for name in names):
+                yield f"{data_digest} was being renamed and is not under any of {names}"
+
+
+@attrs.frozen
+class Claim:
+    """What one program says now. Names that it does not mention are as it said before; of mixes and
+    renames only these are left."""
+
+    program: str
+    whole: Mapping[str, Sequence[Digest | None]]
+    mixed: Mapping[str, Mix] = attrs.field(factory=dict)
+    somewhere: Sequence[tuple[tuple[str, ...], Digest]] = ()
 
 
 class Word(enum.Enum):
@@ -58,41 +110,43 @@ class SharedWrite:
     """The file is cut to nothing first: empty is one of the things that it may be found as."""
 
 
-Note = tuple[str, Claims] | SharedWrite
-
-
 @attrs.define(eq=False)
 class Ledger:
-    """The notes of one life, in a file: a note is there when the call returns."""
+    """The notes of one life, or of many, in a file: a note is there when the call returns. Several
+    processes may have it open."""
 
     place: Path
     _fd: int = -1
 
     def open(self) -> None:
-        """For the process that lives."""
+        """For a process that writes into it."""
         self._fd = os.open(self.place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def note(self, note: Note) -> None:
+    def note(self, note: Claim | SharedWrite) -> None:
         """Survives the death of the process."""
-        data = pickle.dumps(note)
+        data = zlib.compress(pickle.dumps(note), 1)
         os.write(self._fd, len(data).to_bytes(4, "big") + data)
 
     def read(self) -> tuple[list[Claims], list[SharedWrite]]:
         """The last word of each program, and the writes of shared names in order."""
-        data = self.place.read_bytes() if self.place.exists() else b""
         claims: dict[str, Claims] = {}
         writes: list[SharedWrite] = []
+        for note in self._notes():
+            if isinstance(note, SharedWrite):
+                writes.append(note)
+            else:
+                said = claims.setdefault(note.program, Claims())
+                said.whole.update({name: list(allowed) for name, allowed in note.whole.items()})
+                said.mixed, said.somewhere = dict(note.mixed), list(note.somewhere)
+        return list(claims.values()), writes
+
+    def _notes(self) -> Iterator[Claim | SharedWrite]:
+        data = memoryview(self.place.read_bytes() if self.place.exists() else b"")
         while len(data) >= 4:
             size = int.from_bytes(data[:4], "big")
             note, data = data[4 : 4 + size], data[4 + size :]
-            if len(note) < size:
-                break  # it died while it wrote this: nothing had begun or been told yet
-            said = pickle.loads(note)
-            if isinstance(said, SharedWrite):
-                writes.append(said)
-            else:
-                claims[said[0]] = said[1]
-        return list(claims.values()), writes
+            if len(note) == size:  # else it died while it wrote this: nothing had begun or been told yet
+                yield pickle.loads(zlib.decompress(note))
 
     def faults(self, found: Contents) -> list[str]:
         """Everything in which what is found in B2 differs from what programs were told."""
@@ -100,12 +154,12 @@ class Ledger:
         faults = [fault for claim in claims for fault in claim.faults(found)]
         shared = {write.name for write in writes}
         for name in sorted(shared):
-            faults += _shared_faults([w for w in writes if w.name == name], found.get(name))
+            faults += shared_faults([w for w in writes if w.name == name], found.get(name))
         known = shared.union(*(claim.whole for claim in claims))
         return faults + [f"nobody wrote {name}" for name in sorted(found.keys() - known)]
 
 
-def _shared_faults(writes: list[SharedWrite], data: bytes | None) -> Iterator[str]:
+def shared_faults(writes: Sequence[SharedWrite], data: bytes | None) -> Iterator[str]:
     """The last write wins; of those that overlapped, any."""
     begun = {w.data: at for at, w in enumerate(writes) if w.word is Word.BEGUN}
     returned = {w.data: at for at, w in enumerate(writes) if w.word is Word.RETURNED}
@@ -115,24 +169,8 @@ def _shared_faults(writes: list[SharedWrite], data: bytes | None) -> Iterator[st
             yield f"{name} is missing"
         return
     if data not in begun:
-        yield f"{name} holds {shown(data)}, which nobody wrote"
+        yield f"{name} holds {digest(data)}, which nobody wrote"
         return
     latest = max((begun[other] for other in returned), default=-1)
     if returned.get(data, len(writes)) < latest:
-        yield f"{name} holds {shown(data)}, which was replaced by a write that had returned"
-
-
-def is_mix(data: bytes, stages: list[bytes]) -> bool:
-    """Whether every byte is at this place in one of `stages`, or a zero where a file had been lengthened."""
-    if len(data) not in {len(stage) for stage in stages}:
-        return False
-    return all(
-        any(byte == (stage[at] if at < len(stage) else 0) for stage in stages) for at, byte in enumerate(data)
-    )
-
-
-def shown(data: bytes | None) -> str:
-    """Short enough for a message."""
-    if data is None:
-        return "nothing"
-    return f"{len(data)} bytes {data[:6].hex()}..{data[-4:].hex()}" if len(data) > 10 else f"{data!r}"
+        yield f"{name} holds {digest(data)}, which was replaced by a write that had returned"

@@ -9,15 +9,17 @@ import signal
 import sqlite3
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import trio
 import trio.testing
 
-from b2mount.errors import Unavailable
+from b2mount.errors import B2MountError, Unavailable
 from tests.crash.claims import Ledger
-from tests.crash.load import before_the_load, run_load, seeded
+from tests.crash.files import InProcess
+from tests.crash.load import Home, Sharer, Writer, before_the_load
 from tests.crash.scenario import (
     DIED,
     MINIMUM_PART,
@@ -30,9 +32,15 @@ from tests.crash.scenario import (
     save,
     small_parts,
 )
-from tests.filesystem.world import world
+from tests.filesystem.world import World, world
 from tests.writing.world import InlineLane, at
 
+SMALL, LARGE = (0, 1, 20, 60, 99), (120, 180, 250, 400)
+"""Bytes; LARGE ones are sent in parts with the limits of these tests."""
+HOMES = (Home("small", SMALL), Home("large", LARGE), Home("mixed", SMALL + LARGE))
+SHARERS = 3
+OPERATIONS = 9
+"""Of each program."""
 DELAY = 0.001
 LIFETIME = 60
 """Seconds after which a child that neither ends nor dies is a failure."""
@@ -87,8 +95,9 @@ def live(directory: Path, moment: Moment) -> int:
     when it died. Raises AssertionError when it failed by itself."""
     store = FlakyStore("bucket", minimum_part_size=MINIMUM_PART, now_ms=now_ms)
     store.dice = random.Random(moment.seed)
-    for name, data in seeded().items():
-        store.seed(at(name), data)
+    for home in HOMES:
+        for name, data in home.seeded().items():
+            store.seed(at(name), data)
     store.seed(at("shared/.bzEmpty"))
     save(store, directory / "b2")
     child = os.fork()
@@ -117,7 +126,7 @@ def _child(directory: Path, moment: Moment) -> None:
     store.steps, store.place = steps, directory / "b2"
     ledger = Ledger(directory / "ledger")
     ledger.open()
-    before_the_load(ledger)
+    before_the_load(ledger, HOMES)
 
     async def main() -> None:
         lane = DeadlyLane("disk", 1, steps)
@@ -130,6 +139,20 @@ def _child(directory: Path, moment: Moment) -> None:
     with small_parts(), steps.watching_the_disk():
         trio.run(main, clock=clock())
     (directory / "steps").write_text(str(steps.taken))
+
+
+async def run_load(living: World, ledger: Ledger, seed: int) -> None:
+    """All programs, until they are done and everything is in B2."""
+    dice, files = random.Random(seed), InProcess(living)
+    programs: list[Writer | Sharer] = []
+    programs += [Writer(files, ledger, random.Random(dice.random()), home) for home in HOMES]
+    programs += [Sharer(files, ledger, random.Random(dice.random()), str(n)) for n in range(SHARERS)]
+    async with trio.open_nursery() as nursery:
+        for program in programs:
+            left = iter(range(OPERATIONS))
+            nursery.start_soon(program.run, lambda left=left: next(left, None) is not None)
+    with suppress(B2MountError):  # what can't be sent now is left to the next mount
+        await living.write_back.flush()
 
 
 def cut_the_power(directory: Path, dice: random.Random) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.claims import Claims, Ledger, SharedWrite, Word, is_mix
+from tests.crash.claims import Claims, Ledger, Mix, SharedWrite, Word, digest
 from tests.crash.life import Moment, play
 
 MOMENTS = 75
@@ -65,14 +65,32 @@ def test_death_at_random_moments(root: Path, waits: bool, power_cut: bool) -> No
 
 def test_what_is_told_of_a_loss() -> None:
     """The judge itself: each kind of loss is seen."""
-    claims = Claims({"a": [b"new"], "b": [b"old", b"new"], "gone": [None]})
+    old, new, x = digest(b"old"), digest(b"new"), digest(b"x")
+    assert x is not None
+    claims = Claims({"a": [new], "b": [old, new], "gone": [None]})
     assert list(claims.faults({"a": b"new", "b": b"old"})) == []
     assert len(list(claims.faults({"b": b"mix", "gone": b"back"}))) == 3
-    moved = Claims({"a": [b"x", None], "b": [None, b"x"]}, somewhere=[(("a", "b"), b"x")])
+    moved = Claims({"a": [x, None], "b": [None, x]}, somewhere=[(("a", "b"), x)])
     assert list(moved.faults({"b": b"x"})) == []
     assert len(list(moved.faults({}))) == 1
-    assert is_mix(b"AbC", [b"abc", b"ABC"])
-    assert not is_mix(b"axc", [b"abc", b"ABC"])
+
+
+@pytest.mark.parametrize(
+    ("data", "right"),
+    [
+        (b"abcdef", True),
+        (b"aXYdef", True),
+        (b"aXcdef", True),
+        (b"aXcdefg", False),
+        (b"aXcDef", False),
+        (b"abcdefZ", False),
+        (b"abcdef\0Z", True),
+        (b"abcdef\0\0", True),
+        (b"abcdef\1Z", False),
+    ],
+)
+def test_bytes_of_a_file_that_was_written_over_in_place(data: bytes, right: bool) -> None:
+    assert Mix(b"abcdef", [(1, b"XY"), (7, b"Z")], frozenset({6, 8})).allows(data) is right
 
 
 def test_what_is_told_of_names_that_many_write(tmp_path: Path) -> None:
