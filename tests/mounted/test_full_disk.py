@@ -59,10 +59,13 @@ def free(mount: Mount) -> int:
 def occupy(mount: Mount, left: int = 0) -> Path:
     """Somebody else's file takes all but so many bytes of the small disk."""
     path = mount.cache / "ballast"
-    with path.open("ab") as ballast:
-        while free(mount) > left:
-            with suppress(OSError):  # the cache was sooner
-                os.posix_fallocate(ballast.fileno(), path.stat().st_size, free(mount) - left)
+
+    def is_full() -> bool:
+        with path.open("ab") as ballast, suppress(OSError):  # the cache may be sooner, or give way
+            os.posix_fallocate(ballast.fileno(), path.stat().st_size, max(1, free(mount) - left))
+        return free(mount) <= left
+
+    wait_until(is_full, "the disk is full")
     return path
 
 
@@ -122,8 +125,9 @@ def test_the_cache_leaves_a_part_of_the_disk_to_others(on_small_disk: Callable[.
     mount.remount()
     read_into_cache(mount, sizes)
     ballast.unlink()
-    (mount.path / "new").write_bytes(pattern(9, 39 * MIB - free(mount)))
-    assert_same_bytes(mount.bucket.read("new"), (mount.path / "new").read_bytes())
+    data = pattern(9, free(mount) + cached(mount) // 2)
+    (mount.path / "new").write_bytes(data)
+    assert_same_bytes(mount.bucket.read("new"), data)
 
 
 def test_a_full_staging_disk(on_small_disk: Callable[..., Mount]) -> None:
