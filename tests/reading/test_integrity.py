@@ -194,6 +194,7 @@ async def test_after_a_remount_too(
 ) -> None:
     await read_through(ObjectReader(version, fetcher), STEP)
     assert await digests_of(cache, version)
+    await until(lambda: not cache.backlog_size)
     after = BlockCache(tmp_path / "blocks", 256 * MIB, cache.lane)
     await after.load()
     after.drop(BlockId(version.version_id, 4))
