@@ -68,6 +68,10 @@ class BucketTree:
         has_below = await self._holds_any(file.bucket, as_directory)
         return Entry(name, Kind.DIRECTORY, None) if has_below else found
 
+    async def flat(self, root: ObjectPath, start: str) -> ObjectPage:
+        """Everything below a directory from a key on, one request."""
+        return await self._rows(root.bucket, root.key, start, PAGE_ROWS, delimiter="")
+
     async def subtree(self, directory: ObjectPath) -> list[ObjectVersion]:
         """Every object at or below the directory, in key order, a thousand for a request."""
         objects: list[ObjectVersion] = []

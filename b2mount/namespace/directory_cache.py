@@ -20,6 +20,9 @@ from b2mount.model import Entry, ObjectPath
 from b2mount.namespace.listing import Listing
 
 _BIG_DIRECTORIES: Final = 1024
+_MANY: Final = 500
+"""Names on one page from which a directory that is not all there is a big one: a page that has
+fewer is taken up by what is below."""
 
 
 @attrs.frozen
@@ -51,6 +54,8 @@ class DirectoryCache:
         self._known: TLRUCache[ObjectPath, Listing | Answer] = TLRUCache(
             maxsize=max_names, ttu=_expiry, timer=trio.current_time, getsizeof=_size
         )
+        self.drops = 0
+        """Goes up when something that is known is not to be believed any more."""
         self._growing: WeakValueDictionary[ObjectPath, Listing] = WeakValueDictionary()
         self._big: LRUCache[ObjectPath, bool] = LRUCache(maxsize=_BIG_DIRECTORIES)
 
@@ -81,7 +86,7 @@ class DirectoryCache:
         self.drop(directory)
         if listing.size <= self._max_names:
             self._known[directory] = listing
-        if listing.is_complete:
+        if listing.is_complete or len(listing.names) < _MANY:
             self._big.pop(directory, None)
         else:
             self._big[directory] = True
@@ -115,6 +120,7 @@ class DirectoryCache:
 
     def forget(self, path: ObjectPath | None) -> None:
         """Forget what was said of a path and all below it, and the listing that it stands in."""
+        self.drops += 1
         for table in (self._known, self._growing):
             for key in list(table):
                 if path is None or path.holds(key) or key in (path, path.parent, path.parent.file(path.name)):
@@ -131,6 +137,7 @@ class DirectoryCache:
 
     def forget_below(self, directory: ObjectPath) -> None:
         """Forget what was said of a directory and of all below it."""
+        self.drops += 1
         for table in (self._known, self._growing):
             for key in [key for key in table if directory.holds(key)]:
                 self._expire(key)

@@ -1,8 +1,8 @@
 """Lister: asks the tree, so that nothing is asked twice at a time, and remembers what it said.
 
-Invariants: one request at a time for each listing and each name, whoever wants it. An answer that
-belongs to a directory which was moved away meanwhile is asked again, never used. A page ahead is
-fetched only while `run` is running; without it everything works, page after page.
+Invariants: one request at a time for each listing, each scan and each name, whoever wants it. An
+answer that belongs to a directory which was moved away meanwhile is asked again, never used. A page
+ahead is fetched only while `run` is running; without it everything works, page after page.
 
 Must not know: inode numbers, attributes, what programs see.
 """
@@ -11,22 +11,27 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from b2mount.errors import B2MountError
-from b2mount.model import ObjectPath
+from b2mount.model import DELIMITER, ObjectPath
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
+from b2mount.namespace.flat import Piece, pieces_of
 from b2mount.namespace.flights import Flights
 from b2mount.namespace.inode import Inode
-from b2mount.namespace.listing import Listing
+from b2mount.namespace.listing import Level, Listing
 from b2mount.namespace.names import OddNames
-from b2mount.namespace.overlay import Overlay
+from b2mount.namespace.overlay import Ask, Overlay
+from b2mount.namespace.planner import Planner, Scan
 from b2mount.namespace.tree import Tree
 
 log: Final = logging.getLogger(__name__)
+
+_PAGES_FOR_A_NAME: Final = 3
+"""Pages that are read of a directory of directories before single names of it are asked for."""
 
 
 class Lister:
@@ -38,7 +43,7 @@ class Lister:
         cache: DirectoryCache,
         overlay: Overlay,
         ttl: float,
-        learnt: Callable[[Inode, Listing], None],
+        learnt: Callable[[ObjectPath, Listing], None],
     ) -> None:
         """`learnt` is told of each page of a directory, after it has come in."""
         self._tree = tree
@@ -46,11 +51,12 @@ class Lister:
         self._overlay = overlay
         self._ttl = ttl
         self._learnt = learnt
+        self._planner = Planner(cache)
         self._pages: Flights[None] = Flights()
         self._answers: Flights[Answer] = Flights()
         self._directory_moves = 0
         self._nursery: trio.Nursery | None = None
-        self._ahead: set[Listing] = set()
+        self._ahead: set[object] = set()
         self.odd: Final = OddNames()
 
     async def run(self) -> None:
@@ -74,7 +80,7 @@ class Lister:
         directory with it; a big directory is asked for the one name."""
         if not self._cache.is_big(directory.path):
             listing = self._cache.growing(directory.path)
-            if not listing.has_begun:
+            while not (listing.knows(name) or directory.removed) and _is_worth_reading(listing):
                 await self.advance(directory, listing)
             if listing.knows(name):
                 return Answer(listing.entries.get(name), listing.expires)
@@ -84,18 +90,30 @@ class Lister:
 
     async def advance(self, directory: Inode, listing: Listing) -> None:
         """One page more, for all who read this listing."""
-        await self._pages.join(listing, functools.partial(self._next_page, directory, listing))
+        if listing.is_complete or directory.removed:
+            return
+        scan = self._planner.next_page(directory.path, listing)
+        if scan is None:
+            await self._pages.join(listing, functools.partial(self._next_page, directory, listing))
+        else:
+            await self._pages.join(scan, functools.partial(self._next_of, scan, directory, listing))
 
     def look_ahead(self, directory: Inode, listing: Listing) -> None:
         """Have the next page fetched in the background, if there is one."""
-        if self._nursery is None or listing.is_complete or listing in self._pages or listing in self._ahead:
-            return
-        self._ahead.add(listing)
-        self._nursery.start_soon(self._advance_quietly, directory, listing)
+        if not listing.is_complete and listing not in self._pages:
+            self._in_background(listing, lambda: self.advance(directory, listing))
+
+    def walked(self, directory: ObjectPath) -> None:
+        """A directory is being read. When a walk goes through here, its next page comes ahead."""
+        scan = self._planner.follows(directory)
+        if scan is not None and scan not in self._pages:
+            request = functools.partial(self._next_of, scan, None, None)
+            self._in_background(scan, lambda: self._pages.join(scan, request))
 
     def directory_moved(self) -> None:
         """Answers that are on their way may be about another directory by now."""
         self._directory_moves += 1
+        self._planner.forget()
 
     async def _ask(self, path: ObjectPath, name: str) -> Answer:
         moves = self._directory_moves
@@ -107,7 +125,10 @@ class Lister:
                 self._cache.put_answer(path, name, answer)
         return answer
 
+    # -- pages -----------------------------------------------------------------------------
+
     async def _next_page(self, directory: Inode, listing: Listing) -> None:
+        """A page with a delimiter."""
         while listing.cursor is not None and not directory.removed:
             path, before = directory.path, listing.cursor
             self._cache.read_on(path, listing)
@@ -115,24 +136,80 @@ class Lister:
                 level = await self._tree.page(path, before)
                 if directory.path != path:
                     continue
-                if not listing.has_begun:
-                    listing.start(ask.time, self._ttl)
-                self.odd.saw(listing.absorb(level))
-                self._overlay.heard_page(path, listing, before, ask)
-                if listing.keeps_itself:
-                    self._overlay.shown(path.parent, path.name, ask)
-                self._learnt(directory, listing)
-            if not directory.removed and (listing.is_complete or before == ""):
-                self._cache.put(path, listing)
+                self._absorb(path, listing, Piece(before, level), ask)
+            if directory.removed:
+                self._cache.drop(path)
             return
 
-    async def _advance_quietly(self, directory: Inode, listing: Listing) -> None:
+    async def _next_of(self, scan: Scan, directory: Inode | None, listing: Listing | None) -> None:
+        """The next page of a scan. The listing for whose sake it is asked for is always brought on, and
+        begun when the page has come to where it would be."""
+        if scan.cursor is None:
+            self._planner.forget()  # somebody else has read it to its end meanwhile
+            return
+        start, moves, drops = scan.cursor, self._directory_moves, self._cache.drops
+        path = directory.path if directory is not None else None
+        if path is not None and listing is not None:
+            self._cache.read_on(path, listing)
+        with self._overlay.asking() as ask:
+            page = await self._tree.flat(scan.root, start)
+            if moves != self._directory_moves:
+                return
+            pieces = pieces_of(page, scan.root, start, scan.last)
+            last = page.objects[-1].path.key if page.objects else ""
+            inside = page.next_key if page.next_key and page.next_key.startswith(scan.root.key) else None
+            scan.went_on(len(page.objects), len(pieces), last, inside)
+            is_passed = path is not None and start <= path.key and (inside is None or path.key < inside)
+            if path is not None and is_passed and path not in pieces:
+                pieces[path] = Piece("", Level((), None, None, (), None))
+            for each, piece in pieces.items():
+                wanted = listing if each == path else None
+                taker = wanted or (self._taker(each, piece) if drops == self._cache.drops else None)
+                if taker is not None and taker.cursor == piece.before:
+                    self._absorb(each, taker, piece, ask)
+                    if taker is not listing:
+                        self._cache.put(each, taker)
+
+    def _taker(self, path: ObjectPath, piece: Piece) -> Listing | None:
+        """The listing that a piece continues; a new one for a directory of which nothing is known."""
+        known = self._cache.listing(path)
+        if known is None and not piece.before:
+            return Listing()
+        return known
+
+    def _absorb(self, path: ObjectPath, listing: Listing, piece: Piece, ask: Ask) -> None:
+        if not listing.has_begun:
+            listing.start(ask.time, self._ttl)
+        self.odd.saw(listing.absorb(piece.level))
+        self._overlay.heard_page(path, listing, piece.before, ask)
+        if listing.keeps_itself:
+            self._overlay.shown(path.parent, path.name, ask)
+        self._learnt(path, listing)
+        if listing.is_complete or not piece.before:
+            self._cache.put(path, listing)
+
+    # -- ahead -----------------------------------------------------------------------------
+
+    def _in_background(self, what: object, request: Callable[[], Awaitable[None]]) -> None:
+        if self._nursery is not None and what not in self._ahead:
+            self._ahead.add(what)
+            self._nursery.start_soon(self._quietly, what, request)
+
+    async def _quietly(self, what: object, request: Callable[[], Awaitable[None]]) -> None:
         """An error here reaches the reader when he asks for the page himself."""
         try:
-            await self.advance(directory, listing)
+            await request()
         except B2MountError as error:
-            log.debug("page ahead of %s: %s", directory.path, error)
+            log.debug("a page ahead: %s", error)
         except Exception:
-            log.exception("page ahead of %s", directory.path)
+            log.exception("a page ahead")
         finally:
-            self._ahead.discard(listing)
+            self._ahead.discard(what)
+
+
+def _is_worth_reading(listing: Listing) -> bool:
+    """Whether its next page is asked for the sake of one name: the first one always, and more of a
+    directory that holds directories."""
+    if listing.cursor is None:
+        return False
+    return not listing.has_begun or (DELIMITER in listing.cursor and listing.pages < _PAGES_FOR_A_NAME)

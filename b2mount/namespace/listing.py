@@ -62,10 +62,10 @@ def level_of(page: ObjectPage, directory: ObjectPath) -> Level:
             odd.append(prefix)
     rows.sort(key=itemgetter(0))
     entries = tuple(entry for _, entry in rows)
-    return Level(entries, placeholder, marker, tuple(odd), _cursor(page.next_key, directory.key))
+    return Level(entries, placeholder, marker, tuple(odd), cursor_of(page.next_key, directory.key))
 
 
-def _cursor(next_key: str | None, prefix: str) -> str | None:
+def cursor_of(next_key: str | None, prefix: str) -> str | None:
     """A next key outside of the prefix means that nothing more is in it."""
     if next_key is None or not next_key.startswith(prefix):
         return None
@@ -86,6 +86,8 @@ class Listing:
     marker: ObjectVersion | None = None
     cursor: str | None = ""
     """Where the next page begins; None when there is none."""
+    pages: int = 0
+    """How many have come."""
     _held: dict[str, Entry] = attrs.field(factory=dict)
 
     @property
@@ -115,7 +117,10 @@ class Listing:
 
     def knows(self, name: str) -> bool:
         """Whether the listing can say if `name` exists, and as what."""
-        return passed(self.cursor, name)
+        if passed(self.cursor, name):
+            return True
+        entry = self.entries.get(name)
+        return entry is not None and entry.kind is Kind.DIRECTORY
 
     def absorb(self, level: Level) -> tuple[str, ...]:
         """Take in the next page. Returns the keys of it that can't be shown."""
@@ -135,6 +140,7 @@ class Listing:
         self.placeholder = level.placeholder or self.placeholder
         self.marker = level.marker or self.marker
         self.cursor = level.cursor
+        self.pages += 1
         return tuple(odd)
 
     def _settle(self, entry: Entry) -> None:
@@ -144,8 +150,8 @@ class Listing:
 
 
 def passed(cursor: str | None, name: str) -> bool:
-    """Whether a listing that goes on at `cursor` has seen both `name` and `name/`."""
-    return cursor is None or name + DELIMITER < cursor
+    """Whether a listing that goes on at `cursor` has seen both `name` and all below `name/`."""
+    return cursor is None or (name + DELIMITER < cursor and not cursor.startswith(name + DELIMITER))
 
 
 def empty_listing(began: float, expires: float) -> Listing:

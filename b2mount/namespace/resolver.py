@@ -74,11 +74,12 @@ class Resolver:
         parent = self.inodes.at(path)
         return parent if parent is not None and parent.is_directory else self._new_directory(path)
 
-    def learn(self, directory: Inode, listing: Listing) -> None:
+    def learn(self, path: ObjectPath, listing: Listing) -> None:
         """A directory's own attributes stand on its placeholder, which only its own listing shows."""
-        version, known = listing.placeholder or listing.marker, directory.version
-        if version is None or directory.removed:
+        version, directory = listing.placeholder or listing.marker, self.inodes.at(path)
+        if version is None or directory is None or not directory.is_directory:
             return
+        known = directory.version
         if known is not None and (known == version or known.uploaded_ms > version.uploaded_ms):
             return
         attributes = placeholder_attributes(version, self._defaults)
@@ -96,5 +97,5 @@ class Resolver:
         inode = self.inodes.add(path, self._bare, None)
         listing = self._cache.listing(path)
         if listing is not None:
-            self.learn(inode, listing)
+            self.learn(path, listing)
         return inode

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from b2mount.model import Entry, ObjectPath, ObjectVersion
 from b2mount.namespace.listing import Level
+from b2mount.store.interface import ObjectPage
 
 
 class Tree(Protocol):
@@ -28,6 +29,10 @@ class Tree(Protocol):
 
     async def entry(self, directory: ObjectPath, name: str) -> Entry | None:
         """One entry, None when there is none. One request, seldom more."""
+        ...
+
+    async def flat(self, root: ObjectPath, start: str) -> ObjectPage:
+        """The objects below a directory, at any depth, from the key `start` on, one request."""
         ...
 
     async def subtree(self, directory: ObjectPath) -> list[ObjectVersion]:

@@ -111,6 +111,7 @@ async def test_a_listing_from_before_a_change_does_not_undo_it(store: LaggingSto
     store.add("d/kept")
     names = names_of(store)
     d = await names.lookup(names.root, "d")
+    clock.jump(TTL + 1)
     store.gate = trio.Event()
     found: list[str] = []
 

@@ -1,0 +1,157 @@
+"""Planner: which page of which listing answers a question, so that few are asked in all. No I/O.
+
+B2 bills a listing by the call, for 1 row as for 1,000. A page without a delimiter tells of a whole
+small subtree, or of the directories that a walk comes to next; one with a delimiter passes over what
+is below a directory, which pays where that is a lot. A scan is a row of pages without a delimiter,
+each going on where the one before stopped.
+
+Invariants: a directory is begun by one page, whichever scan that is; a scan that nobody follows is
+not gone on with, but for PATIENCE pages where the names tell that what is asked for comes soon.
+
+Must not know: entries, inodes, the store.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Final
+
+import attrs
+from cachetools import LRUCache
+
+from b2mount.model import DELIMITER, Kind, ObjectPath
+from b2mount.namespace.directory_cache import DirectoryCache
+from b2mount.namespace.listing import Listing
+
+NEAR: Final = 2
+"""Directories between where a scan stands and one that a walk comes to next, at most."""
+PATIENCE: Final = 8
+"""Pages of a scan that may be read for a question that is not next in turn."""
+FOLLOWED: Final = 2
+"""Pages that somebody went on to, in a row, before it is a walk that will go on."""
+PAGE: Final = 1000
+_SCANS: Final = 256
+_LEVELS: Final = 4096
+
+
+@attrs.define(eq=False)
+class Scan:
+    """Pages without a delimiter below one directory."""
+
+    root: ObjectPath
+    cursor: str | None
+    """The key at which the next page begins; None at the end."""
+    begin: str = ""
+    """The key at which the last page began."""
+    last: str = ""
+    """The last key of it."""
+    pages: int = 0
+    rows: int = 0
+    directories: int = 0
+    followed: int = 0
+    """Pages that were wanted because somebody went on where the scan had stopped."""
+
+    def went_on(self, rows: int, directories: int, last: str, cursor: str | None) -> None:
+        """A page is in."""
+        self.begin, self.cursor = self.cursor or "", cursor
+        self.last = last or self.last
+        self.pages += 1
+        self.rows += rows
+        self.directories += directories
+
+
+@attrs.define(eq=False)
+class Planner:
+    """See the module."""
+
+    _cache: DirectoryCache
+    _scans: LRUCache[ObjectPath, Scan] = attrs.field(factory=lambda: LRUCache(maxsize=_SCANS))
+    _begun: LRUCache[ObjectPath, str] = attrs.field(factory=lambda: LRUCache(maxsize=_LEVELS))
+    """By directory: the name of the one in it that was begun last."""
+
+    def next_page(self, directory: ObjectPath, listing: Listing) -> Scan | None:
+        """The scan whose next page brings the listing on; None for a page with a delimiter."""
+        if listing.cursor is None:
+            return None
+        if not listing.has_begun:
+            return self._beginning(directory)
+        scan = self._scan_at(directory, directory.key + listing.cursor)
+        if scan is not None and (DELIMITER not in listing.cursor or scan.followed >= FOLLOWED):
+            scan.followed += 1
+            return scan
+        return None
+
+    def follows(self, directory: ObjectPath) -> Scan | None:
+        """A directory that is known is being read: the scan whose next page will be wanted soon."""
+        for above in _and_above(directory):
+            scan = self._scans.get(above)
+            if scan is not None and scan.cursor is not None and scan.begin <= directory.key < scan.cursor:
+                return scan if scan.followed >= FOLLOWED else None
+        return None
+
+    def forget(self) -> None:
+        """Names have changed places: what a scan has seen of them tells nothing."""
+        self._scans.clear()
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _beginning(self, directory: ObjectPath) -> Scan:
+        before = self._begun.get(directory.parent)
+        self._begun[directory.parent] = directory.name
+        for above in _and_above(directory):
+            scan = self._scans.get(above)
+            if scan is not None and self._leads_to(scan, directory):
+                scan.followed += 1
+                return scan
+        scan = Scan(directory, directory.key)
+        if before is not None and directory != directory.parent:
+            between = self._between(directory.parent, before, directory.name)
+            if between is not None and 0 < between <= NEAR:
+                scan = Scan(directory.parent, directory.key, followed=1)
+        self._scans[scan.root] = scan
+        return scan
+
+    def _leads_to(self, scan: Scan, directory: ObjectPath) -> bool:
+        """Whether the scan will soon come to the directory."""
+        cursor, above = scan.cursor, directory
+        if cursor is None or directory.key < (scan.last or cursor):
+            return False
+        while not cursor.startswith(above.key):
+            below, above = above, above.parent
+        if above == directory:
+            return True
+        at_cursor = cursor[len(above.key) :].partition(DELIMITER)[0]
+        between = self._between(above, at_cursor, below.name)
+        if between is None:
+            return False
+        rows = between * scan.rows / max(1, scan.directories)
+        return between <= NEAR or scan.pages + rows / PAGE < PATIENCE
+
+    def _between(self, directory: ObjectPath, first: str, second: str) -> int | None:
+        """How many names on from `first` the name `second` is; None when nobody knows."""
+        listing = self._cache.listing(directory)
+        if listing is None or not listing.knows(second):
+            return None
+        return _place(listing, second) - _place(listing, first)
+
+    def _scan_at(self, directory: ObjectPath, cursor: str) -> Scan | None:
+        for above in _and_above(directory):
+            scan = self._scans.get(above)
+            if scan is not None and scan.cursor == cursor:
+                return scan
+        return None
+
+
+def _and_above(directory: ObjectPath) -> list[ObjectPath]:
+    found = [directory]
+    while found[-1] != found[-1].parent:
+        found.append(found[-1].parent)
+    return found
+
+
+def _place(listing: Listing, name: str) -> int:
+    return bisect_left(listing.names, name + DELIMITER, key=lambda other: _key(listing, other))
+
+
+def _key(listing: Listing, name: str) -> str:
+    return name + DELIMITER if listing.entries[name].kind is Kind.DIRECTORY else name
