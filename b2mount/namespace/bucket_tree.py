@@ -19,7 +19,7 @@ from b2mount.namespace.posix_info import kind_of
 from b2mount.store.interface import ObjectPage, ObjectStore
 
 PAGE_ROWS: Final = 1000
-"""B2 bills a listing by the thousand rows: fewer cost the same, more cost more at once."""
+"""B2 bills a listing by each thousand rows that it returns: fewer cost the same."""
 PROBE_ROWS: Final = 16
 """Enough for a name and the few that sort between it and a directory of the same name."""
 
@@ -38,10 +38,10 @@ class BucketTree:
         """The live bucket can be changed."""
         return True
 
-    async def page(self, directory: ObjectPath, cursor: str) -> Level:
+    async def page(self, directory: ObjectPath, cursor: str, rows: int = PAGE_ROWS) -> Level:
         """The entries of a directory from `cursor` on, one request."""
         start = directory.key + cursor
-        return level_of(await self._rows(directory.bucket, directory.key, start, PAGE_ROWS), directory)
+        return level_of(await self._rows(directory.bucket, directory.key, start, rows), directory)
 
     async def entry(self, directory: ObjectPath, name: str) -> Entry | None:
         """One entry. One request, two where other names stand between the file's and the directory's."""
@@ -68,9 +68,9 @@ class BucketTree:
         has_below = await self._holds_any(file.bucket, as_directory)
         return Entry(name, Kind.DIRECTORY, None) if has_below else found
 
-    async def flat(self, root: ObjectPath, start: str) -> ObjectPage:
+    async def flat(self, root: ObjectPath, start: str, rows: int = PAGE_ROWS) -> ObjectPage:
         """Everything below a directory from a key on, one request."""
-        return await self._rows(root.bucket, root.key, start, PAGE_ROWS, delimiter="")
+        return await self._rows(root.bucket, root.key, start, rows, delimiter="")
 
     async def subtree(self, directory: ObjectPath) -> list[ObjectVersion]:
         """Every object at or below the directory, in key order, a thousand for a request."""

@@ -25,7 +25,7 @@ from b2mount.namespace.inode import Inode
 from b2mount.namespace.listing import Level, Listing
 from b2mount.namespace.names import OddNames
 from b2mount.namespace.overlay import Ask, Overlay
-from b2mount.namespace.planner import Planner, Scan
+from b2mount.namespace.planner import Planner, Scan, rows_of_page
 from b2mount.namespace.tree import Tree
 
 log: Final = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Lister:
             path, before = directory.path, listing.cursor
             self._cache.read_on(path, listing)
             with self._overlay.asking() as ask:
-                level = await self._tree.page(path, before)
+                level = await self._tree.page(path, before, rows_of_page(listing.pages))
                 if directory.path != path:
                     continue
                 self._absorb(path, listing, Piece(before, level), ask)
@@ -152,7 +152,7 @@ class Lister:
         if path is not None and listing is not None:
             self._cache.read_on(path, listing)
         with self._overlay.asking() as ask:
-            page = await self._tree.flat(scan.root, start)
+            page = await self._tree.flat(scan.root, start, rows_of_page(scan.followed))
             if moves != self._directory_moves:
                 return
             pieces = pieces_of(page, scan.root, start, scan.last)

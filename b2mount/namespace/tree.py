@@ -23,16 +23,18 @@ class Tree(Protocol):
         """Whether changing something in it makes sense at all."""
         ...
 
-    async def page(self, directory: ObjectPath, cursor: str) -> Level:
-        """The entries of a directory from `cursor` on (empty for the first), one request."""
+    async def page(self, directory: ObjectPath, cursor: str, rows: int) -> Level:
+        """The entries of a directory from `cursor` on (empty for the first), `rows` at most, one
+        request."""
         ...
 
     async def entry(self, directory: ObjectPath, name: str) -> Entry | None:
         """One entry, None when there is none. One request, seldom more."""
         ...
 
-    async def flat(self, root: ObjectPath, start: str) -> ObjectPage:
-        """The objects below a directory, at any depth, from the key `start` on, one request."""
+    async def flat(self, root: ObjectPath, start: str, rows: int) -> ObjectPage:
+        """The objects below a directory, at any depth, from the key `start` on, `rows` at most, one
+        request."""
         ...
 
     async def subtree(self, directory: ObjectPath) -> list[ObjectVersion]:

@@ -36,7 +36,7 @@ async def test_flat_pages_say_what_each_directory_would(keys: set[str], rows: in
     start: str | None = root.key
     last = ""
     while start is not None:
-        page = await tree.flat(root, start)
+        page = await tree.flat(root, start, 1000)
         for directory, piece in pieces_of(page, root, start, last).items():
             listing = listings.setdefault(directory, Listing())
             assert listing.cursor == piece.before, "no page leaves out anything"
