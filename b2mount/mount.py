@@ -63,6 +63,8 @@ log = logging.getLogger(__name__)
 DISK_LANE: Final = 4
 DOWNLOADS: Final = 16
 """Ranged GETs at once."""
+SHORT_DOWNLOADS: Final = 64
+"""And GETs of small files and single blocks, which wait for their first byte nearly all the time."""
 
 DRAIN_TIME: Final = 75.0
 """Seconds that an unmount which nobody announced may take to send the rest: under systemd's 90."""
@@ -178,7 +180,14 @@ class Mount:
         await self._cache.load()
         is_protected = store.account.download_url.startswith("https:")
         whole = integrity.SMALL if is_protected else integrity.UNPROTECTED
-        fetcher = BlockFetcher(store, self._cache, parallel=DOWNLOADS, mended=self._mended, whole=whole)
+        fetcher = BlockFetcher(
+            store,
+            self._cache,
+            parallel=DOWNLOADS,
+            short=SHORT_DOWNLOADS,
+            mended=self._mended,
+            whole=whole,
+        )
         self._journal = Journal(directory / "journal.sqlite3", staging, self._disk)
         await self._journal.open()
         uploader = Uploader(store, fetcher.read, self._disk, self._cache, UploadLog(self._journal))

@@ -15,6 +15,7 @@ import stat
 from collections.abc import AsyncGenerator, Callable
 
 import attrs
+import trio
 
 from b2mount.errors import (
     AlreadyExists,
@@ -30,6 +31,7 @@ from b2mount.filesystem.creating import Creator
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.handles import DirectoryHandle, FileHandle, HandleTable
 from b2mount.filesystem.node import Node, Requester
+from b2mount.filesystem.prefetch import Prefetch
 from b2mount.filesystem.removing import Remover
 from b2mount.filesystem.renaming import Renamer
 from b2mount.filesystem.status import PendingFile, SpaceStatus
@@ -73,6 +75,7 @@ class FileSystem:
     _changer: Changer = attrs.field(init=False)
     _renamer: Renamer = attrs.field(init=False)
     _xattrs: Xattrs = attrs.field(init=False)
+    _prefetch: Prefetch = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         names, gate, store = self._namespace, self._gate, self._store
@@ -87,6 +90,7 @@ class FileSystem:
             names, store, self._committer, self._write_back, self._mover, self._remover, gate
         )
         self._xattrs = Xattrs(store, self._committer, self._changer)
+        self._prefetch = Prefetch(self._fetcher, names.order)
         self._write_back.on_uploaded(self._committer.uploaded)
 
     # -- inodes ----------------------------------------------------------------------------
@@ -260,7 +264,7 @@ class FileSystem:
             content.writers += 1
         else:
             content.readers += 1
-        return self._files.add(FileHandle(content, may_write, self._fetcher))
+        return self._files.add(FileHandle(content, may_write, self._fetcher, self._prefetch))
 
     async def read(self, fh: int, offset: int, size: int) -> bytes:
         """At most `size` bytes; fewer only at the end."""
@@ -317,8 +321,11 @@ class FileSystem:
     # -- the mount as a whole --------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look in the background what uploads have replaced, until cancelled."""
-        await self._witness.run()
+        """Look in the background what uploads have replaced, and fetch ahead of programs that read
+        many files, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._witness.run)
+            nursery.start_soon(self._prefetch.run)
 
     async def recover(self) -> int:
         """Take up what an earlier mount left: unsent files are visible at once and sent behind.

@@ -10,6 +10,8 @@ import attrs
 
 from b2mount.errors import BadHandle
 from b2mount.filesystem.content import FileContent
+from b2mount.filesystem.prefetch import Prefetch
+from b2mount.filesystem.siblings import Visit
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import ChildStream
@@ -26,13 +28,19 @@ class FileHandle:
     content: FileContent
     may_write: bool
     _fetcher: BlockFetcher
+    _prefetch: Prefetch
     _reader: ObjectReader | None = None
+    _visit: Visit | None = None
 
     async def read_version(self, version: ObjectVersion, span: ByteRange) -> bytes:
         """Bytes of a committed version, with this handle's own readahead."""
         if self._reader is None or self._reader.version.version_id != version.version_id:
             self.close_reader()
             self._reader = ObjectReader(version, self._fetcher)
+            if not self.may_write:
+                self._visit = self._prefetch.begun(self.content.inode.path, version)
+        if self._visit is not None:
+            self._visit.has_read(span.start, span.stop)
         return await self._reader.read(span)
 
     def close_reader(self) -> None:

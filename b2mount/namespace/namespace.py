@@ -35,6 +35,7 @@ from b2mount.namespace.inode import Inode
 from b2mount.namespace.lister import Lister
 from b2mount.namespace.listing import empty_listing
 from b2mount.namespace.names import can_be_spelled, check_looked_up_name
+from b2mount.namespace.order import WalkOrder
 from b2mount.namespace.overlay import Overlay, Record
 from b2mount.namespace.posix_info import (
     AttributeDefaults,
@@ -75,6 +76,7 @@ class Namespace:
         self._lister = Lister(tree, self._cache, self._overlay, ttl, self._resolver.learn)
         self._changed: LRUCache[int, Inode] = LRUCache(maxsize=_CHANGED_DIRECTORIES)
         self.root: Final = self._inodes.root
+        self.order: Final = WalkOrder(self._cache, self._overlay)
 
     async def run(self) -> None:
         """Fetch the pages of listings ahead of their readers, until cancelled. Optional."""

@@ -1,12 +1,13 @@
 """BlockFetcher: a block from the cache, else from the flight it is in, else from a new flight.
 
-A reader who waits goes before anyone's readahead: its flights have a queue of their own and slots
-that readahead never takes. Readahead takes turns by reader, so that sixteen of them share the line,
-and is bounded in bytes over all of them.
+A reader who waits goes before anyone's readahead, and readahead takes turns by reader (see
+flight_queue), so that sixteen of them share the line; it is bounded in bytes over all of them. Short
+flights, which spend their time on waiting for the first byte, have places of their own, and more.
 
 Invariants: at most one request per block in flight: the dict from block to flight is filled before
 anything is awaited; a flight that failed leaves no trace and fails only those who wait for its
-blocks; a waiter that is cancelled takes nobody else's flight down; at most `parallel` flights run.
+blocks; a waiter that is cancelled takes nobody else's flight down; at most `parallel` flights run,
+and `short` short ones.
 
 Must not know: files, handles, what readers will want next.
 """
@@ -14,7 +15,6 @@ Must not know: files, handles, what readers will want next.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
@@ -25,6 +25,7 @@ from b2mount.model import BlockId, ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache, CacheStatus
 from b2mount.reading.block_file import BLOCK_SIZE, Data
 from b2mount.reading.flight import Cutter, Flight, count_of, span_of
+from b2mount.reading.flight_queue import FlightQueue
 from b2mount.reading.integrity import SMALL, Integrity, VersionCheck, Witness, sha1_of
 from b2mount.store.interface import ObjectStore
 
@@ -35,8 +36,8 @@ AHEAD: Final = 64 << 20
 memory, so that it holds with a full disk too."""
 LONGEST: Final = 32
 """Blocks in one flight: 4 MiB, fetched in 170 ms at 25 MB/s, so that 40 ms before are bearable."""
-_RESERVED: Final = 4
-"""Slots that readahead leaves free for those who wait."""
+_SHORT: Final = 2 * BLOCK_SIZE
+"""Bytes of a short flight: 10 ms at 25 MB/s, beside 40 ms to the first of them."""
 _BIG_WHOLES: Final = 4
 """Versions of more than one piece that are held in memory until they are checked, at once."""
 _BACKLOG: Final = 32 << 20
@@ -58,23 +59,20 @@ class BlockFetcher:
         cache: BlockCache,
         *,
         parallel: int,
+        short: int = 0,
         mended: Callable[[ObjectVersion], None] = nothing_to_tell,
         whole: int = SMALL,
     ) -> None:
         self._store = store
         self._cache = cache
-        self._parallel = parallel
-        self._ahead_width = max(1, parallel - _RESERVED)
+        self._long = FlightQueue(parallel)
+        self._short = FlightQueue(short) if short else self._long
         self._integrity = Integrity(cache, self._fetch_apart, self._spawn, mended, whole)
         self._big_wholes = trio.Semaphore(_BIG_WHOLES)
         self._nursery: trio.Nursery | None = None
         self._flights: dict[BlockId, Flight] = {}
-        self._urgent: deque[Flight] = deque()
-        self._ahead: OrderedDict[object, deque[Flight]] = OrderedDict()
         self._owned: dict[object, set[Flight]] = {}
         self._active: dict[object, float] = {}
-        self._running = 0
-        self._running_ahead = 0
         self._ahead_size = 0
         self._is_over = False
 
@@ -131,7 +129,7 @@ class BlockFetcher:
                 return run.start
             flight = self._prepare(version, run)
             self._own(flight, owner)
-            self._ahead.setdefault(owner, deque()).append(flight)
+            self._queue(flight).put(flight, owner)
             flight.counted = size
             self._ahead_size += size
         self._launch()
@@ -146,6 +144,10 @@ class BlockFetcher:
             del self._active[oldest]
         return max(LONGEST * BLOCK_SIZE, AHEAD // len(self._active))
 
+    def takes_whole(self, version: ObjectVersion) -> bool:
+        """Whether a version comes in one request for all of it, whatever is asked for."""
+        return self._integrity.is_checked_whole(version)
+
     def lost(self, version: ObjectVersion, indexes: range) -> int | None:
         """The first block that is neither here nor on its way."""
         for index in indexes:
@@ -157,15 +159,16 @@ class BlockFetcher:
     def release(self, owner: object) -> None:
         """A reader is done: its readahead ends, but for what others wait for or want too."""
         self._active.pop(owner, None)
-        self._ahead.pop(owner, None)
+        self._long.drop(owner)
+        self._short.drop(owner)
         for flight in self._owned.pop(owner, set()):
             flight.owners.discard(owner)
             if not flight.is_wanted:
                 self._cancel(flight)
             elif flight.owners and not flight.is_running:
-                self._ahead.setdefault(next(iter(flight.owners)), deque()).append(flight)
+                self._queue(flight).put(flight, next(iter(flight.owners)))
             elif not flight.is_running:
-                self._urgent.append(flight)
+                self._queue(flight).hurry(flight)
         self._launch()
 
     def evict(self, version_id: str) -> int:
@@ -211,10 +214,11 @@ class BlockFetcher:
         """See to it that these blocks are here or in flights that are urgent."""
         for index in indexes:
             flight = self._flights.get(BlockId(version.version_id, index))
-            if flight is not None and not flight.is_running and flight not in self._urgent:
-                self._urgent.append(flight)
+            if flight is not None and not flight.is_running:
+                self._queue(flight).hurry(flight)
         for run in self._absent(version, indexes, None):
-            self._urgent.append(self._prepare(version, run))
+            flight = self._prepare(version, run)
+            self._queue(flight).hurry(flight)
         self._launch()
 
     # -- flights ----------------------------------------------------------------------------------
@@ -252,41 +256,16 @@ class BlockFetcher:
         flight.owners.add(owner)
         self._owned.setdefault(owner, set()).add(flight)
 
+    def _queue(self, flight: Flight) -> FlightQueue:
+        return self._short if flight.size <= _SHORT else self._long
+
     def _launch(self) -> None:
-        while self._nursery is not None and self._running < self._parallel:
-            flight = self._next_urgent()
-            is_ahead = flight is None
-            if flight is None:
-                flight = self._next_ahead()
-            if flight is None:
-                return
-            flight.is_running = True
-            self._running += 1
-            self._running_ahead += is_ahead
-            self._nursery.start_soon(self._fly, flight, is_ahead)
+        may_be_ahead = self._cache.backlog_size <= _BACKLOG
+        for queue in (self._long, self._short):
+            while self._nursery is not None and (flight := queue.next(may_be_ahead=may_be_ahead)):
+                self._nursery.start_soon(self._fly, flight)
 
-    def _next_urgent(self) -> Flight | None:
-        while self._urgent:
-            flight = self._urgent.popleft()
-            if not flight.is_running and not flight.is_over:
-                return flight
-        return None
-
-    def _next_ahead(self) -> Flight | None:
-        if self._running_ahead >= self._ahead_width or self._cache.backlog_size > _BACKLOG:
-            return None
-        while self._ahead:
-            owner, queue = next(iter(self._ahead.items()))
-            flight = queue.popleft()
-            if queue:
-                self._ahead.move_to_end(owner)
-            else:
-                del self._ahead[owner]
-            if not flight.is_running and not flight.is_over:
-                return flight
-        return None
-
-    async def _fly(self, flight: Flight, is_ahead: bool) -> None:
+    async def _fly(self, flight: Flight) -> None:
         error: Exception = Unavailable("the mount is ending")
         try:
             with flight.scope:
@@ -297,8 +276,7 @@ class BlockFetcher:
             log.exception("a bug while fetching from %s", flight.version.path)
             error = StoreFailure(f"fetching from {flight.version.path} failed")
         finally:
-            self._running -= 1
-            self._running_ahead -= is_ahead
+            self._queue(flight).landed(flight)
             self._land(flight, error)
 
     async def _fetch(self, flight: Flight) -> None:

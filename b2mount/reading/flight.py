@@ -76,6 +76,8 @@ class Flight:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     next: int = attrs.field(init=False)
     is_running: bool = False
+    is_ahead: bool = False
+    """Runs as readahead: nobody waited for it when it set off."""
     is_over: bool = False
     _waiters: dict[int, list[Waiter]] = attrs.field(factory=dict)
 

@@ -46,7 +46,7 @@ class Lanes:
     """The ways into threads, one for each kind of request, so that none waits for another kind."""
 
     metadata: ThreadLane = attrs.field(factory=lambda: ThreadLane("metadata", 8))
-    download: ThreadLane = attrs.field(factory=lambda: ThreadLane("download", 16))
+    download: ThreadLane = attrs.field(factory=lambda: ThreadLane("download", 80))
     upload: ThreadLane = attrs.field(factory=lambda: ThreadLane("upload", 32))
 
     @property

@@ -385,3 +385,22 @@ async def test_a_small_version_that_was_trimmed_in_part_is_one_request(
         cache.drop(BlockId(small.version_id, index))
     assert await fetcher.read(small, ByteRange(0, small.size)) == bytes_of(small.size)
     assert store.calls["read_range"] == 2
+
+
+async def test_short_flights_have_places_of_their_own(
+    store: FaultyStore, cache: BlockCache, big: ObjectVersion, nursery: trio.Nursery
+) -> None:
+    fetcher = BlockFetcher(store, cache, parallel=1, short=20)
+    nursery.start_soon(fetcher.run)
+    small = [seed(store, 1000, f"small{number}", number) for number in range(30)]
+    holds = [store.hold("read_range", at=at) for at in range(1, 18)]
+    fetcher.want(big, range(16), "reader")
+    await settle()
+    for version in small:
+        fetcher.want(version, range(1), "walk")
+    await settle()
+    assert store.running["read_range"] == 1 + 16  # four of twenty are kept for those who wait
+    for hold in holds:
+        hold.release.set()
+    await settle()
+    assert all(fetcher.lost(version, range(1)) is None for version in small)

@@ -1,0 +1,84 @@
+"""FlightQueue: which flight sets off next, of those that share so many places.
+
+A flight that somebody waits for goes before all readahead, which takes turns by owner and never gets
+the last few places.
+
+Invariants: at most `width` flights run at once; one that is over or runs already is never given.
+
+Must not know: blocks, the cache, how a flight is flown.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Final
+
+import attrs
+
+from b2mount.reading.flight import Flight
+
+RESERVED: Final = 4
+"""Places that readahead leaves free for those who wait."""
+
+
+@attrs.define(eq=False)
+class FlightQueue:
+    """See the module."""
+
+    width: int
+    _urgent: deque[Flight] = attrs.field(factory=deque, init=False)
+    _ahead: OrderedDict[object, deque[Flight]] = attrs.field(factory=OrderedDict, init=False)
+    _running: int = attrs.field(default=0, init=False)
+    _running_ahead: int = attrs.field(default=0, init=False)
+
+    def hurry(self, flight: Flight) -> None:
+        """Somebody waits for it."""
+        if flight not in self._urgent:
+            self._urgent.append(flight)
+
+    def put(self, flight: Flight, owner: object) -> None:
+        """Readahead of an owner, after what that has here already."""
+        self._ahead.setdefault(owner, deque()).append(flight)
+
+    def drop(self, owner: object) -> None:
+        """An owner wants nothing more. What others want too is to be put again."""
+        self._ahead.pop(owner, None)
+
+    def next(self, *, may_be_ahead: bool) -> Flight | None:
+        """A flight to set off, which has a place from now on until `landed`."""
+        if self._running >= self.width:
+            return None
+        flight = self._next_urgent()
+        if flight is None and may_be_ahead and self._running_ahead < max(1, self.width - RESERVED):
+            flight = self._next_ahead()
+            if flight is not None:
+                flight.is_ahead = True
+                self._running_ahead += 1
+        if flight is not None:
+            flight.is_running = True
+            self._running += 1
+        return flight
+
+    def landed(self, flight: Flight) -> None:
+        """Its place is free."""
+        self._running -= 1
+        self._running_ahead -= flight.is_ahead
+
+    def _next_urgent(self) -> Flight | None:
+        while self._urgent:
+            flight = self._urgent.popleft()
+            if not flight.is_running and not flight.is_over:
+                return flight
+        return None
+
+    def _next_ahead(self) -> Flight | None:
+        while self._ahead:
+            owner, queue = next(iter(self._ahead.items()))
+            flight = queue.popleft()
+            if queue:
+                self._ahead.move_to_end(owner)
+            else:
+                del self._ahead[owner]
+            if not flight.is_running and not flight.is_over:
+                return flight
+        return None

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from b2mount.reading.flight import Flight
+from b2mount.reading.flight_queue import RESERVED, FlightQueue
+from tests.reading.line import version_of
+
+
+def flight(number: int = 0) -> Flight:
+    return Flight(version_of(1 << 30, str(number)), range(1))
+
+
+def all_next(queue: FlightQueue, *, may_be_ahead: bool = True) -> list[Flight]:
+    found = []
+    while (one := queue.next(may_be_ahead=may_be_ahead)) is not None:
+        found.append(one)
+    return found
+
+
+def test_at_most_so_many_and_one_more_for_each_that_landed() -> None:
+    queue = FlightQueue(3)
+    flights = [flight(number) for number in range(5)]
+    for one in flights:
+        queue.hurry(one)
+    assert all_next(queue) == flights[:3]
+    queue.landed(flights[0])
+    assert all_next(queue) == [flights[3]]
+
+
+def test_who_waits_goes_first_and_readahead_leaves_room() -> None:
+    queue = FlightQueue(RESERVED + 2)
+    ahead = [flight(number) for number in range(5)]
+    for one in ahead:
+        queue.put(one, "reader")
+    urgent = flight(9)
+    queue.hurry(urgent)
+    assert all_next(queue) == [urgent, *ahead[:2]]
+    assert not urgent.is_ahead
+    assert ahead[0].is_ahead
+    more = [flight(number) for number in range(10, 20)]
+    for one in more:
+        queue.hurry(one)
+    assert all_next(queue) == more[: RESERVED - 1]
+    queue.landed(ahead[0])
+    assert all_next(queue) == [more[RESERVED - 1]]
+
+
+def test_readahead_waits_while_it_must() -> None:
+    queue = FlightQueue(8)
+    one = flight()
+    queue.put(one, "reader")
+    assert all_next(queue, may_be_ahead=False) == []
+    assert all_next(queue) == [one]
+
+
+def test_owners_take_turns() -> None:
+    queue = FlightQueue(100)
+    flights = {owner: [flight() for _ in range(3)] for owner in "abc"}
+    for owner, theirs in flights.items():
+        for one in theirs:
+            queue.put(one, owner)
+    assert all_next(queue) == [flights[owner][turn] for turn in range(3) for owner in "abc"]
+
+
+def test_what_an_owner_no_longer_wants_does_not_set_off() -> None:
+    queue = FlightQueue(100)
+    queue.put(flight(), "a")
+    kept = flight()
+    queue.put(kept, "b")
+    queue.drop("a")
+    queue.drop("unknown")
+    assert all_next(queue) == [kept]
+
+
+@pytest.mark.parametrize("mark", ["is_running", "is_over"])
+def test_what_runs_or_is_over_is_not_given_again(mark: str) -> None:
+    queue = FlightQueue(100)
+    urgent, ahead, both = flight(), flight(), flight()
+    queue.hurry(urgent)
+    queue.put(ahead, "a")
+    queue.put(both, "a")
+    queue.hurry(both)
+    setattr(urgent, mark, True)
+    setattr(ahead, mark, True)
+    assert all_next(queue) == [both]
