@@ -5,6 +5,7 @@
 #   make test         every test, those on a real mount too
 #   make fast         only the tests that need no kernel
 #   make lint         ruff and mypy
+#   make torture      20 minutes of verified work on mounts that are killed, on a B2 that fails
 #   make bench        b2mount and rclone, side by side
 #   make map          which module imports which
 
@@ -13,7 +14,7 @@ PYTHON_ENV := .venv/bin/python
 RUN_READY := .venv/ready-to-run
 TEST_READY := .venv/ready-to-test
 
-.PHONY: demo demo-stop test fast lint bench map
+.PHONY: demo demo-stop test fast lint torture bench map
 .DELETE_ON_ERROR:
 
 demo: $(RUN_READY)
@@ -31,6 +32,9 @@ fast: $(TEST_READY)
 lint: $(TEST_READY)
 	$(PYTHON_ENV) -m ruff check .
 	$(PYTHON_ENV) -m mypy
+
+torture: $(TEST_READY)
+	$(PYTHON_ENV) -m tests.torture --minutes 20
 
 bench: $(TEST_READY)
 	$(PYTHON_ENV) -m tests.bench

@@ -94,8 +94,8 @@ class Renamer:
         taken = False
         try:
             async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (_, path):
-                taken = replaced is not None and await self._take_back(replaced)
                 with self._write_back.holding(path):
+                    taken = replaced is not None and await self._take_back(replaced)
                     version = await self._move_bytes(inode, path, self._recorded(replaced))
                     inode.covers = target is not None and self._committer.is_in_b2(target)
                     if target is not None:
@@ -112,11 +112,8 @@ class Renamer:
         """Keep an unsent file from coming in over the one that is about to replace it."""
         if content.sealed is None:
             return False
-        if not content.take_back():  # its upload has begun
-            try:
-                await self._write_back.settle(content.sealed.staging_id)
-            except B2MountError:
-                content.take_back()
+        await self._write_back.wait_out(content.sealed.staging_id)
+        content.take_back()
         return True
 
     def _recorded(self, replaced: FileContent | None) -> list[SealedFile]:
@@ -126,6 +123,8 @@ class Renamer:
         return [sealed for sealed in found if sealed is not None]
 
     async def _record_again(self, replaced: FileContent, taken: bool) -> None:
+        if taken and replaced.sealed is not None:  # somebody waits for it: it could not be taken back
+            await self._write_back.submit(replaced.sealed)
         if taken:
             await self._committer.commit(replaced, wait=False)
         else:

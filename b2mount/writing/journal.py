@@ -60,6 +60,7 @@ from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
 from b2mount.writing.local_bytes import NO_SPACE, is_full, sync_directory
 from b2mount.writing.records import (
+    path_of_record,
     sealed_from_json,
     sealed_to_json,
     version_from_json,
@@ -255,6 +256,12 @@ class Journal:
             except UNREADABLE:
                 log.exception("the record of a rename to %s can't be read; it stays", k)
         return found
+
+    async def written_since(self, move: MoveRecord) -> bool:
+        """Whether there is an unsent file for the destination that was recorded after the rename began."""
+        rows = await self.read("SELECT sequence, record FROM files")
+        later = (str(record) for sequence, record in rows if int(sequence) > move.number)
+        return any(path_of_record(record) == move.destination for record in later)
 
     # -- SQLite ----------------------------------------------------------------------------
 

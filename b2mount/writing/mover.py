@@ -6,6 +6,8 @@ What a replay finds of a rename, and what it does, so that nothing is lost and n
     the destination is absent, or older   copy, then hide, if the old name still shows what was moved
       than the rename
     somebody wrote the destination since  nothing: the rename had not returned, both names stay
+    a later unsent file here is to be     the old name is given back, if it was hidden: the rename was
+      sent to the destination             reported as failed
     the old name shows something else     nothing more: somebody has removed or replaced it since
 
 Our copy is known by its size, SHA-1, content type and info (the mtime to the nanosecond included):
@@ -156,7 +158,9 @@ class Mover:
         """False when B2 is out of reach."""
         source, destination = record.version, record.destination
         try:
-            if await self._is_still_wanted(record):
+            if await self._journal.written_since(record):
+                await self._put_back(record)
+            elif await self._is_still_wanted(record):
                 log.info("finishing the rename of %s to %s", source.path, destination)
                 if not _is_copy(await self._newest(destination), source):
                     await self._uploader.copy(source, destination)
@@ -170,6 +174,14 @@ class Mover:
             log.exception("the rename of %s to %s stays half done", source.path, destination)
         await self._end([record])
         return True
+
+    async def _put_back(self, record: MoveRecord) -> None:
+        """The rename was reported as failed, and what it was to replace is about to be sent: what was
+        moved must have its old name, and nothing else."""
+        copy = await self._newest(record.destination)
+        if _is_copy(copy, record.version) and await self._newest(record.version.path) is None:
+            log.info("%s has its name again", record.version.path)
+            await self._uploader.copy(record.version, record.version.path)
 
     async def _is_still_wanted(self, record: MoveRecord) -> bool:
         source = await self._newest(record.version.path)

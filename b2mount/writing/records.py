@@ -62,6 +62,14 @@ def sealed_from_json(text: str, fate_of: FateOf, local_path_of: LocalPathOf) -> 
     return _sealed(json.loads(text), fate_of, local_path_of)
 
 
+def path_of_record(text: str) -> ObjectPath | None:
+    """Whose record sealed_to_json wrote; None for what can't be read."""
+    try:
+        return ObjectPath(*json.loads(text)["path"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
 def version_to_json(version: ObjectVersion) -> str:
     """An object version as text."""
     return json.dumps(_version_record(version), separators=(",", ":"))

@@ -209,12 +209,14 @@ class UploadQueue:
         """The other entries of a name."""
         return (other for other in self._by_path.get(path, ()) if other is not entry)
 
-    def below(self, entry: Entry) -> list[Entry]:
-        """The entries that `entry` stands on, the nearest first."""
-        found = []
+    def older(self, entry: Entry) -> list[Entry]:
+        """The entries that `entry` stands on, the nearest first, and all earlier ones of its name."""
+        found = [other for other in self.others(entry.path, entry) if other.order < entry.order]
+        found.sort(key=lambda other: -other.order)
         generation = entry.sealed.made_from
         while isinstance(generation, SealedFile):
-            if (other := self.entries.get(generation.staging_id)) is not None:
+            other = self.entries.get(generation.staging_id)
+            if other is not None and other not in found:
                 found.append(other)
             generation = generation.made_from
         return found

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -124,25 +124,27 @@ class WriteBack:
 
     async def rename(self, staging_id: str, path: ObjectPath) -> bool:
         """Send it under another name. True also when nothing of it is recorded. False when its
-        upload has begun: settle it, then move the object. Waits out the upload of a generation
-        below it, which comes in under the old name. Raises OSError, StoreFailure."""
+        upload has begun: settle it, then move the object. Waits out the upload of an earlier
+        generation, which comes in under the old name. Raises OSError, StoreFailure."""
         entry = self._queue.entries.get(staging_id)
         if entry is None:
             return True
         with self.holding(entry.path):  # it is not to begin as soon as the one below has ended
-            for below in self._queue.below(entry):
-                while below.state is UploadState.UPLOADING:
-                    await below.next_change()
+            await _end_of(self._queue.older(entry))
             return await self._amend(staging_id, lambda sealed: attrs.evolve(sealed, path=path))
 
     def recorded(self, staging_id: str) -> SealedFile | None:
         """What the next mount would send of a generation, were this one to die now."""
-        entry = self._queue.entries.get(staging_id)
-        return None if entry is None else entry.sealed
+        return entry.sealed if (entry := self._queue.entries.get(staging_id)) else None
+
+    async def wait_out(self, staging_id: str) -> None:
+        """No upload of it, or of an earlier one of its name, is under way then; inside `holding` for good."""
+        if (entry := self._queue.entries.get(staging_id)) is not None:
+            await _end_of([entry, *self._queue.older(entry)])
 
     def leave(self, staging_id: str) -> SealedFile | None:
-        """Nobody edits a recorded generation any more: its file has been cut to nothing. It is what a crash
-        leaves, until something later of the name is recorded. None when nothing of it is recorded."""
+        """Nobody edits a recorded generation any more: its file was cut to nothing. It is what a crash leaves
+        until something later of the name is recorded. None when nothing of it is recorded."""
         entry = self._queue.entries.get(staging_id)
         if entry is None or entry.state is not UploadState.EDITING:
             return None
@@ -150,8 +152,7 @@ class WriteBack:
         return entry.sealed
 
     def may_have_arrived(self, staging_id: str) -> bool:
-        """Whether B2 may hold bytes of it, or of what it took the place of, though no upload has
-        succeeded: the reply may have been lost."""
+        """Whether B2 may hold bytes of it, or of what it took the place of: a reply may have been lost."""
         entry = self._queue.entries.get(staging_id)
         return entry is not None and entry.begun
 
@@ -165,15 +166,15 @@ class WriteBack:
         return staging_id in self._queue.entries and await self._amend(staging_id, changed)
 
     async def forget(self, staging_id: str) -> ObjectVersion | None:
-        """The file was unlinked: never send it, nor the generations below it. Waits out an upload
+        """The file was unlinked: never send it, nor earlier generations of it. Waits out an upload
         that has begun, and returns its version when it did arrive. The local file goes, unless the
         generation is withdrawn or was only fsynced: then whoever edits it discards it. Raises
         OSError, StoreFailure; then it is still there."""
         entry = self._queue.entries.get(staging_id)
         if entry is None:
             return None
-        below = self._queue.below(entry)
-        versions = [await self._forget(each) for each in (entry, *below)]
+        older = self._queue.older(entry)
+        versions = [await self._forget(each) for each in (entry, *older)]
         return next((version for version in versions if version is not None), None)
 
     async def _forget(self, entry: Entry) -> ObjectVersion | None:
@@ -376,6 +377,12 @@ class WriteBack:
     async def _drop_superseded(self, entry: Entry) -> None:
         with trio.CancelScope(shield=True):
             await self._recorder.drop_superseded(entry.path)
+
+
+async def _end_of(entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        while entry.state is UploadState.UPLOADING:
+            await entry.next_change()
 
 
 def _pending(entry: Entry) -> PendingUpload:

@@ -10,6 +10,7 @@ import enum
 import hashlib
 import os
 import pickle
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -90,6 +91,7 @@ class Claim:
     whole: Mapping[str, Sequence[Digest | None]]
     mixed: Mapping[str, Mix] = attrs.field(factory=dict)
     somewhere: Sequence[tuple[tuple[str, ...], Digest]] = ()
+    at: float = attrs.field(factory=time.time)
 
 
 class Word(enum.Enum):
@@ -108,6 +110,7 @@ class SharedWrite:
     word: Word
     in_place: bool
     """The file is cut to nothing first: empty is one of the things that it may be found as."""
+    at: float = attrs.field(factory=time.time)
 
 
 @attrs.define(eq=False)
@@ -121,6 +124,10 @@ class Ledger:
     def open(self) -> None:
         """For a process that writes into it."""
         self._fd = os.open(self.place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def close(self) -> None:
+        """For a process that does not write into it any more."""
+        os.close(self._fd)
 
     def note(self, note: Claim | SharedWrite) -> None:
         """Survives the death of the process."""
@@ -147,6 +154,17 @@ class Ledger:
             note, data = data[4 : 4 + size], data[4 + size :]
             if len(note) == size:  # else it died while it wrote this: nothing had begun or been told yet
                 yield pickle.loads(zlib.decompress(note))
+
+    def story(self, name: str) -> list[str]:
+        """What was said of a name, in order."""
+        lines = []
+        for note in self._notes():
+            if isinstance(note, SharedWrite) and note.name == name:
+                lines.append(f"{note.at:.3f}: {note.word.value}: {digest(note.data)}")
+            elif isinstance(note, Claim) and name in note.whole:
+                mixed = " (mixed)" if name in note.mixed else ""
+                lines.append(f"{note.at:.3f}: " + " or ".join(map(str, note.whole[name][-4:])) + mixed)
+        return lines
 
     def faults(self, found: Contents) -> list[str]:
         """Everything in which what is found in B2 differs from what programs were told."""

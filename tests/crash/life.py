@@ -100,17 +100,21 @@ def live(directory: Path, moment: Moment) -> int:
             store.seed(at(name), data)
     store.seed(at("shared/.bzEmpty"))
     save(store, directory / "b2")
+    ledger = Ledger(directory / "ledger")
+    ledger.open()
+    before_the_load(ledger, HOMES)
     child = os.fork()
     if child == 0:
         status = 1
         try:
             signal.alarm(LIFETIME)
-            _child(directory, moment)
+            _child(directory, moment, ledger)
             status = 0
         except BaseException:  # nobody above it would show this
             traceback.print_exc()
         finally:
             os._exit(status)
+    ledger.close()
     if moment.seconds is not None:
         time.sleep(moment.seconds)
         os.kill(child, signal.SIGKILL)
@@ -120,13 +124,10 @@ def live(directory: Path, moment: Moment) -> int:
     return int((directory / "steps").read_text()) if code == 0 else -1
 
 
-def _child(directory: Path, moment: Moment) -> None:
+def _child(directory: Path, moment: Moment, ledger: Ledger) -> None:
     steps = Steps(directory, moment.step)
     store = load(directory / "b2")
     store.steps, store.place = steps, directory / "b2"
-    ledger = Ledger(directory / "ledger")
-    ledger.open()
-    before_the_load(ledger, HOMES)
 
     async def main() -> None:
         lane = DeadlyLane("disk", 1, steps)
@@ -207,7 +208,7 @@ def check(directory: Path, moment: Moment) -> None:
     except AssertionError as error:
         raise AssertionError(f"{moment}: {error}") from error
     ledger = Ledger(directory / "ledger")
-    faults = ledger.faults(found) if ledger.place.exists() else []
+    faults = ledger.faults(found)
     assert not faults, f"{moment}:\n" + "\n".join(faults)
 
 

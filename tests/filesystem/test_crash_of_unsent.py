@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from b2mount.errors import Unavailable
 from b2mount.model import AttributeChange, ObjectPath
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
-from tests.filesystem.world import world
+from tests.filesystem.world import World, world
+from tests.writing.world import InlineLane
 
 LATER = 1000.0
 """Seconds before an upload begins: nothing is sent by itself."""
@@ -23,6 +25,13 @@ LATER = 1000.0
 @pytest.fixture
 def store() -> FaultyStore:
     return FaultyStore(MemoryStore())
+
+
+def mounted(
+    store: FaultyStore, directory: Path, *, waits: bool = True, delay: float = 0
+) -> AbstractAsyncContextManager[World]:
+    """Without threads, so that the clock jumps only when there is nothing to do."""
+    return world(store, directory, waits=waits, delay=delay, lane=InlineLane("disk", 4))
 
 
 def bucket(store: FaultyStore) -> dict[str, bytes]:
@@ -35,7 +44,7 @@ async def after_a_crash(store: FaultyStore, directory: Path) -> dict[str, bytes]
     """What is in B2 when a mount that finds the directory as it is now has sent everything."""
     found = directory.with_name("found")
     shutil.copytree(directory, found)
-    async with world(store, found) as w:
+    async with mounted(store, found) as w:
         await w.write_back.flush()
     return bucket(store)
 
@@ -45,7 +54,10 @@ async def test_a_rename_over_an_unsent_file(store, tmp_path, autojump_clock, syn
     """The unsent file that a rename replaces does not come in over what was renamed."""
     inner = store.inner
     inner.seed(ObjectPath("bucket", "new"), b"new")
-    async with world(store, tmp_path / "here", waits=False, delay=LATER) as w, trio.open_nursery() as nursery:
+    async with (
+        mounted(store, tmp_path / "here", waits=False, delay=LATER) as w,
+        trio.open_nursery() as nursery,
+    ):
         if synced:
             fh = await w.create("file")
             await w.fs.write(fh, 0, b"old")
@@ -64,7 +76,7 @@ async def test_a_rename_over_an_unsent_file_that_fails(store, tmp_path, autojump
     """The unsent file is as safe as it was."""
     store.inner.seed(ObjectPath("bucket", "new"), b"new")
     store.fail("copy", Unavailable("no network"))
-    async with world(store, tmp_path / "here", waits=False, delay=LATER) as w:
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
         fh = await w.create("file")
         await w.fs.write(fh, 0, b"old")
         await w.fs.fsync(fh)
@@ -81,7 +93,7 @@ async def test_a_lost_reply_to_an_upload(store, tmp_path, autojump_clock, expect
     expect_warning("trying again")
     store.fail("put", Unavailable("the reply was lost"), after=True)
     store.fail("put", Unavailable("no network"), at=2, times=2)
-    async with world(store, tmp_path, waits=False) as w:
+    async with mounted(store, tmp_path, waits=False) as w:
         await w.write("file", b"bytes")
         await trio.testing.wait_all_tasks_blocked()
         assert bucket(store) == {"file": b"bytes"}
@@ -97,7 +109,7 @@ async def test_a_lost_reply_to_an_upload(store, tmp_path, autojump_clock, expect
 @pytest.mark.parametrize("synced", [False, True])
 async def test_a_file_that_is_written_anew(store, tmp_path, autojump_clock, synced):
     """A crash before the close leaves what was durable, not new bytes inside of it."""
-    async with world(store, tmp_path / "here", waits=False, delay=LATER) as w:
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
         fh = await w.create("file")
         await w.fs.write(fh, 0, b"long and old")
         await w.fs.fsync(fh)
@@ -118,7 +130,7 @@ async def test_a_file_that_is_written_anew(store, tmp_path, autojump_clock, sync
 @pytest.mark.parametrize("again", ["fsync", "unlink"])
 async def test_what_was_cut_to_nothing_leaves_nothing(store, tmp_path, autojump_clock, again):
     """Its record and its local file go with the next fsync, or with the name."""
-    async with world(store, tmp_path / "here", waits=False, delay=LATER) as w:
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
         fh = await w.create("file")
         await w.fs.write(fh, 0, b"long and old")
         await w.fs.fsync(fh)
@@ -132,3 +144,45 @@ async def test_what_was_cut_to_nothing_leaves_nothing(store, tmp_path, autojump_
         left = {"file": b"new"} if again == "fsync" else {}
         found = await after_a_crash(store, tmp_path / "here")
         assert {key: data for key, data in found.items() if key == "file"} == left
+
+
+@pytest.mark.parametrize(
+    ("how", "left"), [("unlink", {}), ("rename", {"renamed": b"two"}), ("replace", {"file": b"new"})]
+)
+async def test_an_older_upload_that_is_under_way(store, tmp_path, autojump_clock, how, left):
+    """What was written before the last close, and is still being sent, does not come in later."""
+    store.inner.seed(ObjectPath("bucket", "new"), b"new")
+    hold = store.hold("put")
+    async with mounted(store, tmp_path, waits=False) as w:
+        await w.write("file", b"one")
+        await hold.reached.wait()
+        await w.write("file", b"two")
+        async with trio.open_nursery() as nursery:
+            if how == "unlink":
+                nursery.start_soon(w.unlink, "file")
+            elif how == "rename":
+                nursery.start_soon(w.rename, "file", "renamed")
+            else:
+                nursery.start_soon(w.rename, "new", "file")
+            await trio.testing.wait_all_tasks_blocked()
+            hold.release.set()
+        await w.write_back.flush()
+    found = {key: data for key, data in bucket(store).items() if not key.endswith(".bzEmpty")}
+    assert found == left | ({} if how == "replace" else {"new": b"new"})
+
+
+async def test_a_rename_that_fails_over_a_file_whose_close_waits(
+    store, tmp_path, autojump_clock, expect_warning
+):
+    """Its record was gone for the time of the rename; it is there again."""
+    expect_warning("trying again")
+    store.inner.seed(ObjectPath("bucket", "new"), b"new")
+    store.fail("put", Unavailable("no network"))
+    store.fail("copy", Unavailable("no network"))
+    async with mounted(store, tmp_path / "here") as w, trio.open_nursery() as nursery:
+        nursery.start_soon(w.write, "file", b"old")
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(Unavailable):
+            await w.rename("new", "file")
+        shutil.copytree(tmp_path / "here", tmp_path / "copy")
+    assert await after_a_crash(store, tmp_path / "copy") == {"file": b"old", "new": b"new"}

@@ -143,9 +143,10 @@ class Mount:
         environment = self.programs.environment
         environment.update(B2_APPLICATION_KEY_ID=key_id, B2_APPLICATION_KEY=application_key)
 
-    def start(self) -> None:
-        """Mount, and wait until the mount answers."""
+    def start(self, *, fresh_cache: bool = False) -> None:
+        """Mount, and wait until the mount answers. With an empty cache, if so wanted."""
         self._dismiss_guardian()
+        self._generation += fresh_cache
         with self.place.log.open("a") as log:
             self.process = subprocess.Popen(
                 self.command("--foreground"),
@@ -205,9 +206,7 @@ class Mount:
     def remount(self, *, fresh_cache: bool = False) -> None:
         """Unmount and mount again; with an empty cache, if so wanted."""
         self.umount()
-        if fresh_cache:
-            self._generation += 1
-        self.start()
+        self.start(fresh_cache=fresh_cache)
 
     def kill(self) -> None:
         """The daemon is gone without a word, as in a crash; the dead mount point stays."""

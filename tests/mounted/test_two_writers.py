@@ -11,7 +11,7 @@ import pytest
 from tests.crash.claims import Ledger, SharedWrite, Word
 from tests.mounted.bucket import RemoteBucket, sha1_of
 from tests.mounted.conftest import MountMaker
-from tests.torture.crowd import Crowd, seed_bucket
+from tests.torture.crowd import FOLDER, Crowd, seed_bucket
 
 pytestmark = pytest.mark.kernel
 
@@ -28,7 +28,9 @@ def crowds(request: pytest.FixtureRequest, make_mount: MountMaker, tmp_path: Pat
     try:
         for number, mount in enumerate(mounts):
             mount.expect_log("was changed by others")
-            crowds.append(Crowd.gather(mount, tmp_path / f"ledger-{number}", number, (f"share-{number}",)))
+            crowds.append(
+                Crowd.gather(mount, tmp_path / f"ledger-{number}", number, programs=(f"share-{number}",))
+            )
         yield crowds
     finally:
         for crowd in crowds:
@@ -47,7 +49,7 @@ def writes_of(ledger: Ledger) -> dict[str, list[str]]:
 
 def versions_of(bucket: RemoteBucket, name: str) -> list[str]:
     """SHA-1 of all versions, newest first."""
-    versions = list(bucket.bucket.list_file_versions(name))
+    versions = list(bucket.bucket.list_file_versions(f"{FOLDER}/{name}"))
     assert all(version.action == "upload" for version in versions)
     return [str(version.content_sha1) for version in versions]
 

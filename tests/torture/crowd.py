@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +20,16 @@ from tests.torture.through_kernel import HOMES, stop_sign
 
 EVERYBODY: Final = (*HOMES, "share-1", "share-2")
 END_WITHIN: Final = 90.0
+FOLDER: Final = "crowd"
+LESS: Final = re.compile(" INFO b2://")
 
 
-def seed_bucket(bucket: RemoteBucket) -> None:
-    """What the programs believe to be there before."""
+def seed_bucket(bucket: RemoteBucket, folder: str = FOLDER) -> None:
+    """What the programs believe to be there before. While there is no mount, which might know better."""
     for home in HOMES.values():
         for name, data in home.seeded().items():
-            bucket.put(name, data)
-    bucket.put("shared/.bzEmpty", b"")
+            bucket.put(f"{folder}/{name}", data)
+    bucket.put(f"{folder}/shared/.bzEmpty", b"")
 
 
 @attrs.define(eq=False)
@@ -35,18 +38,30 @@ class Crowd:
 
     mount: Mount
     ledger: Ledger
+    folder: str = FOLDER
+    """Its directory in the mount."""
     _processes: list[subprocess.Popen[str]] = attrs.field(factory=list)
 
     @classmethod
-    def gather(cls, mount: Mount, place: Path, seed: int, programs: Sequence[str] = EVERYBODY) -> Crowd:
+    def gather(
+        cls,
+        mount: Mount,
+        place: Path,
+        seed: int,
+        *,
+        programs: Sequence[str] = EVERYBODY,
+        folder: str = FOLDER,
+    ) -> Crowd:
         """Start them; the bucket must have been seeded. Their ledger is at `place`."""
         ledger = Ledger(place)
         ledger.open()
         before_the_load(ledger, list(HOMES.values()))
-        crowd = cls(mount, ledger)
+        ledger.close()
+        crowd = cls(mount, ledger, folder)
         for program in programs:
-            words = [sys.executable, "-m", "tests.torture.through_kernel", mount.path, place, seed, program]
-            crowd._processes.append(mount.programs.start([str(word) for word in words]))
+            words = [sys.executable, "-m", "tests.torture.through_kernel"]
+            words += [str(word) for word in (mount.path, folder, place, seed, program)]
+            crowd._processes.append(mount.programs.start(words))
         return crowd
 
     def stop(self) -> int:
@@ -70,11 +85,25 @@ class Crowd:
     def check(self, bucket: RemoteBucket) -> None:
         """Raises AssertionError unless B2 has all that they were told, and nothing else. Everything must have
         been sent."""
-        found = {key: bucket.read(key) for key in bucket.objects() if not key.endswith(".bzEmpty")}
+        prefix = f"{self.folder}/"
+        keys = (key for key in bucket.objects(prefix) if not key.endswith(".bzEmpty"))
+        found = {key.removeprefix(prefix): bucket.read(key) for key in keys}
         faults = self.ledger.faults(found)
-        assert not faults, "\n".join(faults)
+        assert not faults, "\n".join([*faults, *self._stories(bucket, faults)])
         unfinished = [upload.file_name for upload in bucket.bucket.list_unfinished_large_files()]
         assert not unfinished, f"unfinished in B2: {unfinished}"
+
+    def _stories(self, bucket: RemoteBucket, faults: Sequence[str]) -> Iterator[str]:
+        """All that is known of the names that faults begin with."""
+        for name in {fault.split(" ")[0] for fault in faults}:
+            yield f"what was said of {name}:"
+            yield from (f"    {line}" for line in self.ledger.story(name)[-20:])
+            yield "what B2 has of it:"
+            for version in list(bucket.bucket.list_file_versions(f"{self.folder}/{name}"))[:8]:
+                sha1 = str(version.content_sha1)[:8]
+                at = version.upload_timestamp / 1000
+                yield f"    {at:.3f}: {version.action} {version.size} bytes ({sha1})"
+        yield from (line for line in self.mount.log().splitlines()[-300:] if not LESS.search(line))
 
 
 def moment(dice: random.Random) -> float:

@@ -42,10 +42,11 @@ def stop_sign(ledger: Path) -> Path:
 
 @attrs.define(eq=False)
 class ThroughKernel:
-    """Files of a mount. Names are looked up from a descriptor of the mount's own root: nothing ever goes into
-    the plain directory below it while there is no mount."""
+    """Files of a directory in a mount. Names are looked up from a descriptor of the directory in the mount:
+    nothing ever goes into the plain directory below it while there is no mount."""
 
     mount_point: Path
+    folder: str
     _root: int | None = None
 
     async def create(self, name: str) -> int:
@@ -108,7 +109,7 @@ class ThroughKernel:
         end = time.monotonic() + BACK_WITHIN
         while time.monotonic() < end:
             with suppress(OSError):
-                fd = os.open(self.mount_point, os.O_RDONLY | os.O_DIRECTORY)
+                fd = os.open(self.mount_point / self.folder, os.O_RDONLY | os.O_DIRECTORY)
                 if os.fstat(fd).st_dev != below:
                     return fd
                 os.close(fd)
@@ -124,7 +125,8 @@ def play(arguments: argparse.Namespace) -> int:
     """Until the sign; returns how many operations have returned."""
     ledger = Ledger(arguments.ledger)
     ledger.open()
-    files, dice = ThroughKernel(arguments.mount), random.Random(f"{arguments.seed} {arguments.program}")
+    files = ThroughKernel(arguments.mount, arguments.folder)
+    dice = random.Random(f"{arguments.seed} {arguments.program}")
     sign = stop_sign(arguments.ledger)
     program: Writer | Sharer
     if arguments.program in HOMES:
@@ -138,6 +140,7 @@ def play(arguments: argparse.Namespace) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.torture.through_kernel", description=__doc__)
     parser.add_argument("mount", type=Path)
+    parser.add_argument("folder")
     parser.add_argument("ledger", type=Path)
     parser.add_argument("seed", type=int)
     parser.add_argument("program")

@@ -1,0 +1,34 @@
+"""What goes wrong with the emulated B2 while it is tortured: everything that it can do and that may pass."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from b2mount.emulator.faults import Fault, FaultKind
+
+SHARE: Final = 0.1
+"""Of all requests."""
+DELAY: Final = 0.5
+LATEST: Final = DELAY + 0.3
+"""Seconds after which a request whose sender is dead is done, or never will be."""
+STATUSES: Final = (408, 429, 500, 503)
+"""The other ones are answers that do not pass: programs would have to see them."""
+
+
+def troubles(seed: int, share: float = SHARE) -> list[Fault]:
+    """Rules that hit `share` of all requests, in equal parts."""
+    kinds = [(FaultKind.ERROR, status) for status in STATUSES]
+    kinds += [(kind, 503) for kind in FaultKind if kind is not FaultKind.ERROR]
+    chance = share / len(kinds)
+    return [
+        Fault(
+            kind,
+            probability=chance,
+            seed=seed + number,
+            status=status,
+            after_bytes=10_000 if kind in (FaultKind.CUT_BODY, FaultKind.WRONG_BYTES) else 0,
+            bytes_per_second=300_000,
+            seconds=DELAY,
+        )
+        for number, (kind, status) in enumerate(kinds)
+    ]
