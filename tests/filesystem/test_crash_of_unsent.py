@@ -186,3 +186,18 @@ async def test_a_rename_that_fails_over_a_file_whose_close_waits(
             await w.rename("new", "file")
         shutil.copytree(tmp_path / "here", tmp_path / "copy")
     assert await after_a_crash(store, tmp_path / "copy") == {"file": b"old", "new": b"new"}
+
+
+@pytest.mark.parametrize("heard", [False, True])
+async def test_a_rename_over_an_unsent_file_of_which_nobody_knows(store, tmp_path, autojump_clock, heard):
+    """The copy was made, and whether the old name was hidden can't be known: the program sees an error, and
+    after a crash both files are there."""
+    store.inner.seed(ObjectPath("bucket", "new"), b"new")
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        await w.write("file", b"old")
+        store.fail("hide", Unavailable("no network"), after=heard)
+        store.fail("stat", Unavailable("no network"))
+        with pytest.raises(Unavailable):
+            await w.rename("new", "file")
+        assert ("new" in bucket(store)) is not heard
+        assert await after_a_crash(store, tmp_path / "here") == {"file": b"old", "new": b"new"}
