@@ -37,7 +37,7 @@ from b2mount.errors import (
     cause_of,
 )
 from b2mount.filesystem.filesystem import FileSystem
-from b2mount.filesystem.status import CallCounts, MountStatus
+from b2mount.filesystem.status import CallCounts, EvictStatus, MountStatus, WarmStatus
 from b2mount.fuse.kernel import KernelPages, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
@@ -352,7 +352,15 @@ class Mount:
 
     async def url(self, path: str, expires: int | None) -> str:
         """The URL of a file."""
-        return await self._filesystem.url(path, expires)
+        return await self._filesystem.by_path.url(path, expires)
+
+    async def warm(self, path: str, tell: Callable[[WarmStatus], None]) -> WarmStatus:
+        """Files are in the cache when this returns, but for those that are named."""
+        return await self._filesystem.by_path.warm(path, tell)
+
+    async def evict(self, path: str) -> EvictStatus:
+        """Files are in the cache no more."""
+        return await self._filesystem.by_path.evict(path)
 
 
 def _calls(usage: Usage) -> CallCounts:

@@ -25,6 +25,8 @@ MODULES: Final = {
     "umount": "b2mount.cli.umount_command",
     "status": "b2mount.cli.status_command",
     "flush": "b2mount.cli.flush_command",
+    "warm": "b2mount.cli.warm_command",
+    "evict": "b2mount.cli.evict_command",
     "url": "b2mount.cli.url_command",
     "emulator": "b2mount.cli.emulator_command",
 }

@@ -1,4 +1,4 @@
-"""How far the uploads of a mount have come, shown while a command waits for them: files, bytes, rate.
+"""How far what a mount sends or fetches has come, shown while a command waits for it: files, bytes, rate.
 
 On a terminal a live line; elsewhere a plain line on stderr at once and then now and then.
 """
@@ -63,7 +63,7 @@ class Speed:
     _seen: deque[tuple[float, int]] = attrs.field(factory=deque)
 
     def update(self, now: float, sent: int) -> float | None:
-        """Take note that so many bytes have been sent. None while there is nothing to say."""
+        """Take note that so many bytes have moved. None while there is nothing to say."""
         self._seen.append((now, sent))
         while len(self._seen) > 2 and now - self._seen[1][0] >= RATE_OVER:
             self._seen.popleft()
@@ -74,10 +74,13 @@ class Speed:
 
 
 @attrs.define
-class UploadProgress:
-    """Shows the tally; a context manager, so that the line goes away with the wait."""
+class TransferLine:
+    """Shows how far a transfer is; a context manager, so that the line goes away with the wait."""
 
-    _tally: Tally = attrs.field(factory=Tally, init=False)
+    _doing: str
+    """`sending`."""
+    _done: str
+    """`sent`."""
     _speed: Speed = attrs.field(factory=Speed, init=False)
     _stack: ExitStack = attrs.field(factory=ExitStack, init=False)
     _bar: Progress | None = attrs.field(default=None, init=False)
@@ -103,38 +106,53 @@ class UploadProgress:
     ) -> None:
         self._stack.close()
 
+    def show(self, files_left: int, moved: int, total: int) -> None:
+        """Bring it up to date: files that are left, bytes that have moved, bytes of all."""
+        now = time.monotonic()
+        rate = self._speed.update(now, moved)
+        pace = "" if rate is None else f"{wording.size(rate)}/s, {wording.span((total - moved) / rate)} to go"
+        if not total and not files_left:
+            return
+        if self._bar is None:
+            self._say(now, files_left, moved, total, pace)
+            return
+        if self._task is None:
+            self._task = self._bar.add_task(self._doing, total=total, pace="")
+        self._bar.update(
+            self._task,
+            description=f"{self._doing}, {wording.files(files_left)} left",
+            total=total,
+            completed=moved,
+            pace=pace,
+        )
+
+    def _say(self, now: float, files_left: int, moved: int, total: int, pace: str) -> None:
+        too_soon = self._said_at is not None and now - self._said_at < PLAIN_EVERY
+        if not files_left or too_soon or self._said == (files_left, moved):
+            return
+        self._said_at, self._said = now, (files_left, moved)
+        done = f"{wording.size(moved)} of {wording.size(total)} {self._done}"
+        words = ", ".join(filter(None, [f"{wording.files(files_left)} left", done, pace]))
+        print(f"b2mount: {words}", file=sys.stderr, flush=True)
+
+
+@attrs.define
+class UploadProgress:
+    """Shows how far the uploads of a mount are."""
+
+    _tally: Tally = attrs.field(factory=Tally, init=False)
+    _line: TransferLine = attrs.field(factory=lambda: TransferLine("sending", "sent"), init=False)
+
+    def __enter__(self) -> Self:
+        self._line.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.__exit__(kind, error, trace)
+
     def show(self, pending: Sequence[PendingFile]) -> None:
         """Bring it up to date."""
         self._tally.update(pending)
-        now = time.monotonic()
-        rate = self._speed.update(now, self._tally.sent)
-        if not self._tally.total and not self._tally.files_left:
-            return
-        left = wording.files(self._tally.files_left)
-        if self._bar is None:
-            self._say(now, f"{left} left", rate)
-            return
-        if self._task is None:
-            self._task = self._bar.add_task("sending", total=self._tally.total, pace="")
-        self._bar.update(
-            self._task,
-            description=f"sending, {left} left",
-            total=self._tally.total,
-            completed=self._tally.sent,
-            pace=self._pace(rate),
-        )
-
-    def _say(self, now: float, left: str, rate: float | None) -> None:
-        state = (self._tally.files_left, self._tally.sent)
-        too_soon = self._said_at is not None and now - self._said_at < PLAIN_EVERY
-        if not self._tally.files_left or too_soon or state == self._said:
-            return
-        self._said_at, self._said = now, state
-        words = [left, f"{wording.size(self._tally.sent)} of {wording.size(self._tally.total)} sent"]
-        print(f"b2mount: {', '.join(filter(None, [*words, self._pace(rate)]))}", file=sys.stderr, flush=True)
-
-    def _pace(self, rate: float | None) -> str:
-        if rate is None:
-            return ""
-        missing = self._tally.total - self._tally.sent
-        return f"{wording.size(rate)}/s, {wording.span(missing / rate)} to go"
+        self._line.show(self._tally.files_left, self._tally.sent, self._tally.total)

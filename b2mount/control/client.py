@@ -11,27 +11,34 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from b2mount.control.messages import (
+    EvictRequest,
     FlushRequest,
     LeaveRequest,
     Request,
     StatusRequest,
     UrlRequest,
+    WarmRequest,
+    decode_progress,
     decode_reply,
     encode_request,
     status_from_json,
+    warm_from_json,
 )
 from b2mount.control.places import absolute, known_sockets, mount_at, mount_holding, socket_name
 from b2mount.errors import B2MountError, MountPointUnusable
-from b2mount.filesystem.status import MountStatus
+from b2mount.filesystem.status import EvictStatus, MountStatus, WarmStatus
 
 PATIENCE: Final = 10.0
 """Seconds that a mount has to answer what it can answer at once."""
+SILENCE: Final = 600.0
+"""Seconds that a mount may take to list a big tree, or to wait for an unreachable B2."""
 PEER: Final = struct.Struct("3i")
 
 
@@ -60,6 +67,23 @@ class Call:
             self._received += chunk
             if not chunk or self._received.endswith(b"\n"):
                 return True
+
+    def lines(self, seconds: float) -> Iterator[bytes]:
+        """What comes, line by line, until the mount hangs up. Raises NotAnswering when nothing has come
+        for so long."""
+        while True:
+            *whole, rest = self._received.split(b"\n")
+            self._received = rest
+            yield from (bytes(line) for line in whole)
+            if not select.select([self._socket], [], [], seconds)[0]:
+                raise NotAnswering("the mount does not answer: its process hangs")
+            try:
+                chunk = self._socket.recv(1 << 16)
+            except ConnectionError:  # the mount has ended
+                chunk = b""
+            if not chunk:
+                return
+            self._received += chunk
 
     def result(self) -> Any:
         """What came out. Raises the mount's error, or NotAnswering if it died meanwhile."""
@@ -90,6 +114,24 @@ class ControlClient:
     def url(self, path: str, expires: int | None) -> str:
         """The URL of the file at `path`."""
         return str(self._ask(UrlRequest(path, expires), 120))
+
+    def warm(self, path: str) -> Iterator[WarmStatus]:
+        """Fetch what is at `path` into the cache: how far it is, now and then, and last how it ended.
+        It ends too when the caller stops listening. Raises the mount's error."""
+        call = self.call(WarmRequest(path))
+        try:
+            for line in call.lines(SILENCE):
+                progress = decode_progress(line)
+                yield warm_from_json(decode_reply(line) if progress is None else progress)
+                if progress is None:
+                    return
+            raise NotAnswering("the mount ended before it was done")
+        finally:
+            call.close()
+
+    def evict(self, path: str) -> EvictStatus:
+        """Drop what is at `path` from the cache."""
+        return EvictStatus(**self._ask(EvictRequest(path), SILENCE))
 
     def leave(self) -> None:
         """Let the mount end without waiting for its uploads."""

@@ -2,7 +2,7 @@
 
 Invariants: a request is at most MAX_REQUEST bytes; a reply is `{"ok": ...}` or
 `{"error": KIND, "message": ...}`, KIND the name of a class of errors.py; no secret is in either,
-but for the URL that was asked for.
+but for the URL that was asked for. What takes long sends lines `{"progress": ...}` before its reply.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import attrs
 
 from b2mount import errors
 from b2mount.errors import B2MountError, InvalidArgument
-from b2mount.filesystem.status import CallCounts, MountStatus, PendingFile
+from b2mount.filesystem.status import CallCounts, MountStatus, PendingFile, Unfetched, WarmStatus
 
 MAX_REQUEST: Final = 64 * 1024
 
@@ -44,16 +44,33 @@ class UrlRequest:
 
 
 @attrs.frozen
+class WarmRequest:
+    """Answered when what is at `path` is in the cache, with progress until then. It ends when whoever
+    asked goes away."""
+
+    path: str = attrs.field(validator=attrs.validators.instance_of(str))
+
+
+@attrs.frozen
+class EvictRequest:
+    """Drop what is at `path` from the cache."""
+
+    path: str = attrs.field(validator=attrs.validators.instance_of(str))
+
+
+@attrs.frozen
 class LeaveRequest:
     """Unmount if still mounted, and end without waiting for uploads: they stay staged."""
 
 
-Request = StatusRequest | FlushRequest | UrlRequest | LeaveRequest
+Request = StatusRequest | FlushRequest | UrlRequest | WarmRequest | EvictRequest | LeaveRequest
 
 REQUESTS: Final[dict[str, type[Request]]] = {
     "status": StatusRequest,
     "flush": FlushRequest,
     "url": UrlRequest,
+    "warm": WarmRequest,
+    "evict": EvictRequest,
     "leave": LeaveRequest,
 }
 
@@ -79,6 +96,11 @@ def encode_reply(value: object) -> bytes:
     return _line({"ok": value})
 
 
+def encode_progress(value: object) -> bytes:
+    """The line that says how far it is."""
+    return _line({"progress": value})
+
+
 def encode_error(error: B2MountError) -> bytes:
     """The line that says why not."""
     return _line({"error": type(error).__name__, "message": str(error)})
@@ -99,6 +121,14 @@ def decode_reply(line: bytes) -> Any:
     raise (kind if known else B2MountError)(message)
 
 
+def decode_progress(line: bytes) -> Any:
+    """How far it is; None for a line that is the reply."""
+    try:
+        return json.loads(line).get("progress")
+    except (ValueError, AttributeError):
+        return None  # decode_reply says what is wrong with it
+
+
 def status_to_json(status: MountStatus) -> dict[str, Any]:
     """A status as `b2mount status --json` prints it."""
     return attrs.asdict(status)
@@ -115,6 +145,11 @@ def status_from_json(fields: dict[str, Any]) -> MountStatus:
             "since_mount": CallCounts(**fields["since_mount"]),
         }
     )
+
+
+def warm_from_json(fields: dict[str, Any]) -> WarmStatus:
+    """The WarmStatus whose fields these are."""
+    return WarmStatus(**{**fields, "failed": tuple(Unfetched(**one) for one in fields["failed"])})
 
 
 def _line(fields: dict[str, Any]) -> bytes:

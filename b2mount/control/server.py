@@ -1,4 +1,4 @@
-"""ControlServer: the door through which `b2mount status`, `flush`, `url` and `umount` come.
+"""ControlServer: the door through which `b2mount status`, `flush`, `url`, `warm`, `evict` and `umount` come.
 
 Invariants: only the mount's own user and root are answered; a client that hangs, talks nonsense
 or goes away hurts nobody but itself; the socket disappears with the server.
@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,24 +22,29 @@ import trio
 
 from b2mount.control.messages import (
     MAX_REQUEST,
+    EvictRequest,
     FlushRequest,
     LeaveRequest,
     Request,
     StatusRequest,
     UrlRequest,
+    WarmRequest,
     decode_request,
     encode_error,
+    encode_progress,
     encode_reply,
     status_to_json,
 )
 from b2mount.control.places import runtime_dir, socket_name
 from b2mount.errors import AccessDenied, B2MountError, InvalidArgument
-from b2mount.filesystem.status import MountStatus
+from b2mount.filesystem.status import EvictStatus, MountStatus, WarmStatus
 
 log = logging.getLogger(__name__)
 
 PATIENCE: Final = 10.0
 """Seconds that a client has for sending its request, and for taking the reply."""
+TELL_EVERY: Final = 0.2
+"""Seconds between two lines of progress."""
 PEER: Final = struct.Struct("3i")
 
 
@@ -56,6 +62,14 @@ class Controlled(Protocol):
 
     async def url(self, path: str, expires: int | None) -> str:
         """The URL of a file."""
+        ...
+
+    async def warm(self, path: str, tell: Callable[[WarmStatus], None]) -> WarmStatus:
+        """Fetches what is at `path` into the cache."""
+        ...
+
+    async def evict(self, path: str) -> EvictStatus:
+        """Drops what is at `path` from the cache."""
         ...
 
 
@@ -90,7 +104,7 @@ class ControlServer:
     async def _reply(self, stream: trio.SocketStream) -> bytes:
         try:
             check_peer(stream)
-            return encode_reply(await self._carry_out(decode_request(await _read_line(stream))))
+            return encode_reply(await self._carry_out(decode_request(await _read_line(stream)), stream))
         except B2MountError as error:
             return encode_error(error)
         except OSError as error:  # of the staging disk
@@ -101,8 +115,12 @@ class ControlServer:
             log.exception("a request on the control socket failed")
             return encode_error(B2MountError("the mount failed to do this: its log says more"))
 
-    async def _carry_out(self, request: Request) -> object:
+    async def _carry_out(self, request: Request, stream: trio.SocketStream) -> object:
         match request:
+            case WarmRequest(path):
+                return await self._warm(path, stream)
+            case EvictRequest(path):
+                return attrs.asdict(await self.filesystem.evict(path))
             case StatusRequest():
                 return status_to_json(self.filesystem.status())
             case UrlRequest(path, expires):
@@ -112,6 +130,52 @@ class ControlServer:
             case LeaveRequest():
                 self.request_unmount()
         return None
+
+    async def _warm(self, path: str, stream: trio.SocketStream) -> object:
+        """Raises BrokenResourceError when the client has gone away; nothing is fetched any more then."""
+        latest: list[WarmStatus] = []
+        outcome: list[WarmStatus | Exception] = []
+
+        def hear(status: WarmStatus) -> None:
+            latest[:] = [status]
+
+        async def work(scope: trio.CancelScope) -> None:
+            try:
+                outcome.append(await self.filesystem.warm(path, hear))
+            except Exception as error:
+                outcome.append(error)
+            scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work, nursery.cancel_scope)
+            nursery.start_soon(_tell, latest, stream, nursery.cancel_scope)
+            nursery.start_soon(_wait_until_gone, stream, nursery.cancel_scope)
+        if not outcome:
+            raise trio.BrokenResourceError("the client went away")
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return attrs.asdict(outcome[0])
+
+
+async def _tell(latest: list[WarmStatus], stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    """Send what is new now and then; a line that was begun is ended, for the reply follows it."""
+    try:
+        while True:
+            if latest:
+                line = encode_progress(attrs.asdict(latest[-1]))
+                latest.clear()
+                with trio.fail_after(PATIENCE, shield=True):
+                    await stream.send_all(line)
+            await trio.sleep(TELL_EVERY)
+    except (trio.BrokenResourceError, trio.TooSlowError):
+        scope.cancel()
+
+
+async def _wait_until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some(4096):
+            pass
+    scope.cancel()
 
 
 def listen_on(path: Path) -> socket.socket:

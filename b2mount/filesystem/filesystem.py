@@ -24,6 +24,7 @@ from b2mount.errors import (
     IsADirectory,
     NotADirectory,
 )
+from b2mount.filesystem.by_path import ByPath
 from b2mount.filesystem.changing import Changer, check_size
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
@@ -76,6 +77,8 @@ class FileSystem:
     _renamer: Renamer = attrs.field(init=False)
     _xattrs: Xattrs = attrs.field(init=False)
     _prefetch: Prefetch = attrs.field(init=False)
+    by_path: ByPath = attrs.field(init=False)
+    """What is asked for by the names of files, not by the kernel."""
 
     def __attrs_post_init__(self) -> None:
         names, gate, store = self._namespace, self._gate, self._store
@@ -91,6 +94,7 @@ class FileSystem:
         )
         self._xattrs = Xattrs(store, self._committer, self._changer)
         self._prefetch = Prefetch(self._fetcher, names.order)
+        self.by_path = ByPath(names, self._fetcher, store)
         self._write_back.on_uploaded(self._committer.uploaded)
 
     # -- inodes ----------------------------------------------------------------------------
@@ -335,32 +339,13 @@ class FileSystem:
     async def flush_path(self, path: str | None = None) -> None:
         """Everything, or the file or directory `path`, is in B2 when this returns. Raises NotFound,
         and the first upload's error."""
-        where = (await self._walk(path)).path if path else self._namespace.root.path
+        where = (await self.by_path.inode(path)).path if path else self._namespace.root.path
         await self._committer.commit_all(where)
         await self._write_back.flush(where if path else None)
 
     async def seal_everything(self) -> None:
         """Nobody writes any more: whatever is still dirty is durable and queued."""
         await self._committer.commit_all(self._namespace.root.path)
-
-    async def url(self, path: str, expires: int | None) -> str:
-        """The file's URL; with `expires` seconds one that needs no key for that long.
-        Raises NotFound, IsADirectory."""
-        inode = await self._walk(path)
-        if inode.attributes.kind is Kind.DIRECTORY:
-            raise IsADirectory(f"{path} is a directory: only files have a URL")
-        url = self._store.url(inode.path)
-        if expires is None:
-            return url
-        token = await self._store.authorize_download(inode.path.bucket, inode.path.key, expires)
-        return f"{url}?Authorization={token}"
-
-    async def _walk(self, path: str) -> Inode:
-        inode = self._namespace.root
-        for name in path.split("/"):
-            if name:
-                inode = await self._namespace.lookup(inode, name)
-        return inode
 
     def pending(self) -> tuple[PendingFile, ...]:
         """What has not reached B2 yet."""

@@ -87,3 +87,38 @@ class MountStatus:
     since_mount: CallCounts
     odd_names: int
     open_files: int
+
+
+@attrs.frozen
+class Unfetched:
+    """A file that could not be fetched into the cache."""
+
+    path: str
+    """Below the mount point, without a leading slash."""
+    reason: str
+    kind: str
+    """The name of a class of errors.py."""
+
+
+@attrs.frozen
+class WarmStatus:
+    """How far a fetch into the cache has come."""
+
+    files: int
+    size: int
+    """Bytes of all of them."""
+    files_done: int = 0
+    size_done: int = 0
+    failures: int = 0
+    failed: tuple[Unfetched, ...] = ()
+    """The first of them."""
+
+
+@attrs.frozen
+class EvictStatus:
+    """What was dropped from the cache."""
+
+    files: int
+    """Those of which anything was there."""
+    size: int
+    """Bytes that are free now."""

@@ -115,6 +115,13 @@ class BlockFetcher:
         await self.begin(version, witness)
         return await self._get(version, index, witness)
 
+    async def arrival(self, version: ObjectVersion, index: int) -> None:
+        """Returns when a block that is on its way is here, without making it more urgent; at once when
+        it is not on its way. Raises what the store raises, and CorruptData."""
+        flight = self._flights.get(BlockId(version.version_id, index))
+        if flight is not None:
+            await flight.wait(index)
+
     async def begin(self, version: ObjectVersion, witness: Witness) -> None:
         """To be called before anything is wanted for a reader: what comes is checked then.
         Raises CorruptData when the reader has had wrong bytes."""

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import trio
 
 from b2mount.errors import B2MountError, IsADirectory, NotFound
-from b2mount.filesystem.status import CallCounts, MountStatus, PendingFile
+from b2mount.filesystem.status import (
+    CallCounts,
+    EvictStatus,
+    MountStatus,
+    PendingFile,
+    Unfetched,
+    WarmStatus,
+)
 
 NO_CALLS = CallCounts({}, 0.0, 0, 0)
 
@@ -32,6 +41,9 @@ class FakeMount:
     failure: Exception | None = None
     sent: trio.Event = attrs.field(factory=trio.Event)
     flushed: list[str | None] = attrs.field(factory=list)
+    warmed: list[str] = attrs.field(factory=list)
+    unfetched: tuple[Unfetched, ...] = ()
+    evicted: list[str] = attrs.field(factory=list)
     left: bool = False
     looks: int = 0
     """How often its status was asked for."""
@@ -62,6 +74,28 @@ class FakeMount:
         if self.failure is not None:
             raise self.failure
         self.unsent = ()
+
+    async def warm(self, path: str, tell: Callable[[WarmStatus], None]) -> WarmStatus:
+        if path == "missing":
+            raise NotFound("b2://bucket/photos/missing")
+        self.warmed.append(path)
+        status = WarmStatus(3, 3 << 20, files_done=1, size_done=1 << 20)
+        tell(status)
+        try:
+            await self.sent.wait()
+        except trio.Cancelled:
+            self.warmed.append("given up")
+            raise
+        if self.failure is not None:
+            raise self.failure
+        left = 3 - len(self.unfetched)
+        return WarmStatus(3, 3 << 20, left, left << 20, len(self.unfetched), self.unfetched)
+
+    async def evict(self, path: str) -> EvictStatus:
+        if path == "missing":
+            raise NotFound("b2://bucket/photos/missing")
+        self.evicted.append(path)
+        return EvictStatus(2, 5 << 20)
 
     async def url(self, path: str, expires: int | None) -> str:
         if path == "missing":

@@ -420,11 +420,11 @@ async def test_the_url_of_a_file(store: FaultyStore, tmp_path: Path) -> None:
     async with world(store, tmp_path) as w:
         await w.mkdir("d")
         await w.write("d/a b", b"")
-        url = await w.fs.url("d/a b", None)
+        url = await w.fs.by_path.url("d/a b", None)
         assert url == store.url(ObjectPath("bucket", "d/a b"))
-        assert (await w.fs.url("d/a b", 60)).startswith(url + "?Authorization=")
+        assert (await w.fs.by_path.url("d/a b", 60)).startswith(url + "?Authorization=")
         with pytest.raises(errors.IsADirectory):
-            await w.fs.url("d", None)
+            await w.fs.by_path.url("d", None)
 
 
 async def test_handles_are_not_mixed_up(store: FaultyStore, tmp_path: Path) -> None:
