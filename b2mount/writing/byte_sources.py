@@ -70,4 +70,4 @@ class ByteSources:
         data = await self._read_base(base, span)
         if len(data) != span.size:
             raise CorruptData(f"{base.path}: {len(data)} bytes came where {span.size} were asked for")
-        return data
+        return bytes(data)

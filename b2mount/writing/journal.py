@@ -80,7 +80,8 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS moves (
     number INTEGER PRIMARY KEY AUTOINCREMENT, version TEXT NOT NULL,
     bucket TEXT NOT NULL, key TEXT NOT NULL, begun_ms INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS uploads (upload_id TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS large_files (
+    upload_id TEXT PRIMARY KEY, staging_id TEXT NOT NULL, record TEXT NOT NULL);
 """
 
 _UPSERT: Final = """
@@ -173,6 +174,8 @@ class Journal:
         """Drop the records of generations that are in B2, unlinked or superseded. Records that
         stand on one that is in B2 name its version from now on, in the same transaction."""
         statements = self._deletions(gone)
+        drop_large = "DELETE FROM large_files WHERE staging_id = ?"
+        statements += [(drop_large, (sealed.staging_id,)) for sealed in gone if sealed.fate.sent]
         landed = {sealed.fate for sealed in gone if sealed.fate.version is not None}
         for above in [s for s in self._stacked.values() if landed and _fates_below(s) & landed]:
             self._note(above)

@@ -66,6 +66,7 @@ class LargeFile:
     hashed_to: int = 0
     """How far it reaches, or will in a moment."""
     is_finished: bool = False
+    is_recorded: bool = True
     is_unchecked: bool = False
     """What B2 has of it has to be asked for, and compared."""
 
@@ -127,16 +128,35 @@ class LargeFiles:
     async def begin(
         self, staging_id: str, path: ObjectPath, metadata: ObjectMetadata, layout: str
     ) -> LargeFile:
-        """Start one. Raises what the store raises, OSError."""
+        """Start one for a generation that is recorded with this metadata. Raises what the store raises."""
         upload = await self._store.start_multipart(path, metadata)
-        large = LargeFile(UploadRecord(staging_id, upload, layout))
+        large = LargeFile(UploadRecord(staging_id, upload, layout), is_recorded=False)
         self._open[staging_id] = large
+        return large
+
+    async def begin_unknown(
+        self, staging_id: str, path: ObjectPath, metadata: ObjectMetadata, layout: str
+    ) -> LargeFile:
+        """Start one for a generation of which there is no record that would lead to it after a crash:
+        so the intention is recorded first. Raises what the store raises, OSError."""
+        intent = UploadRecord(staging_id, MultipartUpload("", path, metadata), layout)
+        self._open[staging_id] = LargeFile(intent)
+        await self._log.begin(intent)
+        large = await self.begin(staging_id, path, metadata, layout)
+        await self.put_on_record(large)
+        await self._log.end(intent)
+        return large
+
+    async def put_on_record(self, large: LargeFile) -> None:
+        """Let the next mount know of it, unless it does; beside the first parts, not before them.
+        Never raises: what is not on record is sent anew after a crash."""
+        if large.is_recorded:
+            return
+        large.is_recorded = True
         try:
             await self._log.begin(large.record)
-        except BaseException:
-            await self.abandon(staging_id)
-            raise
-        return large
+        except (OSError, StoreFailure) as error:
+            log.info("%s would be sent anew after a crash: %s", large.upload.path, error)
 
     async def send(
         self,
@@ -170,6 +190,7 @@ class LargeFiles:
 
         progress(large.sent)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.put_on_record, large)
             for _ in range(min(PARALLEL_PARTS, len(missing))):
                 nursery.start_soon(send_some)
         if errors:
@@ -209,7 +230,7 @@ class LargeFiles:
             try:
                 if version is None or version.version_id != large.upload.upload_id:
                     await self._remove(large, also_finished=version is not None)
-                await self._log.end(large.upload.upload_id)
+                    await self._log.end(large.record)
             except Exception as error:
                 log.info("the unfinished upload of %s stays in B2 for now: %s", large.upload.path, error)
 
@@ -242,7 +263,9 @@ class LargeFiles:
 
     async def _remove(self, large: LargeFile, *, also_finished: bool) -> None:
         upload = large.upload
-        if not large.is_finished:
+        if large.record.is_intent:
+            await self.abort_stale(upload.path, upload.metadata)
+        elif not large.is_finished:
             await self._store.abort_multipart(upload)
         if also_finished:  # under a name or with attributes that are not the right ones any more
             try:

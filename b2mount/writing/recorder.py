@@ -98,7 +98,7 @@ class Recorder:
             self._queue.put_back(entry, before)
             raise
         entry.sealed.fate.dropped = True
-        self._queue.abandoned.append(entry.staging_id)
+        self._queue.give_up(entry)
         self._queue.end(entry)
         if before is not UploadState.EDITING or entry.left:
             await self._delete_files([entry.sealed])

@@ -42,7 +42,7 @@ from b2mount.writing.local_bytes import (
     write_all,
 )
 
-ReadBase = Callable[[ObjectVersion, ByteRange], Awaitable[bytes]]
+ReadBase = Callable[[ObjectVersion, ByteRange], Awaitable[bytes | memoryview]]
 
 MakeRoom = Callable[[int], Awaitable[bool]]
 LEVELS: Final = 4
@@ -123,7 +123,7 @@ class SealedFile:
             else:
                 yield Run(extent.span, extent.source)
 
-    async def read(self, span: ByteRange, read_base: ReadBase) -> bytes:
+    async def read(self, span: ByteRange, read_base: ReadBase) -> bytes | memoryview:
         """The bytes of `span`. Local ones are taken at one moment, before the first wait."""
         version = self.fate.version
         if version is not None:

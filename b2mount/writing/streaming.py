@@ -121,8 +121,13 @@ class Streams:
     async def _send_parts(self, stream: _Stream) -> None:
         staged = stream.staged
         large = self._larges.known(staged.staging_id)
+        if large is not None and large.record.is_intent:
+            await self._larges.abandon(staged.staging_id)
+            large = None
         if large is None:
-            large = await self._larges.begin(staged.staging_id, stream.path, stream.metadata, STREAMED)
+            large = await self._larges.begin_unknown(
+                staged.staging_id, stream.path, stream.metadata, STREAMED
+            )
             large.fingerprint = Fingerprint(self._block_size)
         staged.fate.sent = large
         failures: list[Exception] = []

@@ -1,8 +1,8 @@
 """UploadLog: the large files that were started in B2 and are not finished yet, in the journal.
 
-Invariants: a large file is on record from its start, before its first part is sent, until it is
-finished or cancelled; a crash between the request and the record leaves one without parts, which
-costs nothing and is found by its name and info when the file is sent.
+Invariants: a large file is on record from its start until it is finished or cancelled; the record of
+one that became its generation's version goes with that generation's. A crash between the request and
+the record leaves one that is found by its name and info when the file is sent.
 
 Must not know: the store, who sends what.
 """
@@ -31,6 +31,16 @@ class UploadRecord:
     layout: str
     """Large files of one layout have the same parts under the same numbers."""
 
+    @property
+    def is_intent(self) -> bool:
+        """Whether it was about to be started: nobody knows its id, if it was."""
+        return not self.upload.upload_id
+
+    @property
+    def key(self) -> str:
+        """What the record is found by."""
+        return self.upload.upload_id or f"?{self.staging_id}"
+
 
 @attrs.define(eq=False)
 class UploadLog:
@@ -50,17 +60,17 @@ class UploadLog:
                 "layout": record.layout,
             }
         )
-        insert = "INSERT OR REPLACE INTO uploads (upload_id, record) VALUES (?, ?)"
-        await self._journal.write([(insert, (upload.upload_id, text))])
+        insert = "INSERT OR REPLACE INTO large_files (upload_id, staging_id, record) VALUES (?, ?, ?)"
+        await self._journal.write([(insert, (record.key, record.staging_id, text))])
 
-    async def end(self, upload_id: str) -> None:
+    async def end(self, record: UploadRecord) -> None:
         """It is finished or cancelled. Raises OSError, StoreFailure."""
-        await self._journal.write([("DELETE FROM uploads WHERE upload_id = ?", (upload_id,))])
+        await self._journal.write([("DELETE FROM large_files WHERE upload_id = ?", (record.key,))])
 
     async def left(self) -> list[UploadRecord]:
         """Those that were begun and not ended. What can't be read is left out, and stays."""
         found = []
-        for upload_id, text in await self._journal.read("SELECT upload_id, record FROM uploads"):
+        for upload_id, text in await self._journal.read("SELECT upload_id, record FROM large_files"):
             try:
                 found.append(_upload_record(str(upload_id), json.loads(str(text))))
             except UNREADABLE:
@@ -78,5 +88,5 @@ class _Record(TypedDict):
 
 def _upload_record(upload_id: str, record: _Record) -> UploadRecord:
     metadata = ObjectMetadata(record["content_type"], record["info"])
-    upload = MultipartUpload(upload_id, ObjectPath(*record["path"]), metadata)
+    upload = MultipartUpload(upload_id if upload_id[0] != "?" else "", ObjectPath(*record["path"]), metadata)
     return UploadRecord(record["staging_id"], upload, record["layout"])

@@ -109,6 +109,11 @@ def plan_upload(runs: Sequence[Run], base_size: int | None) -> UploadPlan:
     return Parts(tuple(parts))
 
 
+def may_need_parts(size: int) -> bool:
+    """Whether a file of this size may have been sent in parts."""
+    return size >= SINGLE_PUT_LIMIT
+
+
 def is_streamed(front: int) -> bool:
     """Whether a file that is being written is sent meanwhile; `front` bytes of it have no gap."""
     return front > STREAM_FROM

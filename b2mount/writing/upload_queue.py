@@ -108,6 +108,9 @@ class UploadQueue:
     _heap: list[tuple[float, int, Entry]] = attrs.field(factory=list)
     _blocked: list[Entry] = attrs.field(factory=list)
     _held: Counter[ObjectPath] = attrs.field(factory=Counter)
+    unknown: list[SealedFile] = attrs.field(factory=list)
+    """Generations of an earlier process that nobody sends any more. It may have started a large file
+    and died before that was on record."""
     abandoned: list[str] = attrs.field(factory=list)
     """Generations that nobody sends any more, whose parts in B2 are to be cancelled."""
     _order: int = 0
@@ -166,8 +169,14 @@ class UploadQueue:
         entry.successor = latest
         latest.waiters |= entry.waiters
         latest.begun |= entry.begun
-        self.abandoned.append(entry.staging_id)
+        self.give_up(entry)
         self.end(entry)
+
+    def give_up(self, entry: Entry) -> None:
+        """Nobody sends it any more: nothing of it is to stay in B2."""
+        self.abandoned.append(entry.staging_id)
+        if entry.recovered:
+            self.unknown.append(entry.sealed)
 
     def wake(self) -> None:
         """Let whoever waits look at the queue."""

@@ -23,7 +23,15 @@ from typing import Final
 import attrs
 import trio
 
-from b2mount.errors import AccessDenied, Conflict, CorruptData, NotFound, StoreFailure, Unavailable
+from b2mount.errors import (
+    AccessDenied,
+    B2MountError,
+    Conflict,
+    CorruptData,
+    NotFound,
+    StoreFailure,
+    Unavailable,
+)
 from b2mount.model import ByteRange, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
 from b2mount.threads import ThreadLane
@@ -42,6 +50,7 @@ from b2mount.writing.upload_plan import (
     UploadPlan,
     WholeCopy,
     WholePut,
+    may_need_parts,
     plan_streamed,
     plan_upload,
 )
@@ -49,6 +58,8 @@ from b2mount.writing.upload_plan import (
 log = logging.getLogger(__name__)
 
 AUTOMATIC: Final = "b2/x-auto"
+LONGEST_PAUSE: Final = 300.0
+"""Seconds between two tries to clear away what an earlier process left."""
 SUMMED: Final = 4 * 1024 * 1024
 """From here on a reader may get bytes before their SHA-1 can be known, and is glad of checksums."""
 
@@ -139,6 +150,21 @@ class Uploader:
         await self._streams.stop(staging_id, at_once=True)
         await self._larges.abandon(staging_id)
 
+    async def abandon_unknown(self, sealed: SealedFile) -> None:
+        """Remove from B2 what an earlier process may have started for a generation and had no time to
+        put on record. Never raises."""
+        pause = 1.0
+        while may_need_parts(sealed.size):
+            try:
+                await self._larges.abort_stale(sealed.path, sealed.metadata)
+            except Unavailable:
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            except B2MountError as error:
+                log.info("an unfinished upload of %s may stay in B2: %s", sealed.path, error)
+            return
+
     async def copy(
         self, version: ObjectVersion, path: ObjectPath, metadata: ObjectMetadata | None = None
     ) -> ObjectVersion:
@@ -228,6 +254,9 @@ class Uploader:
 
     async def _in_parts(self, job: _Job, plan: Parts, *, recovered: bool) -> ObjectVersion:
         large = self._larges.known(job.staging_id)
+        if large is not None and large.record.is_intent:
+            await self._larges.abandon(job.staging_id)
+            large = None
         layout = STREAMED if large and large.record.layout == STREAMED else _layout_of(plan, job.base)
         fits = large is not None and large.record.layout == layout
         if large is not None and not (fits and (self._larges.may_replace or _is_dressed(large, job))):

@@ -300,9 +300,10 @@ class WriteBack:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._uploader.run)
             while True:
-                for staging_id in self._queue.abandoned:
-                    nursery.start_soon(self._uploader.abandon, staging_id)
-                self._queue.abandoned.clear()
+                while self._queue.abandoned:
+                    nursery.start_soon(self._uploader.abandon, self._queue.abandoned.pop())
+                while self._queue.unknown:
+                    nursery.start_soon(self._uploader.abandon_unknown, self._queue.unknown.pop())
                 while self._running < self._parallel:
                     entry = self._queue.next_ready(trio.current_time())
                     if entry is None:

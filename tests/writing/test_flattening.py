@@ -21,7 +21,7 @@ async def contents(world: World, sealed: SealedFile) -> bytes:
         await world.store.read_range(version, span, data.extend)
         return bytes(data)
 
-    return await sealed.read(ByteRange(0, sealed.size), read_base)
+    return bytes(await sealed.read(ByteRange(0, sealed.size), read_base))
 
 
 def seal(

@@ -37,7 +37,7 @@ def seal(staged: StagedFile) -> SealedFile:
 
 
 async def whole(sealed: SealedFile) -> bytes:
-    return await sealed.read(ByteRange(0, sealed.size), read_base)
+    return bytes(await sealed.read(ByteRange(0, sealed.size), read_base))
 
 
 STEP = st.tuples(

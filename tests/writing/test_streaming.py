@@ -228,7 +228,7 @@ async def next_mount(tmp_path: Path, store: FaultyStore) -> None:
             await trio.testing.wait_all_tasks_blocked(0.01)
             nursery.cancel_scope.cancel()
         assert world.local_files() == []
-        assert await world.journal.read("SELECT * FROM uploads") == []
+        assert await world.journal.read("SELECT * FROM large_files") == []
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -276,6 +276,40 @@ async def test_what_was_sent_of_a_file_that_was_never_closed_is_cancelled(
     assert len(await memory.list_unfinished("bucket", "")) == 1
     await next_mount(tmp_path, store)
     assert await memory.list_unfinished("bucket", "") == ()
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_start_whose_reply_never_came_leaves_nothing(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, closed: bool
+) -> None:
+    store.fail("start_multipart", Unavailable("no network"), after=True)
+    async with open_world(tmp_path, store) as world:
+        staged = world.new()
+        await write(world, staged, 0, DATA)
+        assert len(await memory.list_unfinished("bucket", "")) == 1
+        if closed:
+            await close(world, staged)
+            await check_nothing_else(memory, DATA)
+    await next_mount(tmp_path, store)
+    assert await memory.list_unfinished("bucket", "") == ()
+
+
+async def test_what_was_started_for_a_generation_that_is_not_sent_any_more_is_cancelled(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore
+) -> None:
+    """The process died before it could put on record what it had started, and a later close of the
+    name was on its way."""
+    async with open_world(tmp_path, store, running=False) as world:
+        first = world.new()
+        first.write(0, DATA)
+        await world.write_back.submit(seal(first))
+        await memory.start_multipart(at("big"), metadata("1"))
+        with world.write_back.holding(at("big")):
+            second = world.new(b"second")
+            await world.journal.append(seal(second, "2"), "sealed")
+            await second.sync()
+    await next_mount(tmp_path, store)
+    await check_nothing_else(memory, b"second")
 
 
 async def test_a_file_that_was_synced_is_sent_as_it_was_then(
