@@ -24,7 +24,7 @@ from b2mount.writing.local_bytes import is_full
 from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
 from b2mount.writing.write_back import WriteBack
 
-ReadVersion = Callable[[ObjectVersion, ByteRange], Awaitable[bytes]]
+ReadVersion = Callable[[ObjectVersion, ByteRange], Awaitable[bytes | memoryview]]
 
 
 @attrs.define(eq=False)
@@ -114,7 +114,7 @@ class FileContent:
             self.sealed = recorded
             self.staged = self._staging.create(recorded.base_version, 0)
 
-    async def read(self, span: ByteRange, read_version: ReadVersion) -> bytes:
+    async def read(self, span: ByteRange, read_version: ReadVersion) -> bytes | memoryview:
         """The bytes of `span`, fewer at the end of the file."""
         span = span.intersect(ByteRange(0, self.size))
         layer = self.staged or self.sealed
@@ -125,9 +125,7 @@ class FileContent:
         pieces = _gather(layer, span)
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             return pieces[0]
-        parts = [
-            piece if isinstance(piece, bytes) else await read_version(*piece) for piece in pieces
-        ]
+        parts = [piece if isinstance(piece, bytes) else await read_version(*piece) for piece in pieces]
         return b"".join(parts)
 
 

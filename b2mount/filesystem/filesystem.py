@@ -270,7 +270,7 @@ class FileSystem:
             content.readers += 1
         return self._files.add(FileHandle(content, may_write, self._fetcher, self._prefetch))
 
-    async def read(self, fh: int, offset: int, size: int) -> bytes:
+    async def read(self, fh: int, offset: int, size: int) -> bytes | memoryview:
         """At most `size` bytes; fewer only at the end."""
         handle = self._files.get(fh)
         return await handle.content.read(ByteRange(offset, offset + size), handle.read_version)

@@ -32,7 +32,7 @@ class FileHandle:
     _reader: ObjectReader | None = None
     _visit: Visit | None = None
 
-    async def read_version(self, version: ObjectVersion, span: ByteRange) -> bytes:
+    async def read_version(self, version: ObjectVersion, span: ByteRange) -> bytes | memoryview:
         """Bytes of a committed version, with this handle's own readahead."""
         if self._reader is None or self._reader.version.version_id != version.version_id:
             self.close_reader()

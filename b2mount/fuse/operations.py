@@ -197,7 +197,9 @@ class Operations(pyfuse3.Operations):
         return _file_info(fh, keep_cache=True), entry_attributes(node)
 
     @answers_kernel
-    async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
+    async def read(  # type: ignore[override]  # any buffer will do, says handlers.pxi
+        self, fh: pyfuse3.FileHandleT, off: int, size: int
+    ) -> bytes | memoryview:
         return await self._fs.read(fh, off, size)
 
     @answers_kernel

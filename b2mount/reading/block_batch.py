@@ -1,39 +1,36 @@
-"""Many block files at once, in one go of a thread."""
+"""Many files of the cache at once, in one go of a thread."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
+from collections.abc import Sequence
 
 import attrs
 
-from b2mount.reading.block_file import Data, write_block
+from b2mount.reading.block_file import Piece, unlink, write_blocks
 from b2mount.reading.block_scan import remove_directory
-
-log = logging.getLogger(__name__)
 
 
 @attrs.frozen
-class Write:
-    """One block on its way to the disk, in plain values for a thread."""
+class GroupWrite:
+    """Blocks of one group on their way to the disk, in plain values for a thread."""
 
     path: str
     identity: bytes
-    data: Data
+    pieces: Sequence[Piece]
+    """In the order of their places."""
 
 
-def write_all(writes: list[Write]) -> tuple[list[int | None], str]:
-    """The size of each file, None where the disk refused; and the last refusal in words."""
-    sizes: list[int | None] = []
+def write_all(writes: list[GroupWrite]) -> tuple[list[int], str]:
+    """How many pieces of each are on the disk now; and the last refusal in words."""
+    counts: list[int] = []
     refusal = ""
     for write in writes:
-        try:
-            sizes.append(write_block(write.path, write.identity, write.data))
-        except OSError as error:
-            sizes.append(None)
-            refusal = str(error)
-    return sizes, refusal
+        count, error = write_blocks(write.path, write.identity, write.pieces)
+        counts.append(count)
+        refusal = error or refusal
+    return counts, refusal
 
 
 def remove(paths: list[str], emptied: list[str]) -> None:
@@ -49,11 +46,3 @@ def remove_all(doomed: list[str]) -> None:
     """Remove directories with all in them."""
     for directory in doomed:
         remove_directory(directory)
-
-
-def unlink(path: str) -> None:
-    """Remove one file, as far as the disk lets us."""
-    try:
-        os.unlink(path)
-    except OSError as error:
-        log.debug("%s: %s", path, error)

@@ -1,25 +1,19 @@
 """BlockCache: the blocks of object versions on this machine, in memory and on disk.
 
-    DIRECTORY/ab/cdef.../0, 1, 2 ...    one file a block, one directory a version
-    DIRECTORY/ab/cdef.../digests        the checksums of its blocks, as far as they are known to be
-                                        right; they stay when the blocks go
-
-The directory's name is a hash of the version id, which is a stranger's text. A block is in memory
-from the moment it arrives and goes to disk behind the reader's back; when the disk refuses, it is
-not cached and nobody is told but the log. On a disk that is nearly full a block only takes the place
-of older ones, and all of them give way to what is being written.
+A block is in memory from the moment it arrives and goes to disk behind the reader's back; when the
+disk refuses, it is not cached and nobody is told but the log. On a disk that is nearly full a block
+only takes the place of older ones, and all of them give way to what is being written.
 
 Invariants: keyed by version id, so never stale; `size` is what the files take; nothing unsent is
-ever here, so anything may be trimmed at any time; files are written and trimmed by one task at a
-time, a batch each. Everything is private to the user (0700, 0600).
+ever here, so anything may be trimmed at any time; files are written and removed by one task at a
+time, a batch each, and only single blocks are erased beside it, by their entries. Everything is
+private to the user (0700, 0600).
 
 Must not know: the store, readers.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import itertools
 import logging
 import os
@@ -34,11 +28,13 @@ import attrs
 import trio
 
 from b2mount.model import BlockId
-from b2mount.reading.block_batch import Write, remove, remove_all, unlink, write_all
-from b2mount.reading.block_file import BLOCK_SIZE, Data, read_block
-from b2mount.reading.block_index import BlockIndex, size_on_disk
-from b2mount.reading.block_scan import DIGESTS, DOOMED, scan
+from b2mount.reading.block_batch import GroupWrite, remove, remove_all, write_all
+from b2mount.reading.block_file import BLOCK_SIZE, HEADER, Data, Piece, erase_block, read_blocks
+from b2mount.reading.block_index import GROUP, BlockIndex, size_on_disk
+from b2mount.reading.block_scan import scan
+from b2mount.reading.cache_layout import DOOMED, directory_key, directory_of, file_of, group_identity
 from b2mount.reading.disk_space import free_space, missing_space
+from b2mount.reading.kept_digests import KeptDigests
 from b2mount.reading.recent_blocks import RecentBlocks
 from b2mount.threads import ThreadLane
 
@@ -58,7 +54,7 @@ UNKNOWN: Final = 0
 _MOST_WAITING: Final = 64 << 20
 _BATCH: Final = 32
 ROOM: Final = 64 << 20
-"""Bytes that give way at once: removing 500 files takes some milliseconds, and a writer at full speed
+"""Bytes that give way at once: removing the files takes some milliseconds, and a writer at full speed
 has used them up in a tenth of a second."""
 _NOTED: Final = 60.0
 """Seconds between two notes on disk that a group was used; the order needs no more after a restart."""
@@ -75,18 +71,6 @@ class CacheStatus:
     misses: int
 
 
-@functools.lru_cache(maxsize=4096)
-def directory_key(version_id: str) -> str:
-    """A safe name for a version: 32 hex digits."""
-    return hashlib.blake2b(version_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def identity_of(block: BlockId) -> bytes:
-    """What a block's checksum is bound to; the size of blocks too, since an index says nothing
-    without it, and a mount of another version may have left the file."""
-    return f"{block.version_id}/{block.index}*{BLOCK_SIZE}".encode("utf-8", "surrogatepass")
-
-
 class BlockCache:
     """See the module. `load` before anything else, then `run` for the life of the mount."""
 
@@ -100,8 +84,9 @@ class BlockCache:
         self._backlog: dict[BlockId, Data] = {}
         self._arrived = trio.Event()
         self._writing = trio.Lock()
-        self._with_checksums: set[str] = set()
+        self._digests = KeptDigests(self._root, lane)
         self._doomed: list[str] = []
+        self._hollow: set[tuple[str, int]] = set()
         self._disk_works = True
         self._given = 0
         """Counts what `make_room` has removed."""
@@ -118,9 +103,10 @@ class BlockCache:
         except OSError as error:
             log.warning("no cached blocks, %s can't be read: %s", self._root, error)
             return
-        self._with_checksums |= found.with_checksums
+        self._digests.keys |= found.with_checksums
         for key, number, group in found.groups:
             self._index.add_group(key, number, group)
+        log.debug("%d blocks, %d bytes are cached", self._index.count, self._index.size)
         await self._trim(self._capacity)
 
     async def run(self) -> None:
@@ -166,33 +152,61 @@ class BlockCache:
         """Someone looked for a block and saw without `get` that it is not here."""
         self._misses += 1
 
+    async def get_run(self, version_id: str, indexes: range) -> list[Data] | None:
+        """The bytes of neighbouring blocks in order, a piece for each group of them, verified; None
+        unless all are on disk and undamaged. Cheaper than to get them one by one."""
+        key = directory_key(version_id)
+        if BlockId(version_id, indexes.start) in self._recent or not self._index.holds(key, indexes):
+            return None
+        pieces: list[Data] = []
+        for first in range(indexes.start - indexes.start % GROUP, indexes.stop, GROUP):
+            group = range(max(first, indexes.start), min(first + GROUP, indexes.stop))
+            data = await self._read(version_id, group)
+            if data is None or not self._index.holds(key, group):  # dropped because it was wrong, maybe
+                return None
+            pieces.append(data)
+        self._hits += len(indexes)
+        return pieces
+
+    def holds(self, version_id: str, indexes: range) -> bool:
+        """Whether all of these neighbouring blocks are on disk."""
+        return self._index.holds(directory_key(version_id), indexes)
+
     async def _from_disk(self, block: BlockId) -> Data | None:
         key = directory_key(block.version_id)
         if (key, block.index) not in self._index:
             return None
-        path = self._path(block)
-        data: Data | None
-        try:
-            try:
-                data = read_block(path, identity_of(block), wait=False)
-            except BlockingIOError:
-                data = await self.lane.run(_read_waiting, path, identity_of(block))
-        except OSError:
-            data = None
+        data = await self._read(block.version_id, range(block.index, block.index + 1))
         if (key, block.index) not in self._index:
-            return data  # trimmed meanwhile
+            return None  # trimmed meanwhile, or dropped because it was wrong
         if data is None:
             self.drop(block)
             log.info("block %d of %s was damaged on disk; it will be fetched again", block.index, key)
             return None
-        self._note_use(key, block.index, path)
         self._reread.add(block, data)
         return data
 
-    def _note_use(self, key: str, index: int, path: str) -> None:
-        group = self._index.touch(key, index)
+    async def _read(self, version_id: str, indexes: range) -> Data | None:
+        """Neighbouring blocks of one group."""
+        number, first = divmod(indexes.start, GROUP)
+        path, identity = self._path(version_id, number), group_identity(version_id, number)
+        places = range(first, first + len(indexes))
+        data: Data | None
+        try:
+            try:
+                data = read_blocks(path, identity, places, wait=False)
+            except BlockingIOError:
+                data = await self.lane.run(_read_waiting, path, identity, places)
+        except OSError:
+            return None
+        if data is not None:
+            self._note_use(directory_key(version_id), number, path)
+        return data
+
+    def _note_use(self, key: str, number: int, path: str) -> None:
+        group = self._index.touch(key, number)
         now = time.time()
-        if now - group.touched > _NOTED:
+        if group is not None and now - group.touched > _NOTED:
             group.touched = now
             try:
                 os.utime(path)
@@ -218,24 +232,34 @@ class BlockCache:
         self._recent.discard(block)
         self._reread.discard(block)
         self.backlog_size -= len(self._backlog.pop(block, b""))
-        if self._index.remove(directory_key(block.version_id), block.index):
-            unlink(self._path(block))
+        if self._index.forget(directory_key(block.version_id), block.index):
+            self._erase(block)
+
+    def _erase(self, block: BlockId) -> None:
+        """On disk. A file in which nothing is left is removed later, by the task that writes them."""
+        key, number = directory_key(block.version_id), block.index // GROUP
+        erase_block(file_of(self._root, key, number), block.index % GROUP)
+        if self._index.is_hollow(key, number):
+            self._hollow.add((key, number))
+            self._arrived.set()
 
     def evict(self, version_id: str) -> int:
         """Forget a version; returns the bytes that are free now."""
         held = self._recent.discard_version(version_id) + self._reread.discard_version(version_id)
+        waiting = sum(len(data) for block, data in self._backlog.items() if block.version_id == version_id)
+        self.backlog_size -= waiting
         for block in [block for block in self._backlog if block.version_id == version_id]:
-            self.backlog_size -= len(self._backlog.pop(block))
+            del self._backlog[block]
         freed = self._index.remove_version(directory_key(version_id))
-        self._with_checksums.discard(directory_key(version_id))
+        self._digests.keys.discard(directory_key(version_id))
         self._set_aside(version_id)
-        return freed or held
+        return max(freed + waiting, held)
 
     def _set_aside(self, version_id: str) -> None:
         """One rename now; a thread removes the many files later."""
         doomed = f"{self._root}/{DOOMED}{uuid.uuid4().hex}"
         try:
-            os.rename(self._directory(version_id), doomed)
+            os.rename(directory_of(self._root, directory_key(version_id)), doomed)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -252,24 +276,11 @@ class BlockCache:
 
     async def digests(self, version_id: str) -> array[int] | None:
         """The CRC-32 of each block of a version, UNKNOWN some of them; None when none is known."""
-        if directory_key(version_id) not in self._with_checksums:
-            return None
-        path = f"{self._directory(version_id)}/{DIGESTS}"
-        try:
-            data = await self.lane.run(_read_waiting, path, _digests_identity(version_id))
-        except OSError:
-            return None
-        if data is None or len(data) % 4:
-            return None
-        return array("I", bytes(data))
+        return await self._digests.get(version_id)
 
     async def keep_digests(self, version_id: str, digests: array[int]) -> None:
         """Remember what is known to be right of a version, as far as the disk lets us."""
-        path = f"{self._directory(version_id)}/{DIGESTS}"
-        write = Write(path, _digests_identity(version_id), digests.tobytes())
-        _, refusal = await self.lane.run_uncancelled(write_all, [write])
-        if not refusal:
-            self._with_checksums.add(directory_key(version_id))
+        await self._digests.keep(version_id, digests)
 
     # -- the disk ---------------------------------------------------------------------------------
 
@@ -291,8 +302,9 @@ class BlockCache:
         while self._backlog:
             async with self._writing:  # for one batch: a writer on a full disk may be waiting
                 await self._write_batch()
-        await self._remove_doomed()
-        if not self._backlog and not self._doomed:
+        async with self._writing:
+            await self._remove_doomed()
+        if not (self._backlog or self._doomed or self._hollow):
             self._arrived = trio.Event()
 
     async def _write_batch(self) -> None:
@@ -308,26 +320,41 @@ class BlockCache:
         doomed, self._doomed = self._doomed, []
         if doomed:
             await self.lane.run_uncancelled(remove_all, doomed)
-        return len(doomed)
+        hollow, self._hollow = self._hollow, set()
+        await self._remove([group for group in hollow if self._index.is_hollow(*group)])
+        return len(doomed) + len(hollow)
 
     async def _write(self, blocks: list[tuple[BlockId, Data]]) -> None:
-        writes = [Write(self._path(block), identity_of(block), data) for block, data in blocks]
-        sizes: list[int | None] = [None] * len(writes)
-        error = "the disk is nearly full"
-        if await self._find_place(sum(size_on_disk(len(data) + 1) for _, data in blocks)):
-            sizes, error = await self.lane.run_uncancelled(write_all, writes)
+        groups: dict[tuple[str, int], list[tuple[BlockId, Data]]] = {}
+        for block, data in sorted(blocks, key=lambda item: item[0].index):
+            groups.setdefault((block.version_id, block.index // GROUP), []).append((block, data))
+        writes = [
+            GroupWrite(
+                self._path(*group),
+                group_identity(*group),
+                [Piece(b.index % GROUP, data) for b, data in pieces],
+            )
+            for group, pieces in groups.items()
+        ]
+        counts, error = [0] * len(writes), "the disk is nearly full"
+        sizes = [size_on_disk(len(data)) for _, data in blocks]
+        if await self._find_place(sum(sizes) + HEADER * len(writes)):
+            counts, error = await self.lane.run_uncancelled(write_all, writes)
         if error and self._disk_works:
             log.info("blocks are not cached for now: %s", error)
         self._disk_works = not error
-        now = time.time()
-        for (block, data), size in zip(blocks, sizes, strict=True):
-            if size is None:
-                continue
-            if self._backlog.get(block) is not data:  # dropped or replaced while it was being written
-                unlink(self._path(block))
-                continue
-            self._index.add(directory_key(block.version_id), block.index, size).touched = now
+        for pieces, count in zip(groups.values(), counts, strict=True):
+            self._note_written(pieces[:count])
         await self._trim(self._capacity)
+
+    def _note_written(self, pieces: list[tuple[BlockId, Data]]) -> None:
+        now = time.time()
+        for block, data in pieces:
+            if self._backlog.get(block) is data:
+                key = directory_key(block.version_id)
+                self._index.add(key, block.index, len(data), HEADER).touched = now
+            else:  # dropped or replaced while it was being written
+                self._erase(block)
 
     async def _find_place(self, size: int) -> bool:
         """Room for so many bytes more; on a disk that is nearly full by as many less of ours."""
@@ -339,31 +366,31 @@ class BlockCache:
         return True
 
     async def _trim(self, most: int) -> int:
-        """Keep at most so many bytes; returns how many files went."""
-        paths: list[str] = []
-        emptied: list[str] = []
-        while self._index.size > most and (oldest := self._index.oldest()):
-            key, index = oldest
-            self._index.remove(key, index)
-            paths.append(f"{self._root}/{key[:2]}/{key[2:]}/{index}")
+        """Keep at most so many bytes; returns how many bytes went."""
+        groups: list[tuple[str, int]] = []
+        left = self._index.size
+        for group, size in self._index.oldest_first():
+            if left <= most:
+                break
+            groups.append(group)
+            left -= size
+        return await self._remove(groups)
+
+    async def _remove(self, groups: list[tuple[str, int]]) -> int:
+        paths, emptied, freed = [], [], 0
+        for key, number in groups:
+            freed += self._index.remove(key, number)
+            paths.append(file_of(self._root, key, number))
             if not self._index.has_version(key):
-                emptied.append(f"{self._root}/{key[:2]}/{key[2:]}")
+                emptied.append(directory_of(self._root, key))
         if paths:
             with trio.CancelScope(shield=True):
                 await self.lane.run_uncancelled(remove, paths, emptied)
-        return len(paths)
+        return freed
 
-    def _directory(self, version_id: str) -> str:
-        key = directory_key(version_id)
-        return f"{self._root}/{key[:2]}/{key[2:]}"
-
-    def _path(self, block: BlockId) -> str:
-        return f"{self._directory(block.version_id)}/{block.index}"
+    def _path(self, version_id: str, number: int) -> str:
+        return file_of(self._root, directory_key(version_id), number)
 
 
-def _digests_identity(version_id: str) -> bytes:
-    return f"{version_id}/crc32*{BLOCK_SIZE}".encode("utf-8", "surrogatepass")
-
-
-def _read_waiting(path: str, identity: bytes) -> Data | None:
-    return read_block(path, identity, wait=True)
+def _read_waiting(path: str, identity: bytes, places: range) -> Data | None:
+    return read_blocks(path, identity, places, wait=True)

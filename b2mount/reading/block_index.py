@@ -1,11 +1,12 @@
 """Pure: which blocks are on disk, how much they take, and in which order they are to go.
 
-Neighbouring blocks share a group (4 MiB of a version), and use is remembered by group: a million
-blocks of a sequential reader are 31,000 small records, where one record for each would be 300 MB of
-memory (2026-11-22). Least recently used groups go first, and inside one the lowest block first.
+Neighbouring blocks share a group (4 MiB of a version) and its file. Use is remembered by group, and
+a group goes as a whole, the least recently used one first: a million blocks of a sequential reader
+are 31,000 small records, where one for each would be 300 MB of memory (2026-11-22), and trimming
+them removes 31,000 files.
 
-Invariants: `size` is the sum over all groups, in bytes as the disk counts them; a group that holds
-no block is not there.
+Invariants: `size` is the sum over all groups, in bytes as the disk counts them. A group whose last
+block was forgotten still takes its space, so it stays, as the next one to go.
 
 Must not know: files, versions (only a text key for each), trio.
 """
@@ -23,15 +24,17 @@ _DISK_UNIT: Final = 4096
 
 
 def size_on_disk(size: int) -> int:
-    """What a file of `size` bytes takes."""
+    """What `size` bytes of a file take."""
     return -(-size // _DISK_UNIT) * _DISK_UNIT
 
 
 @attrs.define(eq=False)
 class Group:
-    """Up to GROUP neighbouring blocks of one version."""
+    """Up to GROUP neighbouring blocks of one version, one bit each."""
 
     present: int = 0
+    taken: int = 0
+    """Those that have space in the file: the ones present and what was forgotten since."""
     size: int = 0
     touched: float = 0.0
     """Unix time at which its use was last noted on disk."""
@@ -44,13 +47,24 @@ class BlockIndex:
     size: int = 0
     count: int = 0
     _groups: OrderedDict[tuple[str, int], Group] = attrs.field(factory=OrderedDict)
-    """An OrderedDict and not cachetools: groups change size, and leave block by block."""
+    """An OrderedDict and not cachetools: groups change size."""
     _versions: dict[str, set[int]] = attrs.field(factory=dict)
 
     def __contains__(self, block: tuple[str, int]) -> bool:
         key, index = block
         group = self._groups.get((key, index // GROUP))
         return group is not None and bool(group.present >> index % GROUP & 1)
+
+    def holds(self, key: str, indexes: range) -> bool:
+        """Whether all of these neighbouring blocks are here."""
+        for number in range(indexes.start // GROUP, -(-indexes.stop // GROUP)):
+            group = self._groups.get((key, number))
+            first = max(0, indexes.start - number * GROUP)
+            stop = min(GROUP, indexes.stop - number * GROUP)
+            wanted = (1 << stop) - (1 << first)
+            if group is None or group.present & wanted != wanted:
+                return False
+        return True
 
     def indexes(self, key: str) -> Iterator[int]:
         """The blocks of a version, in no order."""
@@ -59,28 +73,43 @@ class BlockIndex:
             yield from (number * GROUP + bit for bit in range(GROUP) if present >> bit & 1)
 
     def has_version(self, key: str) -> bool:
-        """Whether any block of it is here."""
+        """Whether any group of it is here."""
         return key in self._versions
 
-    def add(self, key: str, index: int, size: int) -> Group:
-        """A file of `size` bytes is there now. Its group is the most recently used one."""
+    def is_hollow(self, key: str, number: int) -> bool:
+        """Whether no block of a group is here, or not any more."""
+        group = self._groups.get((key, number))
+        return group is None or not group.present
+
+    def add(self, key: str, index: int, size: int, overhead: int = 0) -> Group:
+        """A block of `size` bytes is there now, in a file that takes `overhead` beside its blocks. Its
+        group is the most recently used one."""
         number = index // GROUP
-        group = self._groups.setdefault((key, number), Group())
+        group = self._groups.get((key, number))
+        if group is None:
+            group = Group()
+            self.add_group(key, number, group)
+            self._grow(group, overhead)
         self._groups.move_to_end((key, number))
-        self._versions.setdefault(key, set()).add(number)
         bit = 1 << index % GROUP
-        if not group.present & bit:
-            group.present |= bit
-            group.size += size_on_disk(size)
-            self.size += size_on_disk(size)
-            self.count += 1
+        if not group.taken & bit:
+            group.taken |= bit
+            self._grow(group, size_on_disk(size))
+        self.count += not group.present & bit
+        group.present |= bit
         return group
 
-    def touch(self, key: str, index: int) -> Group:
-        """A block, which must be here, was used."""
-        number = index // GROUP
+    def _grow(self, group: Group, size: int) -> None:
+        group.size += size
+        self.size += size
+
+    def touch(self, key: str, number: int) -> Group | None:
+        """A group was used. None when it is not here, or hollow."""
+        group = self._groups.get((key, number))
+        if group is None or not group.present:
+            return None
         self._groups.move_to_end((key, number))
-        return self._groups[key, number]
+        return group
 
     def add_group(self, key: str, number: int, group: Group) -> None:
         """A whole group as it was found on disk; more recently used than all before it."""
@@ -89,39 +118,34 @@ class BlockIndex:
         self.size += group.size
         self.count += group.present.bit_count()
 
-    def remove(self, key: str, index: int) -> int:
-        """The file is gone; returns the bytes that freed. Fine when it is not here."""
-        number = index // GROUP
-        group = self._groups.get((key, number))
-        bit = 1 << index % GROUP
-        if group is None or not group.present & bit:
-            return 0
-        freed = group.size // group.present.bit_count()  # equal, but for the last block of a version
-        group.present &= ~bit
-        group.size -= freed
-        self.size -= freed
+    def forget(self, key: str, index: int) -> bool:
+        """A block is there no longer, but its group is. False when it was not here before."""
+        if (key, index) not in self:
+            return False
+        group = self._groups[key, index // GROUP]
+        group.present &= ~(1 << index % GROUP)
         self.count -= 1
         if not group.present:
-            self._forget(key, number)
-        return freed
+            self._groups.move_to_end((key, index // GROUP), last=False)
+        return True
 
-    def remove_version(self, key: str) -> int:
-        """All files of a version are gone; returns the bytes that freed."""
-        before = self.size
-        for index in list(self.indexes(key)):
-            self.remove(key, index)
-        return before - self.size
-
-    def _forget(self, key: str, number: int) -> None:
-        del self._groups[key, number]
+    def remove(self, key: str, number: int) -> int:
+        """The file of a group is gone; returns the bytes that freed. Fine when it is not here."""
+        group = self._groups.pop((key, number), None)
+        if group is None:
+            return 0
+        self.size -= group.size
+        self.count -= group.present.bit_count()
         numbers = self._versions[key]
         numbers.discard(number)
         if not numbers:
             del self._versions[key]
+        return group.size
 
-    def oldest(self) -> tuple[str, int] | None:
-        """The block that is to go next."""
-        for (key, number), group in self._groups.items():
-            lowest = (group.present & -group.present).bit_length() - 1
-            return key, number * GROUP + lowest
-        return None
+    def remove_version(self, key: str) -> int:
+        """All files of a version are gone; returns the bytes that freed."""
+        return sum(self.remove(key, number) for number in list(self._versions.get(key, ())))
+
+    def oldest_first(self) -> Iterator[tuple[tuple[str, int], int]]:
+        """The groups in the order in which they are to go, each with the bytes that it takes."""
+        return ((group, record.size) for group, record in self._groups.items())

@@ -1,31 +1,31 @@
-"""What a cache directory holds, from names, sizes and times alone: a million blocks in seconds.
+"""What a cache directory holds, from names, sizes and times, and a table here and there: a million
+blocks in seconds.
 
 Plain functions for a thread. Whatever does not belong there is removed: half-written files of a
 killed mount, files of a strange name, directories with neither a block nor recent checksums.
+
+A file without a hole is taken to have all its blocks, which saves a seek for each on a slow disk;
+of the others the table is read. Both are claims: the checksums are looked at when a block is read.
 
 Must not know: what the blocks are, trio.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
-from b2mount.reading.block_file import make_private
-from b2mount.reading.block_index import GROUP, Group, size_on_disk
+from b2mount.reading.block_file import BLOCK_SIZE, HEADER, LARGEST, places_in, unlink
+from b2mount.reading.block_index import Group
+from b2mount.reading.cache_layout import BLOCKS, DIGESTS, DOOMED, KEY_DIGITS
+from b2mount.reading.whole_file import make_private
 
-log = logging.getLogger(__name__)
-
-DIGESTS: Final = "digests"
-DOOMED: Final = "gone-"
-"""How the name of a directory begins that is only there to be removed."""
-_KEY_DIGITS: Final = 32
 _KEPT: Final = 90 * 86400.0
 """Seconds that checksums stay without a block of their version: they take 32 KiB for a gigabyte."""
 
@@ -74,7 +74,7 @@ def _version_directories(root: str) -> Iterator[tuple[str, str]]:
             with os.scandir(head.path) as tails:
                 for tail in tails:
                     key = head.name + tail.name
-                    if len(key) == _KEY_DIGITS and tail.is_dir(follow_symlinks=False):
+                    if len(key) == KEY_DIGITS and tail.is_dir(follow_symlinks=False):
                         yield tail.path, key
 
 
@@ -88,20 +88,32 @@ def _groups_in(directory: str) -> tuple[dict[int, Group], float]:
             if name == DIGESTS:
                 checksums = entry.stat(follow_symlinks=False).st_mtime
                 continue
-            if not (name.isascii() and name.isdigit()) or str(int(name)) != name:
-                _remove_stray(entry.path)
-                continue
-            found = entry.stat(follow_symlinks=False)
-            index = int(name)
-            group = groups.setdefault(index // GROUP, Group())
-            group.present |= 1 << index % GROUP
-            group.size += size_on_disk(found.st_size)
-            group.touched = max(group.touched, found.st_mtime)
+            number = _number_of(name)
+            group = None if number is None else _group_in(entry)
+            if number is None or group is None:
+                unlink(entry.path)
+            else:
+                groups[number] = group
     return groups, checksums
 
 
-def _remove_stray(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError as error:
-        log.debug("%s: %s", path, error)
+def _number_of(name: str) -> int | None:
+    number = name.removesuffix(BLOCKS)
+    is_ours = number != name and number.isascii() and number.isdigit() and str(int(number)) == number
+    return int(number) if is_ours else None
+
+
+def _group_in(entry: os.DirEntry[str]) -> Group | None:
+    """None when the file is none of a group, or holds nothing."""
+    found = entry.stat(follow_symlinks=False)
+    if not (stat.S_ISREG(found.st_mode) and HEADER < found.st_size <= LARGEST):
+        return None
+    places = (1 << -(-(found.st_size - HEADER) // BLOCK_SIZE)) - 1
+    if found.st_blocks * 512 < found.st_size:
+        try:
+            places &= places_in(entry.path)
+        except OSError:
+            return None
+    if not places:
+        return None
+    return Group(places, places, found.st_blocks * 512, found.st_mtime)

@@ -92,7 +92,7 @@ class BlockFetcher:
 
     # -- for readers ------------------------------------------------------------------------------
 
-    async def read(self, version: ObjectVersion, span: ByteRange, witness: Witness | None = None) -> bytes:
+    async def read(self, version: ObjectVersion, span: ByteRange, witness: Witness | None = None) -> Data:
         """The bytes of `span`, which lies within the version; nothing is read ahead. What one
         `witness` has been given is known to be right or makes a later read raise CorruptData."""
         if not span:
@@ -100,14 +100,22 @@ class BlockFetcher:
         witness = witness or Witness()
         await self.begin(version, witness)
         indexes = range(span.start // BLOCK_SIZE, -(-span.stop // BLOCK_SIZE))
-        self._demand(version, indexes)
-        pieces = [await self._get(version, index, witness) for index in indexes]
+        pieces = await self._pieces(version, indexes, witness)
         first = span.start - indexes.start * BLOCK_SIZE
         if len(pieces) == 1:
-            return bytes(pieces[0][first : first + span.size])
+            return memoryview(pieces[0])[first : first + span.size]
+        surplus = sum(map(len, pieces)) - first - span.size
         pieces[0] = memoryview(pieces[0])[first:]
-        pieces[-1] = memoryview(pieces[-1])[: span.stop - (indexes.stop - 1) * BLOCK_SIZE]
+        pieces[-1] = memoryview(pieces[-1])[: len(pieces[-1]) - surplus]
         return b"".join(pieces)
+
+    async def _pieces(self, version: ObjectVersion, indexes: range, witness: Witness) -> list[Data]:
+        if len(indexes) > 1:
+            run = await self._cache.get_run(version.version_id, indexes)
+            if run is not None and all([await self._integrity.admit(index, witness) for index in indexes]):
+                return run
+        self._demand(version, indexes)
+        return [await self._get(version, index, witness) for index in indexes]
 
     async def get(self, version: ObjectVersion, index: int) -> Data:
         """One block. Raises what the store raises, and CorruptData."""
@@ -157,6 +165,8 @@ class BlockFetcher:
 
     def lost(self, version: ObjectVersion, indexes: range) -> int | None:
         """The first block that is neither here nor on its way."""
+        if self._cache.holds(version.version_id, indexes):
+            return None
         for index in indexes:
             block = BlockId(version.version_id, index)
             if block not in self._flights and block not in self._cache:
@@ -233,6 +243,8 @@ class BlockFetcher:
     def _absent(self, version: ObjectVersion, indexes: range, owner: object | None) -> Iterator[range]:
         """The runs of neighbouring blocks that are neither here nor in flight. Flights of readahead
         that hold some of the others get `owner` as one of theirs."""
+        if self._cache.holds(version.version_id, indexes):
+            return
         if self._integrity.is_checked_whole(version):
             if self.lost(version, indexes) is not None:
                 yield range(count_of(version))

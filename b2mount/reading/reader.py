@@ -8,7 +8,7 @@ Must not know: paths, inodes, staged bytes.
 from __future__ import annotations
 
 from b2mount.model import ByteRange, ObjectVersion
-from b2mount.reading.block_file import BLOCK_SIZE
+from b2mount.reading.block_file import BLOCK_SIZE, Data
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.reading.integrity import Witness
 from b2mount.reading.readahead import ReadaheadWindow
@@ -24,7 +24,7 @@ class ObjectReader:
         self._witness = Witness()
         self._is_closed = False
 
-    async def read(self, span: ByteRange) -> bytes:
+    async def read(self, span: ByteRange) -> Data:
         """The bytes of `span`, which lies within the version. Raises what the store raises, and
         CorruptData when these bytes, or some this reader has had, were found wrong."""
         if not span:

@@ -73,7 +73,7 @@ class World:
     async def read(self, path: str) -> bytes:
         fh = await self.open(path)
         try:
-            return await self.fs.read(fh, 0, 1 << 30)
+            return bytes(await self.fs.read(fh, 0, 1 << 30))
         finally:
             await self.close(fh)
 

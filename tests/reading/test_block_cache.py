@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from array import array
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 import trio
 
 from b2mount.model import BlockId
-from b2mount.reading import block_batch, block_cache
-from b2mount.reading.block_cache import BlockCache, directory_key
-from b2mount.reading.block_file import BLOCK_SIZE
+from b2mount.reading import block_batch, block_cache, cache_layout, kept_digests
+from b2mount.reading.block_cache import BlockCache
+from b2mount.reading.block_file import BLOCK_SIZE, HEADER
+from b2mount.reading.block_index import GROUP
+from b2mount.reading.cache_layout import directory_key, file_of
 from b2mount.threads import ThreadLane
 from tests.reading.conftest import MIB, bytes_of, until
 
@@ -29,9 +32,9 @@ def files(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / "blocks").rglob("*") if path.is_file()]
 
 
-def file_of(tmp_path: Path, block: BlockId) -> Path:
+def path_of(tmp_path: Path, block: BlockId) -> Path:
     key = directory_key(block.version_id)
-    return tmp_path / "blocks" / key[:2] / key[2:] / str(block.index)
+    return Path(file_of(str(tmp_path / "blocks"), key, block.index // GROUP))
 
 
 async def test_blocks_are_there_after_a_remount(cache: BlockCache, tmp_path: Path) -> None:
@@ -50,7 +53,8 @@ async def test_blocks_of_a_mount_that_cut_them_otherwise_are_none(
     cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(block_cache, "BLOCK_SIZE", 2 * BLOCK_SIZE, raising=False)
+        older.setattr(cache_layout, "BLOCK_SIZE", 2 * BLOCK_SIZE)
+        older.setattr(kept_digests, "BLOCK_SIZE", 2 * BLOCK_SIZE)
         await cache.put(BlockId("v", 1), bytes(2 * BLOCK_SIZE))
         await cache.keep_digests("v", array("I", [1, 2]))
     after = await again(cache, tmp_path)
@@ -74,7 +78,7 @@ async def test_everything_is_private(cache: BlockCache, tmp_path: Path) -> None:
 async def test_a_version_id_is_a_strangers_text(cache: BlockCache, tmp_path: Path, version_id: str) -> None:
     await cache.put(BlockId(version_id, 0), b"data")
     (path,) = files(tmp_path)
-    assert path.relative_to(tmp_path / "blocks").parts[2] == "0"
+    assert path.relative_to(tmp_path / "blocks").parts[2] == "0.blocks"
     assert await (await again(cache, tmp_path)).get(BlockId(version_id, 0)) == b"data"
 
 
@@ -84,23 +88,25 @@ async def test_a_damaged_block_is_no_block_and_is_removed(
 ) -> None:
     block = BlockId("v", 3)
     await cache.put(block, BLOCKS[0])
-    path = file_of(tmp_path, block)
+    path = path_of(tmp_path, block)
     content = bytearray(path.read_bytes())
-    content[1000] ^= 1
+    content[-1000] ^= 1
     path.unlink()
     if damage == "directory":
         path.mkdir()
     elif damage != "gone":
-        path.write_bytes(bytes({"flip": content, "cut": content[:70000], "empty": bytearray()}[damage]))
+        path.write_bytes(bytes({"flip": content, "cut": content[:-70000], "empty": bytearray()}[damage]))
     after = BlockCache(tmp_path / "blocks", 256 * MIB, cache.lane)
     after._index = cache._index
     assert block in after
     assert await after.get(block) is None
     assert block not in after
-    assert after.status().bytes == 0
+    await after.put(BlockId("w", 0), b"x")  # as `run` would
+    assert after.status().bytes == HEADER + 4096
     assert damage == "directory" or not path.exists()
     await after.put(block, BLOCKS[1])
     assert await after.get(block) == BLOCKS[1]
+    assert damage == "directory" or await (await again(after, tmp_path)).get(block) == BLOCKS[1]
 
 
 async def test_least_recently_used_versions_go_when_it_is_full(tmp_path: Path, lane: ThreadLane) -> None:
@@ -114,16 +120,16 @@ async def test_least_recently_used_versions_go_when_it_is_full(tmp_path: Path, l
     assert [BlockId(name, 0) in cache for name in "abcde"] == [True, False, True, True, True]
     assert len(files(tmp_path)) == 4
     assert cache.status().bytes == 4 * taken
-    assert not (file_of(tmp_path, BlockId("b", 0)).parent).exists()
+    assert not (path_of(tmp_path, BlockId("b", 0)).parent).exists()
 
 
 async def test_the_order_of_use_survives_a_remount(cache: BlockCache, tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         await cache.put(BlockId(name, 0), BLOCKS[0])
-        os.utime(file_of(tmp_path, BlockId(name, 0)), (0, 1000 + number))
+        os.utime(path_of(tmp_path, BlockId(name, 0)), (0, 1000 + number))
     second = await again(cache, tmp_path)
     assert await second.get(BlockId("a", 0)) is not None
-    third = await again(second, tmp_path, capacity=BLOCK_SIZE + 4096)
+    third = await again(second, tmp_path, capacity=HEADER + BLOCK_SIZE)
     assert [BlockId(name, 0) in third for name in "abc"] == [True, False, False]
     assert len(files(tmp_path)) == 1
 
@@ -132,28 +138,131 @@ async def test_evicting_a_version_frees_it_alone(cache: BlockCache, tmp_path: Pa
     await cache.put(BlockId("a", 0), BLOCKS[0])
     await cache.put(BlockId("a", 1), BLOCKS[1])
     await cache.put(BlockId("b", 0), BLOCKS[2])
-    assert cache.evict("a") == 2 * (BLOCK_SIZE + 4096)
+    assert cache.evict("a") == HEADER + 2 * BLOCK_SIZE
     assert await cache.get(BlockId("a", 0)) is None
     assert await cache.get(BlockId("b", 0)) == BLOCKS[2]
     assert cache.evict("a") == 0
-    await cache.put(BlockId("b", 1), BLOCKS[3])
+    await cache.put(BlockId("b", GROUP), BLOCKS[3])
     assert len(files(tmp_path)) == 2
 
 
+@pytest.mark.parametrize("late", [False, True])
 async def test_a_block_that_is_evicted_while_it_is_being_written_stays_away(
-    cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     real = block_batch.write_all
 
-    def write_all(writes: list[block_batch.Write]) -> tuple[list[int | None], str]:
-        trio.from_thread.run_sync(cache.evict, "v")
-        return real(writes)
+    def write_all(writes: list[block_batch.GroupWrite]) -> tuple[list[int], str]:
+        if not late:
+            trio.from_thread.run_sync(cache.evict, "v")
+        result = real(writes)
+        if late:
+            trio.from_thread.run_sync(cache.evict, "v")
+        return result
 
     monkeypatch.setattr(block_cache, "write_all", write_all)
     await cache.put(BlockId("v", 0), BLOCKS[0])
     assert await cache.get(BlockId("v", 0)) is None
-    assert files(tmp_path) == []
     assert cache.status().bytes == 0
+    assert (await again(cache, tmp_path)).status().blocks == 0
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_block_that_is_replaced_while_it_is_being_written_has_the_new_bytes(
+    cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """What was dropped was wrong: it must not come back, now or after a restart."""
+    real = block_batch.write_all
+    calls = []
+
+    def replace() -> None:
+        cache.drop(BlockId("v", 1))
+        if late:
+            cache.add(BlockId("v", 1), BLOCKS[7])
+
+    def write_all(writes: list[block_batch.GroupWrite]) -> tuple[list[int], str]:
+        calls.append(len(writes))
+        if len(calls) == 1:
+            trio.from_thread.run_sync(replace)
+        return real(writes)
+
+    monkeypatch.setattr(block_cache, "write_all", write_all)
+    cache.add(BlockId("v", 0), BLOCKS[0])
+    await cache.put(BlockId("v", 1), BLOCKS[1])
+    assert len(calls) == 1 + late
+    after = await again(cache, tmp_path)
+    assert await after.get(BlockId("v", 0)) == BLOCKS[0]
+    assert await after.get(BlockId("v", 1)) == (BLOCKS[7] if late else None)
+
+
+async def test_neighbours_are_got_in_one_go(cache: BlockCache, tmp_path: Path) -> None:
+    for index in (*range(28, 36), 37):
+        cache.add(BlockId("v", index), BLOCKS[index % 8])
+    await cache.put(BlockId("v", 38), BLOCKS[0][:10])
+    assert await cache.get_run("v", range(28, 36)) is None, "from memory it is cheaper one by one"
+    after = await again(cache, tmp_path)
+    pieces = await after.get_run("v", range(28, 36))
+    assert [len(piece) // BLOCK_SIZE for piece in pieces or []] == [4, 4]
+    assert b"".join(pieces or []) == b"".join(BLOCKS[index % 8] for index in range(28, 36))
+    assert await after.get_run("v", range(37, 39)) == [BLOCKS[37 % 8] + BLOCKS[0][:10]]
+    assert after.status().hits == 10
+    assert await after.get_run("v", range(34, 38)) is None, "36 is not there"
+    assert after.holds("v", range(28, 36))
+    assert not after.holds("v", range(34, 38))
+
+
+async def test_a_damaged_neighbour_is_the_only_one_that_is_fetched_again(
+    cache: BlockCache, tmp_path: Path
+) -> None:
+    for index, data in enumerate(BLOCKS):
+        await cache.put(BlockId("v", index), data)
+    with path_of(tmp_path, BlockId("v", 0)).open("r+b") as file:
+        file.seek(HEADER + 3 * BLOCK_SIZE + 77)
+        file.write(b"damaged")
+    after = await again(cache, tmp_path)
+    assert await after.get_run("v", range(8)) is None
+    found = [await after.get(BlockId("v", index)) for index in range(8)]
+    assert found == [*BLOCKS[:3], None, *BLOCKS[4:]]
+    assert list(after.indexes("v")) == [0, 1, 2, 4, 5, 6, 7]
+    await after.put(BlockId("v", 3), BLOCKS[3])
+    assert after.status().bytes == HEADER + 8 * BLOCK_SIZE
+    (piece,) = await (await again(after, tmp_path)).get_run("v", range(8)) or []
+    assert piece == b"".join(BLOCKS)
+
+
+async def test_blocks_are_read_while_others_are_written_and_trimmed(tmp_path: Path, lane: ThreadLane) -> None:
+    """Whatever a reader meets, it is the block or no block."""
+    cache = BlockCache(tmp_path / "blocks", 3 * (HEADER + 8 * BLOCK_SIZE), lane, memory=0)
+    await cache.load()
+    got = dict.fromkeys([True, False], 0)
+
+    async def read() -> None:
+        generator = random.Random(7)
+        while True:
+            version_id = f"v{generator.randrange(6)}"
+            pieces = await cache.get_run(version_id, range(generator.randrange(4), generator.randrange(5, 8)))
+            data = await cache.get(BlockId(version_id, generator.randrange(8)))
+            assert data is None or any(data == block for block in BLOCKS)
+            joined = b"".join(pieces or [])
+            assert joined in b"".join(BLOCKS)
+            got[bool(joined)] += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(read)
+        for turn in range(12):
+            for index, data in enumerate(BLOCKS):
+                cache.add(BlockId(f"v{turn % 6}", index), data)
+            await cache.put(BlockId(f"v{turn % 6}", 0), BLOCKS[0])
+            if turn % 3 == 0:
+                cache.drop(BlockId(f"v{turn % 6}", 5))
+        nursery.cancel_scope.cancel()
+    assert got[True]
+    assert got[False]
+    assert cache.status().bytes <= 3 * (HEADER + 8 * BLOCK_SIZE)
+    assert cache.status().bytes == sum(path.stat().st_blocks * 512 for path in files(tmp_path))
 
 
 async def test_a_full_disk_only_means_not_cached(
@@ -162,7 +271,7 @@ async def test_a_full_disk_only_means_not_cached(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "writev", full)
+    monkeypatch.setattr(os, "pwritev", full)
     await cache.put(BlockId("v", 0), BLOCKS[0])
     assert await cache.get(BlockId("v", 0)) == BLOCKS[0]  # from memory
     assert files(tmp_path) == []
@@ -185,8 +294,8 @@ async def test_a_cache_directory_that_cant_be_is_no_error(
 
 async def test_strays_are_removed_at_the_start(cache: BlockCache, tmp_path: Path) -> None:
     await cache.put(BlockId("v", 0), BLOCKS[0])
-    directory = file_of(tmp_path, BlockId("v", 0)).parent
-    for name in ("1.tmp", "x", "007", "-1", "٣"):
+    directory = path_of(tmp_path, BlockId("v", 0)).parent
+    for name in ("digests.tmp", "x", "0", "1"):
         (directory / name).write_text("stray")
     doomed = tmp_path / "blocks" / "gone-1234"
     doomed.mkdir()
@@ -196,7 +305,7 @@ async def test_strays_are_removed_at_the_start(cache: BlockCache, tmp_path: Path
     (empty / "digests").write_text("of what was last seen a year ago")
     os.utime(empty / "digests", (time.time() - 366 * 86400,) * 2)
     after = await again(cache, tmp_path)
-    assert files(tmp_path) == [directory / "0"]
+    assert files(tmp_path) == [directory / "0.blocks"]
     assert not doomed.exists()
     assert not empty.exists()
     assert await after.get(BlockId("v", 0)) == BLOCKS[0]
@@ -210,7 +319,7 @@ async def test_arrivals_are_written_behind_and_at_the_end(cache: BlockCache, tmp
             assert cache.backlog_size == BLOCK_SIZE
             await until(lambda: not cache.backlog_size)
             assert len(files(tmp_path)) == 1
-            cache.add(BlockId("v", 1), BLOCKS[1])
+            cache.add(BlockId("v", GROUP), BLOCKS[1])
             scope.cancel()
     assert cache.backlog_size == 0
     assert len(files(tmp_path)) == 2
@@ -233,14 +342,14 @@ async def test_digests_outlive_the_blocks(cache: BlockCache, tmp_path: Path) -> 
 async def test_damaged_digests_are_none(cache: BlockCache, tmp_path: Path) -> None:
     cache.add(BlockId("v", 0), BLOCKS[0])
     await cache.keep_digests("v", array("I", [1, 2, 3]))
-    path = file_of(tmp_path, BlockId("v", 0)).parent / "digests"
+    path = path_of(tmp_path, BlockId("v", 0)).parent / "digests"
     path.write_bytes(b"\x00" + path.read_bytes()[1:])
     assert await cache.digests("v") is None
 
 
 async def test_use_is_noted_on_disk_now_and_then(cache: BlockCache, tmp_path: Path) -> None:
     await cache.put(BlockId("v", 0), BLOCKS[0])
-    path = file_of(tmp_path, BlockId("v", 0))
+    path = path_of(tmp_path, BlockId("v", 0))
     os.utime(path, (0, 1000))
     after = await again(cache, tmp_path)
     await after.get(BlockId("v", 0))
@@ -261,5 +370,5 @@ async def test_small_reads_of_a_cached_block_read_its_file_once(cache: BlockCach
     await cache.put(BlockId("v", 0), BLOCKS[0])
     after = await again(cache, tmp_path)
     await after.get(BlockId("v", 0))
-    file_of(tmp_path, BlockId("v", 0)).unlink()
+    path_of(tmp_path, BlockId("v", 0)).unlink()
     assert await after.get(BlockId("v", 0)) == BLOCKS[0]

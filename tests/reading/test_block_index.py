@@ -3,48 +3,72 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b2mount.reading.block_index import GROUP, BlockIndex, size_on_disk
+from b2mount.reading.block_index import GROUP, BlockIndex, Group, size_on_disk
 
 blocks = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 3 * GROUP))
-steps = st.lists(st.tuples(st.sampled_from(["add", "remove", "version"]), blocks))
+steps = st.lists(st.tuples(st.sampled_from(["add", "forget", "remove", "version"]), blocks))
 
 
-@given(steps)
-def test_it_agrees_with_a_set(steps: list[tuple[str, tuple[str, int]]]) -> None:
-    index, model = BlockIndex(), set[tuple[str, int]]()
+@given(steps, st.integers(0, 3 * GROUP), st.integers(1, 2 * GROUP))
+def test_it_agrees_with_a_set(steps: list[tuple[str, tuple[str, int]]], first: int, length: int) -> None:
+    index, model, taken = BlockIndex(), set[tuple[str, int]](), set[tuple[str, int]]()
     for verb, (key, number) in steps:
         if verb == "add":
-            index.add(key, number, 5000)
+            index.add(key, number, 5000, 4096)
             model.add((key, number))
-        elif verb == "remove":
-            assert index.remove(key, number) == (8192 if (key, number) in model else 0)
+            taken.add((key, number))
+        elif verb == "forget":
+            assert index.forget(key, number) == ((key, number) in model)
             model.discard((key, number))
         else:
-            index.remove_version(key)
-            model = {block for block in model if block[0] != key}
+            gone = {
+                b for b in taken if b[0] == key and (verb == "version" or b[1] // GROUP == number // GROUP)
+            }
+            freed = index.remove_version(key) if verb == "version" else index.remove(key, number // GROUP)
+            assert freed == size_of(gone)
+            model, taken = model - gone, taken - gone
         assert index.count == len(model)
-        assert index.size == size_on_disk(5000) * len(model)
+        assert index.size == size_of(taken)
         assert {(k, i) for k in "ab" for i in index.indexes(k)} == model
         assert ((key, number) in index) == ((key, number) in model)
-        assert (index.oldest() is None) == (not model)
+        run = range(first, first + length)
+        assert index.holds(key, run) == all((key, at) in model for at in run)
+        groups = [group for group, _ in index.oldest_first()]
+        assert sorted(groups) == sorted({(k, i // GROUP) for k, i in taken})
+        assert sum(size for _, size in index.oldest_first()) == index.size
+        assert index.has_version(key) == any(k == key for k, _ in taken)
+        full = {(k, i // GROUP) for k, i in model}
+        assert all(index.is_hollow(k, n) == ((k, n) not in full) for k in "ab" for n in range(4))
 
 
-def test_the_least_recently_used_group_goes_first_and_in_it_the_lowest_block() -> None:
+def size_of(taken: set[tuple[str, int]]) -> int:
+    return len(taken) * size_on_disk(5000) + 4096 * len({(key, index // GROUP) for key, index in taken})
+
+
+def test_the_least_recently_used_group_goes_first_and_a_hollow_one_before_it() -> None:
     index = BlockIndex()
-    for number in (GROUP + 1, GROUP, 0):
+    for number in (GROUP, 2 * GROUP, 0):
         index.add("a", number, 1)
-    index.touch("a", GROUP)
-    order = []
-    while (oldest := index.oldest()) is not None:
-        order.append(oldest[1])
-        index.remove(*oldest)
-    assert order == [0, GROUP, GROUP + 1]
+    index.touch("a", 1)
+    assert [group for group, _ in index.oldest_first()] == [("a", 2), ("a", 0), ("a", 1)]
+    index.forget("a", GROUP)
+    assert [group for group, _ in index.oldest_first()] == [("a", 1), ("a", 2), ("a", 0)]
+    assert index.touch("a", 1) is None
+    assert index.touch("a", 7) is None
 
 
-def test_a_short_last_block_leaves_the_sum_right_in_the_end() -> None:
+def test_a_short_last_block_takes_what_it_takes() -> None:
     index = BlockIndex()
-    index.add("a", 0, 131072)
-    index.add("a", 1, 10)
-    index.remove("a", 1)
-    index.remove("a", 0)
-    assert index.size == 0
+    index.add("a", 0, 131072, 4096)
+    index.add("a", 1, 10, 4096)
+    assert index.size == 4096 + 131072 + 4096
+    assert index.remove("a", 0) == index.size + 4096 + 131072 + 4096
+
+
+def test_what_was_found_on_disk_counts_as_found() -> None:
+    index = BlockIndex()
+    index.add_group("a", 3, Group(present=0b110, taken=0b110, size=9000))
+    assert list(index.indexes("a")) == [3 * GROUP + 1, 3 * GROUP + 2]
+    assert (index.size, index.count) == (9000, 2)
+    index.add("a", 3 * GROUP + 1, 5000, 4096)
+    assert (index.size, index.count) == (9000, 2)

@@ -13,12 +13,13 @@ import trio
 from b2mount.model import BlockId
 from b2mount.reading import block_cache, disk_space
 from b2mount.reading.block_cache import ROOM, BlockCache
-from b2mount.reading.block_file import BLOCK_SIZE
+from b2mount.reading.block_file import BLOCK_SIZE, HEADER
+from b2mount.reading.block_index import GROUP
 from b2mount.reading.disk_space import LEFT_FREE, UNKNOWN, free_space, missing_space
 from b2mount.threads import ThreadLane
 from tests.reading.conftest import MIB, bytes_of
 
-TAKEN = BLOCK_SIZE + 4096
+TAKEN = HEADER + BLOCK_SIZE
 GIB = 1 << 30
 
 
@@ -49,12 +50,13 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int]
 
 async def filled(cache: BlockCache, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
-        cache.add(BlockId("v", number), bytes_of(BLOCK_SIZE, number))
-    await cache.put(BlockId("last", first), b"")
+        cache.add(BlockId("v", GROUP * number), bytes_of(BLOCK_SIZE, number))
+    await cache.put(BlockId("v", GROUP * first), bytes_of(BLOCK_SIZE, first))
 
 
 def on_disk(cache: BlockCache) -> list[int]:
-    return sorted(cache.indexes("v"))
+    """The groups, of which each has only its first block, so that each takes TAKEN."""
+    return sorted(index // GROUP for index in cache.indexes("v"))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +84,11 @@ def test_a_disk_that_says_nothing_has_room(tmp_path: Path) -> None:
 async def test_on_a_nearly_full_disk_blocks_take_the_place_of_older_ones(
     cache: BlockCache, tmp_path: Path, disk
 ) -> None:
-    small = disk(100 * MIB, 5 * MIB + 8 * TAKEN + 4096)
+    small = disk(100 * MIB, 5 * MIB + 8 * TAKEN)
     await filled(cache, 8)
     assert on_disk(cache) == list(range(8))
     for number in (8, 9, 10):
-        await cache.put(BlockId("v", number), bytes_of(BLOCK_SIZE, number))
+        await filled(cache, 1, first=number)
         assert small.free >= 5 * MIB
     assert on_disk(cache) == list(range(3, 11))
     assert await cache.get(BlockId("v", 0)) == bytes_of(BLOCK_SIZE, 0), "from memory"
@@ -99,7 +101,7 @@ async def test_without_older_ones_nothing_is_written_until_there_is_room(
     await filled(cache, 4)
     assert cache.status().blocks == 0
     assert small.free == 5 * MIB
-    assert await cache.get(BlockId("v", 3)) == bytes_of(BLOCK_SIZE, 3), "from memory"
+    assert await cache.get(BlockId("v", 3 * GROUP)) == bytes_of(BLOCK_SIZE, 3), "from memory"
     small.left += 10 * TAKEN
     await filled(cache, 4, first=4)
     assert on_disk(cache) == [4, 5, 6, 7]
@@ -116,8 +118,8 @@ async def test_the_least_recently_used_blocks_give_way(tmp_path: Path, lane: Thr
     assert await cache.make_room(1)
     assert ROOM <= before - cache.status().bytes < ROOM + TAKEN
     assert BlockId("v", 0) in cache
-    assert BlockId("v", 40) not in cache
-    assert BlockId("v", count - 1) in cache
+    assert BlockId("v", 40 * GROUP) not in cache
+    assert BlockId("v", (count - 1) * GROUP) in cache
     assert await cache.make_room(ROOM + 10 * MIB)
     assert cache.status().blocks == 0, "that was more than there was"
     assert not await cache.make_room(1), "nothing is left"

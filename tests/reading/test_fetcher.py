@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 import pytest
@@ -11,7 +12,7 @@ import trio.testing
 from b2mount.errors import CorruptData, NotFound, StoreFailure, Unavailable
 from b2mount.model import BlockId, ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache
-from b2mount.reading.block_file import BLOCK_SIZE
+from b2mount.reading.block_file import BLOCK_SIZE, HEADER
 from b2mount.reading.fetcher import AHEAD, BlockFetcher
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
@@ -69,6 +70,30 @@ async def test_neighbours_are_one_request_and_only_what_is_missing(
         ByteRange(0, 2 * BLOCK_SIZE),
         ByteRange(3 * BLOCK_SIZE, 5 * BLOCK_SIZE),
     ]
+
+
+async def test_what_is_on_disk_needs_no_request_and_what_is_damaged_one_for_itself(
+    fetcher: BlockFetcher, store: FaultyStore, big: ObjectVersion, cache: BlockCache, tmp_path: Path
+) -> None:
+    data = bytes_of(BIG)
+    assert await fetcher.read(big, ByteRange(0, BIG)) == data
+    await until(lambda: not cache.backlog_size)
+    after = BlockCache(tmp_path / "blocks", 256 * MIB, cache.lane)
+    await after.load()
+    async with trio.open_nursery() as nursery:
+        second = BlockFetcher(store, after, parallel=8)
+        nursery.start_soon(second.run)
+        before = len(spans(store))
+        for start, stop in ((0, BIG), (5, 3 * MIB), (4 * MIB - 7, BIG - 1), (MIB, 2 * MIB)):
+            assert await second.read(big, ByteRange(start, stop)) == data[start:stop]
+        assert len(spans(store)) == before
+        (path,) = (tmp_path / "blocks").rglob("1.blocks")
+        with path.open("r+b") as file:
+            file.seek(HEADER + 5 * BLOCK_SIZE + 1)
+            file.write(b"damaged")
+        assert await second.read(big, ByteRange(3 * MIB, 6 * MIB)) == data[3 * MIB : 6 * MIB]
+        assert spans(store)[before:] == [ByteRange(37 * BLOCK_SIZE, 38 * BLOCK_SIZE)]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_random_read_fetches_its_blocks_only(
