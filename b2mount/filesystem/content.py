@@ -13,6 +13,7 @@ Must not know: names, handles, the kernel.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from weakref import ReferenceType, ref
 
 import attrs
 import trio
@@ -42,9 +43,23 @@ class FileContent:
     """Just created, and no close has been seen yet."""
     readers: int = 0
     writers: int = 0
-    lock: trio.Lock = attrs.field(factory=trio.Lock)
-    """Held while `staged` is being sealed or checkpointed, and by a write that waits for room on the
-    disk; a write waits for it."""
+    _lock: ReferenceType[trio.Lock] | None = None
+
+    @property
+    def lock(self) -> trio.Lock:
+        """Held while `staged` is being sealed or checkpointed, and by a write that waits for room on the
+        disk; a write waits for it. It is there while somebody has it: unsent files are many."""
+        lock = self._lock() if self._lock is not None else None
+        if lock is None:
+            lock = trio.Lock()
+            self._lock = ref(lock)
+        return lock
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether somebody holds the lock."""
+        lock = self._lock() if self._lock is not None else None
+        return lock is not None and lock.locked()
 
     @property
     def size(self) -> int:
@@ -82,7 +97,7 @@ class FileContent:
     async def write(self, offset: int, data: bytes) -> int:
         """Put bytes into the staging file, all of them; returns how many. On a full disk it waits until
         others have made room. Raises OSError (ENOSPC) when nobody can; then nothing has changed."""
-        if not self.lock.locked():
+        if not self.is_locked:
             try:
                 return self.edit().write(offset, data)
             except OSError as error:

@@ -18,6 +18,7 @@ import enum
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Final, Self
 
 import attrs
@@ -27,6 +28,9 @@ from b2mount.model import ByteRange
 CHUNK_EDGES: Final = 2048
 """A chunk is split beyond this many edges (a multiple of four: halves hold whole runs). Moving
 16 KiB of pointers costs less than finding the place."""
+
+
+_FIRST: Final = itemgetter(0)
 
 
 class Source(enum.Enum):
@@ -63,11 +67,6 @@ class ExtentMap:
     size: int
     _base_stop: int = attrs.field(alias="base_stop")
     _chunks: list[list[int]] = attrs.field(factory=list, alias="chunks")
-    _firsts: list[int] = attrs.field(init=False)
-
-    @_firsts.default
-    def _first_edges(self) -> list[int]:
-        return [chunk[0] for chunk in self._chunks]
 
     @property
     def staged_stop(self) -> int:
@@ -151,15 +150,15 @@ class ExtentMap:
 
     def _runs_from(self, offset: int) -> Iterator[tuple[int, int]]:
         """The staged runs that end behind `offset`, in order."""
-        first = max(bisect_right(self._firsts, offset) - 1, 0)
+        first = max(bisect_right(self._chunks, offset, key=_FIRST) - 1, 0)
         for chunk in self._chunks[first:]:
             begin = bisect_right(chunk, offset) & ~1 if chunk[0] <= offset else 0
             for index in range(begin, len(chunk), 2):
                 yield chunk[index], chunk[index + 1]
 
     def _insert(self, start: int, stop: int) -> None:
-        low = max(bisect_right(self._firsts, start) - 1, 0)
-        high = max(bisect_right(self._firsts, stop) - 1, low)
+        low = max(bisect_right(self._chunks, start, key=_FIRST) - 1, 0)
+        high = max(bisect_right(self._chunks, stop, key=_FIRST) - 1, low)
         touched = self._chunks[low : high + 1]
         edges = touched[0] if len(touched) == 1 else [edge for chunk in touched for edge in chunk]
         # An even index is between runs (or at a start, or behind a stop): the new edge is needed.
@@ -168,11 +167,10 @@ class ExtentMap:
         edges[left:right] = [start] * (left % 2 == 0) + [stop] * (right % 2 == 0)
         pieces = [edges] if len(edges) <= CHUNK_EDGES else _split(edges)
         self._chunks[low : high + 1] = pieces
-        self._firsts[low : high + 1] = [piece[0] for piece in pieces]
 
     def _cut_runs(self, size: int) -> None:
-        keep = bisect_left(self._firsts, size)
-        del self._chunks[keep:], self._firsts[keep:]
+        keep = bisect_left(self._chunks, size, key=_FIRST)
+        del self._chunks[keep:]
         if self._chunks and self._chunks[-1][-1] > size:
             edges = self._chunks[-1]
             cut = bisect_left(edges, size)

@@ -104,7 +104,7 @@ class UploadQueue:
     """See the module."""
 
     entries: dict[str, Entry] = attrs.field(factory=dict)
-    _by_path: dict[ObjectPath, list[Entry]] = attrs.field(factory=dict)
+    _by_path: dict[ObjectPath, tuple[Entry, ...]] = attrs.field(factory=dict)
     _heap: list[tuple[float, int, Entry]] = attrs.field(factory=list)
     _blocked: list[Entry] = attrs.field(factory=list)
     _held: Counter[ObjectPath] = attrs.field(factory=Counter)
@@ -125,13 +125,13 @@ class UploadQueue:
     def add(self, entry: Entry) -> None:
         """Take an entry in."""
         self.entries[entry.staging_id] = entry
-        self._by_path.setdefault(entry.path, []).append(entry)
+        self._by_path[entry.path] = (*self._by_path.get(entry.path, ()), entry)
 
     def replace(self, entry: Entry, sealed: SealedFile) -> None:
         """The entry is about this value now, maybe under another name."""
         if sealed.path != entry.path:
             self._leave_path(entry)
-            self._by_path.setdefault(sealed.path, []).append(entry)
+            self._by_path[sealed.path] = (*self._by_path.get(sealed.path, ()), entry)
         entry.sealed = sealed
 
     def schedule(self, entry: Entry, due: float) -> None:
@@ -252,8 +252,8 @@ class UploadQueue:
         )
 
     def _leave_path(self, entry: Entry) -> None:
-        here = self._by_path.get(entry.path, [])
-        if entry in here:
-            here.remove(entry)
-        if not here:
+        here = tuple(other for other in self._by_path.get(entry.path, ()) if other is not entry)
+        if here:
+            self._by_path[entry.path] = here
+        else:
             self._by_path.pop(entry.path, None)
