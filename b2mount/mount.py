@@ -190,7 +190,15 @@ class Mount:
         )
         self._journal = Journal(directory / "journal.sqlite3", staging, self._disk)
         await self._journal.open()
-        uploader = Uploader(store, fetcher.read, self._disk, self._cache, UploadLog(self._journal))
+        uploader = Uploader(
+            store,
+            fetcher.read,
+            self._disk,
+            self._cache,
+            UploadLog(self._journal),
+            forget=fetcher.evict,
+            is_protected=is_protected,
+        )
         self._write_back = WriteBack(
             self._journal, staging, uploader, delay=options.write_back or 0, retry_for=options.retry_for
         )

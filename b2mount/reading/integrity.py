@@ -48,8 +48,9 @@ from b2mount.threads import ThreadLane
 log = logging.getLogger(__name__)
 
 SMALL: Final = 4 << 20
-UNPROTECTED: Final = 16 << 20
-"""What is in the 16 MiB of a document is worth waiting a fifth of a second for."""
+UNPROTECTED: Final = 24 << 20
+"""A document is worth waiting a fifth of a second for. Nothing smaller is changed in parts, so that
+damaged bytes of it would go up again."""
 HOLD: Final = 64 << 20
 """Readers are held back only when no more than this is left to hash: 40 ms."""
 _BATCH: Final = 8

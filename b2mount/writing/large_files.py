@@ -30,10 +30,10 @@ from b2mount.errors import (
     StoreFailure,
     Unavailable,
 )
-from b2mount.model import Action, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import Action, ByteRange, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.store.interface import MultipartUpload, ObjectStore, PartRecord
 from b2mount.threads import ThreadLane
-from b2mount.writing.byte_sources import ByteSources
+from b2mount.writing.byte_sources import ByteSources, Sha1Of
 from b2mount.writing.extents import Source
 from b2mount.writing.fingerprint import Fingerprint, fingerprint_of
 from b2mount.writing.object_info import same_info
@@ -67,6 +67,8 @@ class LargeFile:
     """How far it reaches, or will in a moment."""
     is_finished: bool = False
     is_recorded: bool = True
+    is_base_doubted: bool = False
+    """Base bytes may come damaged without anybody noticing."""
     is_unchecked: bool = False
     """What B2 has of it has to be asked for, and compared."""
 
@@ -212,7 +214,8 @@ class LargeFiles:
                     assert base is not None
                     record = await self._store.copy_part(large.upload, number, base, part.span)
                 else:
-                    async with self._sources.source(part.runs, base, spool) as source:
+                    sha1_of = self._asking_b2(large, number, base)
+                    async with self._sources.source(part.runs, base, spool, sha1_of) as source:
                         record = await self._store.put_part(large.upload, number, source)
         finally:
             large.flying.discard(number)
@@ -220,6 +223,17 @@ class LargeFiles:
             raise CorruptData(f"part {number} of {large.upload.path} has another size than was sent")
         if number not in large.stale:
             large.records[number] = record
+
+    def _asking_b2(self, large: LargeFile, number: int, base: ObjectVersion | None) -> Sha1Of | None:
+        """How to know that base bytes came undamaged where nothing else tells: B2 copies them into the
+        place of the part that they will be in, and says their SHA-1."""
+        if base is None or not large.is_base_doubted:
+            return None
+
+        async def sha1_of(span: ByteRange) -> str:
+            return (await self._store.copy_part(large.upload, number, base, span)).sha1
+
+        return sha1_of
 
     async def end(self, large: LargeFile, version: ObjectVersion | None = None) -> None:
         """Forget it: the generation is in B2 as `version`, or nobody wants it. What else there is of

@@ -37,7 +37,7 @@ from b2mount.store.interface import ObjectStore
 from b2mount.threads import ThreadLane
 from b2mount.writing.byte_sources import ByteSources
 from b2mount.writing.extents import Run, Source
-from b2mount.writing.fingerprint import Checksums, Fingerprint, fill_from_base, fingerprint_of
+from b2mount.writing.fingerprint import UNKNOWN, Checksums, Fingerprint, fill_from_base, fingerprint_of
 from b2mount.writing.large_files import LargeFile, LargeFiles, Progress
 from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
 from b2mount.writing.staged_file import ReadBase, SealedFile, StagedFile
@@ -98,6 +98,10 @@ class Uploader:
     _lane: ThreadLane
     _checksums: Checksums
     _log: UploadLog
+    _forget: Callable[[str], object] = attrs.field(default=lambda version_id: None, kw_only=True)
+    """Called with the id of a version whose bytes came wrong, before they are fetched again."""
+    _is_protected: bool = attrs.field(default=True, kw_only=True)
+    """Whether TLS keeps what comes from B2 from being damaged on the way."""
     _parallel: int = attrs.field(default=32, kw_only=True)
     _slots: trio.Semaphore = attrs.field(init=False)
     _sources: ByteSources = attrs.field(init=False)
@@ -106,7 +110,7 @@ class Uploader:
 
     def __attrs_post_init__(self) -> None:
         self._slots = trio.Semaphore(self._parallel)
-        self._sources = ByteSources(self._read_base, self._lane)
+        self._sources = ByteSources(self._read_base, self._lane, self._forget)
         self._larges = LargeFiles(self._store, self._sources, self._slots, self._log, self._lane)
         self._streams = Streams(self._larges, self._lane, self._checksums.block_size)
 
@@ -221,6 +225,11 @@ class Uploader:
         same = newest.size == job.sealed.size and newest.sha1 == sha1
         return newest if same and same_info(newest.info, job.metadata.info) else None
 
+    async def _is_known(self, version: ObjectVersion | None) -> bool:
+        """Whether every block of it is compared with a checksum when it comes."""
+        sums = await self._checksums.digests(version.version_id) if version is not None else None
+        return sums is not None and UNKNOWN not in sums
+
     async def _keep_checksums(self, version: ObjectVersion, job: _Job) -> None:
         assert job.fingerprint is not None
         sums: array[int] = job.fingerprint.sums
@@ -268,6 +277,9 @@ class Uploader:
                 await self._larges.abort_stale(job.sealed.path, job.metadata)
             large = await self._larges.begin(job.staging_id, job.sealed.path, job.metadata, layout)
         job.sealed.fate.sent = large
+        large.is_base_doubted = not (self._is_protected or job.is_local) and not await self._is_known(
+            job.base
+        )
         try:
             version = await self._larges.send(large, plan.parts, job.base, job.spool, job.progress)
             if _is_dressed(large, job):

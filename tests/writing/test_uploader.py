@@ -249,3 +249,16 @@ async def test_base_bytes_that_come_short_are_an_error(tmp_path, store, memory, 
         monkeypatch.setattr(world.uploader._sources, "_read_base", nothing)
         with pytest.raises(CorruptData):
             await upload(world, sealed_of(world, base, (3, b"xx")))
+
+
+async def test_base_bytes_over_a_line_without_protection_are_compared_with_what_b2_has(
+    tmp_path, store, memory, expect_warning
+):
+    """What came damaged would go up again as part of the changed file, and nobody would ever know."""
+    expect_warning("came with wrong bytes")
+    base = memory.seed(at("a"), BIG)
+    store.flip(3)
+    async with open_world(tmp_path, store, running=False, is_protected=False) as world:
+        await upload(world, sealed_of(world, base, (12 * MB, b"X" * 4096)))
+    assert memory.contents() == {"a": BIG[: 12 * MB] + b"X" * 4096 + BIG[12 * MB + 4096 :]}
+    assert sent_bytes(store) == MINIMUM_PART

@@ -104,6 +104,7 @@ async def open_world(
     retry_for: float = 60.0,
     lane: ThreadLane | None = None,
     running: bool = True,
+    is_protected: bool = True,
 ) -> AsyncIterator[World]:
     lane = lane or InlineLane("disk", 4)
     fetched: list[ByteRange] = []
@@ -118,7 +119,9 @@ async def open_world(
     staging.open()
     journal = Journal(directory / "journal.db", staging, lane)
     await journal.open()
-    uploader = Uploader(store, read_base, lane, KeptChecksums(), UploadLog(journal))
+    uploader = Uploader(
+        store, read_base, lane, KeptChecksums(), UploadLog(journal), is_protected=is_protected
+    )
     write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=parallel, retry_for=retry_for)
     mover = Mover(store, journal, uploader)
     world = World(store, staging, journal, uploader, write_back, mover, fetched)
