@@ -202,11 +202,14 @@ def cut_off(breakable: Breakable, tmp_path: Path) -> Iterator[tuple[Breakable, M
     bucket = RemoteBucket(server, api.create_bucket("bucket-away", "allPrivate"))
     bucket.put("file", pattern(1, SMALL))
     bucket.put("directory/file", b"")
+    bucket.fill((f"crowd/{number}" for number in range(1100)), b"")
     maker = MountMaker(server, api, tmp_path)
     mount = maker(f"--retry-for={RETRY_FOR}", bucket=bucket)
     mount.expect_log("WARNING")
     mount.expect_log("ERROR")
-    assert sorted(os.listdir(mount.path)) == ["directory", "file"]
+    assert sorted(os.listdir(mount.path)) == ["crowd", "directory", "file"], (
+        "and nothing of what is in the second"
+    )
     breakable.go_away()
     yield breakable, mount
     maker.close()
@@ -265,6 +268,7 @@ def test_a_b2_that_never_answers_is_an_error_and_not_a_hang(make_mount: MountMak
     bucket = make_mount.bucket()
     bucket.put("file", pattern(1, SMALL))
     bucket.put("directory/file", b"")
+    bucket.fill((f"crowd/{number}" for number in range(1100)), b"")  # more than tells of what is behind it
     mount = make_mount(f"--retry-for={RETRY_FOR}", bucket=bucket, limit=100)
     mount.expect_log("WARNING")
     mount.expect_log("ERROR")
