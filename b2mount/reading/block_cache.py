@@ -52,7 +52,7 @@ UNKNOWN: Final = 0
 """In place of a checksum that nobody knows. Of the real ones one in four billion is taken for it."""
 
 _MOST_WAITING: Final = 64 << 20
-_BATCH: Final = 32
+_BATCH: Final = 64
 ROOM: Final = 64 << 20
 """Bytes that give way at once: removing the files takes some milliseconds, and a writer at full speed
 has used them up in a tenth of a second."""

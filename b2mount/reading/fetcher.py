@@ -312,14 +312,14 @@ class BlockFetcher:
         for data in blocks:
             self._arrive(flight, data)
 
-    async def _fetch_apart(self, version: ObjectVersion, indexes: range) -> list[bytes]:
+    async def _fetch_apart(self, version: ObjectVersion, indexes: range) -> list[Data]:
         """Blocks as the store gives them now, past the cache and all flights."""
-        blocks: list[bytes] = []
+        blocks: list[Data] = []
         await self._stream(version, indexes, blocks.append)
         return blocks
 
     async def _stream(
-        self, version: ObjectVersion, indexes: range, hand_over: Callable[[bytes], None]
+        self, version: ObjectVersion, indexes: range, hand_over: Callable[[Data], None]
     ) -> None:
         span = span_of(version, indexes)
         cutter = Cutter(hand_over, span.size)
@@ -327,7 +327,7 @@ class BlockFetcher:
         if cutter.left:
             raise StoreFailure(f"{cutter.left} of {span.size} bytes of {version.path} never came")
 
-    def _arrive(self, flight: Flight, data: bytes) -> None:
+    def _arrive(self, flight: Flight, data: Data) -> None:
         if flight.is_over:
             return
         index = flight.next

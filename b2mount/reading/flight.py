@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from b2mount.model import ByteRange, ObjectVersion
-from b2mount.reading.block_file import BLOCK_SIZE
+from b2mount.reading.block_file import BLOCK_SIZE, Data
 
 
 def span_of(version: ObjectVersion, indexes: range) -> ByteRange:
@@ -32,7 +32,7 @@ class Waiter:
     """One who waits for a block; woken with it or with an error."""
 
     woken: trio.Event = attrs.field(factory=trio.Event)
-    data: bytes | None = None
+    data: Data | None = None
     error: Exception | None = None
 
 
@@ -40,10 +40,10 @@ class Waiter:
 class Cutter:
     """Cuts a stream of chunks into blocks and hands each over when it is whole."""
 
-    hand_over: Callable[[bytes], None]
+    hand_over: Callable[[Data], None]
     left: int
     """Bytes of the stream that have not come yet."""
-    _chunks: list[bytes | memoryview] = attrs.field(factory=list)
+    _chunks: list[Data] = attrs.field(factory=list)
     _size: int = 0
 
     def feed(self, chunk: bytes) -> None:
@@ -56,7 +56,7 @@ class Cutter:
             self._chunks.append(piece)
             self._size += len(piece)
             if self._size == BLOCK_SIZE or not (rest or self.left):
-                block = b"".join(self._chunks)
+                block = piece if len(self._chunks) == 1 else b"".join(self._chunks)
                 self._chunks.clear()
                 self._size = 0
                 self.hand_over(block)
@@ -95,7 +95,7 @@ class Flight:
         """Whether anyone waits for it or owns it."""
         return bool(self.owners or self._waiters)
 
-    async def wait(self, index: int) -> bytes:
+    async def wait(self, index: int) -> Data:
         """The block, when it has arrived. Raises what the flight failed with."""
         waiter = Waiter()
         self._waiters.setdefault(index, []).append(waiter)
@@ -115,7 +115,7 @@ class Flight:
         if not others:
             self._waiters.pop(index, None)
 
-    def arrive(self, index: int, data: bytes) -> None:
+    def arrive(self, index: int, data: Data) -> None:
         """Wake those who wait for a block."""
         self.next = index + 1
         for waiter in self._waiters.pop(index, ()):

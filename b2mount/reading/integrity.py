@@ -59,7 +59,7 @@ _PIECE: Final = 32
 _COPIES: Final = 6
 
 
-async def sha1_of(blocks: list[bytes], lane: ThreadLane) -> str:
+async def sha1_of(blocks: list[Data], lane: ThreadLane) -> str:
     """The SHA-1 of blocks in order; in a thread where that is sooner done than a loop's pause."""
     if sum(map(len, blocks)) > 256 * 1024:
         return await lane.run(_sha1, blocks)
@@ -159,7 +159,7 @@ class Integrity:
     def __init__(
         self,
         cache: BlockCache,
-        fetch: Callable[[ObjectVersion, range], Awaitable[list[bytes]]],
+        fetch: Callable[[ObjectVersion, range], Awaitable[list[Data]]],
         spawn: Callable[[Callable[[VersionCheck], Awaitable[None]], VersionCheck], None],
         mended: Callable[[ObjectVersion], None],
         whole: int = SMALL,
@@ -211,7 +211,7 @@ class Integrity:
         known = check.expected[index] if check.expected else UNKNOWN
         if known == UNKNOWN and index < len(check.digests):
             known = check.digests[index]
-        return known in {UNKNOWN, checksum_of(data)}
+        return known == UNKNOWN or known == checksum_of(data)
 
     def note(self, version: ObjectVersion, index: int) -> None:
         """A block is in the cache now."""
@@ -320,10 +320,10 @@ class Integrity:
             raise CorruptData("its bytes do not match their SHA-1, as often as they are fetched")
         return wrong
 
-    async def fetch_wave(self, version: ObjectVersion, indexes: range) -> list[bytes]:
+    async def fetch_wave(self, version: ObjectVersion, indexes: range) -> list[Data]:
         """Blocks as the store gives them now, all pieces at once."""
         pieces = [indexes[at : at + _PIECE] for at in range(0, len(indexes), _PIECE)]
-        fetched: dict[int, list[bytes]] = {}
+        fetched: dict[int, list[Data]] = {}
         failures: list[B2MountError] = []
 
         async def fetch(piece: range) -> None:
@@ -339,7 +339,7 @@ class Integrity:
             raise failures[0]
         return [data for piece in pieces for data in fetched[piece.start]]
 
-    async def _vote(self, check: VersionCheck, index: int, second: bytes) -> bytes:
+    async def _vote(self, check: VersionCheck, index: int, second: Data) -> Data:
         """The copy of a block that came twice."""
         votes = Counter([check.digests[index], checksum_of(second)])
         for _ in range(_COPIES):
@@ -350,14 +350,14 @@ class Integrity:
                 return data
         raise CorruptData("it comes differently each time it is fetched")
 
-    def _replace(self, check: VersionCheck, index: int, data: bytes) -> None:
+    def _replace(self, check: VersionCheck, index: int, data: Data) -> None:
         block = BlockId(check.version.version_id, index)
         check.digests[index] = checksum_of(data)
         self._cache.drop(block)
         self._cache.add(block, data)
 
 
-def _sha1(blocks: list[bytes]) -> str:
+def _sha1(blocks: list[Data]) -> str:
     digest = hashlib.sha1(usedforsecurity=False)
     for block in blocks:
         digest.update(block)

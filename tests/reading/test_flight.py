@@ -3,14 +3,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b2mount.reading.block_file import BLOCK_SIZE
+from b2mount.reading.block_file import BLOCK_SIZE, Data
 from b2mount.reading.flight import Cutter
 
 
 @given(st.integers(1, 3 * BLOCK_SIZE), st.lists(st.integers(1, 2 * BLOCK_SIZE), max_size=8))
 def test_chunks_of_any_size_become_blocks(size: int, cuts: list[int]) -> None:
     data = bytes(range(251)) * (size // 251 + 1)
-    blocks: list[bytes] = []
+    blocks: list[Data] = []
     cutter = Cutter(blocks.append, size)
     at = 0
     for cut in [*cuts, 8 * BLOCK_SIZE]:
@@ -23,6 +23,6 @@ def test_chunks_of_any_size_become_blocks(size: int, cuts: list[int]) -> None:
 
 
 def test_more_than_announced_is_ignored() -> None:
-    blocks: list[bytes] = []
+    blocks: list[Data] = []
     Cutter(blocks.append, 10).feed(b"x" * 30)
     assert blocks == [b"x" * 10]
