@@ -79,13 +79,13 @@ def test_rsync_with_write_back(make_mount: MountMaker, tmp_path: Path) -> None:
     mount, counts = make_mount("--write-back"), make_mount.server.counts
     assert isinstance(mount.bucket, RemoteBucket)
     uploads, copies = counts.calls["b2_upload_file"], counts.calls["b2_copy_file"]
-    mount.programs.run("rsync", "-a", f"{source}/", f"{mount.path}/")
+    mount.programs.run("rsync", "-a", f"{source}/", f"{mount.path}/copy/")
     mount.b2mount("flush", mount.path)
-    of_folders = 4 * 4  # made, owned, dated, dated again when it is full
+    of_folders = 5 * 4  # made, owned, dated, dated again when it is full
     assert counts.calls["b2_upload_file"] - uploads <= 200 + of_folders
     assert counts.calls["b2_copy_file"] == copies
     versions = [version.file_name for version, _ in mount.bucket.bucket.ls(recursive=True, latest_only=False)]
     files = sorted(name for name in versions if not name.endswith(".bzEmpty"))
-    assert files == sorted(f"folder{number % 4}/file{number}" for number in range(200))
+    assert files == sorted(f"copy/folder{number % 4}/file{number}" for number in range(200))
     mount.remount(fresh_cache=True)
-    assert mount.programs.run("rsync", "-an", "--itemize-changes", f"{source}/", f"{mount.path}/") == ""
+    assert mount.programs.run("rsync", "-an", "--itemize-changes", f"{source}/", f"{mount.path}/copy/") == ""
