@@ -9,14 +9,17 @@ Must not know: how entries become inodes, the store.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from b2mount.model import Attributes, Kind
+from b2mount.model import DELIMITER, Attributes, Kind
+from b2mount.namespace.directory_cache import Answer
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.lister import Lister
 from b2mount.namespace.listing import Listing
+from b2mount.namespace.resolver import Resolver
 
 _AHEAD: Final = 1000
 """Entries left to read at which the next page is fetched: with pages of a thousand, one is ahead."""
@@ -32,7 +35,7 @@ class ChildStream:
         listing: Listing,
         here: Mapping[str, Inode],
         lister: Lister,
-        resolve: Callable[[Inode, str, Listing | None], Inode | None],
+        resolver: Resolver,
     ) -> None:
         """`here` are the entries that are known without the listing, and better."""
         self._directory = directory
@@ -40,8 +43,12 @@ class ChildStream:
         self._here = dict(here)
         self._waiting = deque(sorted(here))
         self._lister = lister
-        self._resolve = resolve
-        self._given: list[tuple[str, Inode]] = []
+        self._resolver = resolver
+        self._given = array("q")
+        """By position: the place in the listing; -1 - n for the one that is number n of `_better`."""
+        self._better: list[tuple[str, Inode]] = []
+        self._last: tuple[int, Inode] | None = None
+        """The position that was reached last, and who was there."""
         self._taken = 0
 
     async def get(self, position: int) -> Inode | None:
@@ -54,40 +61,68 @@ class ChildStream:
                 await self._lister.advance(self._directory, self._listing)
             if position >= len(self._given):
                 return None
-            name, inode = self._given[position]
-            if self._is_here(name, inode):
+            name, inode = self._at(position)
+            if inode is not None and self._is_here(name, inode):
                 return inode
             if position < len(self._given) - 1:
                 return Inode(0, self._directory.path.file(name), _NOTHING, None, removed=True)
+            self._last = None
             self._given.pop()  # nobody was told of a later one: the next takes its place
 
     def ready(self, position: int) -> bool:
         """Whether `get` would answer without waiting."""
         while position >= len(self._given):
-            name = self._next_name()
-            if name is None:
+            if not self._give_next():
                 return self._listing.is_complete or self._directory.removed
-            # a page may have brought news of a name that was known better when the stream began
-            only_here = name in self._here and name not in self._listing.entries
-            inode = self._resolve(self._directory, name, None if only_here else self._listing)
-            if inode is not None:
-                self._given.append((name, inode))
         return True
 
-    def _next_name(self) -> str | None:
-        """The next name in order, None when the pages so far have no more."""
-        listing = self._listing
-        if len(listing.names) - self._taken <= _AHEAD and listing.has_begun:
-            self._lister.look_ahead(self._directory, listing)
-        while self._taken < len(listing.names):
-            name = listing.names[self._taken]
-            if self._waiting and self._waiting[0] < name:
-                return self._waiting.popleft()
+    # -- inside -----------------------------------------------------------------------------
+
+    def _give_next(self) -> bool:
+        """The next name in order has a position; False when the pages so far have no more."""
+        listing, directory = self._listing, self._directory
+        if listing.count - self._taken <= _AHEAD and listing.has_begun:
+            self._lister.look_ahead(directory, listing)
+        while self._taken < listing.count:
+            chunk, row = listing.row(self._taken)
+            if self._waiting and self._waiting[0] < chunk.names[row]:
+                return self._give_better(self._waiting.popleft())
             self._taken += 1
-            if name not in self._here:
-                return name
-        return self._waiting.popleft() if self._waiting and listing.is_complete else None
+            if chunk.names[row] not in self._here:
+                inode = self._resolver.listed(directory, listing, self._taken - 1)
+                if inode is not None:
+                    self._last = len(self._given), inode
+                    self._given.append(self._taken - 1)
+                    return True
+        if self._waiting and listing.is_complete:
+            return self._give_better(self._waiting.popleft())
+        return False
+
+    def _give_better(self, name: str) -> bool:
+        # a page may have brought news of a name that was known better when the stream began
+        found = self._listing.find(name)
+        if found is None:
+            inode = self._resolver.child(self._directory, name)
+        else:
+            answer = Answer(found[0].entry(found[1]), self._listing.expires)
+            inode = self._resolver.resolve(self._directory, name, answer)
+        if inode is not None:
+            self._better.append((name, inode))
+            self._given.append(-len(self._better))
+        return True
+
+    def _at(self, position: int) -> tuple[str, Inode | None]:
+        place = self._given[position]
+        if place < 0:
+            return self._better[-1 - place]
+        chunk, row = self._listing.row(place)
+        name = chunk.names[row]
+        if self._last is not None and self._last[0] == position:
+            return name, self._last[1]
+        inode = self._resolver.child(self._directory, name)
+        return name, inode or self._resolver.listed(self._directory, self._listing, place)
 
     def _is_here(self, name: str, inode: Inode) -> bool:
-        directory = self._directory.path
-        return not inode.removed and inode.path in (directory.file(name), directory.directory(name))
+        directory, path = self._directory.path, inode.path
+        is_its_path = path.key.removesuffix(DELIMITER) == directory.key + name
+        return is_its_path and path.bucket == directory.bucket and not inode.removed

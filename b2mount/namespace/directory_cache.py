@@ -9,6 +9,7 @@ Must not know: inodes, what this mount changed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -18,6 +19,7 @@ from cachetools import LRUCache, TLRUCache
 
 from b2mount.model import Entry, ObjectPath
 from b2mount.namespace.listing import Listing
+from b2mount.namespace.name_table import NameTable
 
 _BIG_DIRECTORIES: Final = 1024
 _MANY: Final = 500
@@ -49,8 +51,10 @@ def _size(value: Listing | Answer) -> int:
 class DirectoryCache:
     """What the store said lately."""
 
-    def __init__(self, max_names: int) -> None:
+    def __init__(self, max_names: int, table: Callable[[ObjectPath], NameTable] | None = None) -> None:
+        """`table` says where the rows of a directory's listings are kept, for longer than these."""
         self._max_names = max_names
+        self._table = table
         self._known: TLRUCache[ObjectPath, Listing | Answer] = TLRUCache(
             maxsize=max_names, ttu=_expiry, timer=trio.current_time, getsizeof=_size
         )
@@ -86,7 +90,7 @@ class DirectoryCache:
         self.drop(directory)
         if listing.size <= self._max_names:
             self._known[directory] = listing
-        if listing.is_complete or len(listing.names) < _MANY:
+        if listing.is_complete or listing.count < _MANY:
             self._big.pop(directory, None)
         else:
             self._big[directory] = True
@@ -96,12 +100,16 @@ class DirectoryCache:
         if self._max_names > 0:
             self._known[directory.file(name)] = answer
 
+    def new(self, directory: ObjectPath) -> Listing:
+        """A listing of which nothing has come yet."""
+        return Listing(table=self._table(directory)) if self._table is not None else Listing()
+
     def growing(self, directory: ObjectPath) -> Listing:
         """The listing to go on with: the one that is known, or being read, or a new one. It is shared
         from now on, and kept by its readers until `put`."""
         listing = self.listing(directory)
         if listing is None:
-            listing = Listing()
+            listing = self.new(directory)
         if not listing.is_complete:
             self.drop(directory)
             self._growing[directory] = listing

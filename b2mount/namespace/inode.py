@@ -5,22 +5,43 @@ inode whose count is above 0 stays in the table; one live inode per path. An ino
 exactly as long as somebody here holds it (a listing being read, an open file, an unsent change): the
 table's own references to it are weak, so that a million listed names leave nothing behind.
 
+A file that is just what B2's listing says is a row of that listing and no more, however well the
+kernel knows it: its Inode is made of the row when somebody asks. As soon as anything else becomes
+true of it, it leaves the row and is kept by itself.
+
 Must not know: the store, time to live, what is listed.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
 
 from b2mount.errors import NotFound
 from b2mount.model import Attributes, Entry, Kind, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.namespace.name_table import ROWS, Chunk, NameTable
+from b2mount.namespace.posix_info import AttributeDefaults
 
 ROOT_NUMBER: Final = 1
+T = TypeVar("T")
+
+
+@attrs.frozen(eq=False)
+class _Origin:
+    """The row that an inode is made of."""
+
+    inodes: InodeTable
+    table: NameTable
+    chunk: Chunk
+    row: int
+
+
+def _differs(inode: Inode, _attribute: attrs.Attribute[T], value: T) -> T:
+    inode.leave_row()
+    return value
 
 
 @attrs.define(eq=False)
@@ -28,23 +49,71 @@ class Inode:
     """One file or directory as the kernel and programs know it."""
 
     number: int
-    path: ObjectPath
-    attributes: Attributes
-    version: ObjectVersion | None
-    """What B2 has of it: the object, or a directory's placeholder where it is known."""
-    lookups: int = 0
-    removed: bool = False
+    path: ObjectPath = attrs.field(on_setattr=_differs)
+    _attributes: Attributes | None
+    _version: ObjectVersion | None
+    _origin: _Origin | None = None
+    _lookups: int = 0
+    removed: bool = attrs.field(default=False, on_setattr=_differs)
     """The name is gone or means something else now; it lives on for those who have it open."""
-    unlinked: bool = False
+    unlinked: bool = attrs.field(default=False, on_setattr=_differs)
     """It was this mount that took the name away: what is written to it now is for its handles only."""
-    covers: bool = False
+    covers: bool = attrs.field(default=False, on_setattr=_differs)
     """B2 may still show an older object under its name, which this file has replaced here but not there."""
-    carried: ObjectMetadata | None = None
+    carried: ObjectMetadata | None = attrs.field(default=None, on_setattr=_differs)
     """Content type and info of the version that is still to come, where `version` has others."""
     fresh_until: float = 0.0
     """When what B2 said of it has to be asked again, in trio's time."""
     entries_changed_ns: int = 0
     """When this mount last changed a directory's entries; 0 for never."""
+
+    @property
+    def attributes(self) -> Attributes:
+        """What `stat` says."""
+        if self._attributes is None:
+            assert self._origin is not None
+            self._attributes = self._origin.chunk.attributes(self._origin.row, self._origin.inodes.defaults)
+        return self._attributes
+
+    @attributes.setter
+    def attributes(self, attributes: Attributes) -> None:
+        self.leave_row()
+        self._attributes = attributes
+
+    @property
+    def version(self) -> ObjectVersion | None:
+        """What B2 has of it: the object, or a directory's placeholder where it is known."""
+        if self._version is None and self._origin is not None:
+            self._version = self._origin.chunk.entry(self._origin.row).version
+        return self._version
+
+    @version.setter
+    def version(self, version: ObjectVersion | None) -> None:
+        self.leave_row()
+        self._version = version
+
+    @property
+    def lookups(self) -> int:
+        """How often the kernel was told of it, less what it has forgotten."""
+        return self._lookups if self._origin is None else self._origin.chunk.lookups[self._origin.row]
+
+    @lookups.setter
+    def lookups(self, lookups: int) -> None:
+        self.leave_row()
+        self._lookups = lookups
+
+    @property
+    def origin(self) -> _Origin | None:
+        """The row of a listing that it is made of, and differs from in nothing."""
+        return self._origin
+
+    def leave_row(self) -> None:
+        """From now on it may differ from what is listed."""
+        origin = self._origin
+        if origin is not None:
+            self._attributes, self._version, lookups = self.attributes, self.version, self.lookups
+            self._origin, self._lookups = None, lookups
+            origin.inodes.left_row(self, origin.table, origin.chunk, origin.row)
 
     @property
     def kind(self) -> Kind:
@@ -54,7 +123,7 @@ class Inode:
     @property
     def is_directory(self) -> bool:
         """Whether it can have children."""
-        return self.attributes.kind is Kind.DIRECTORY
+        return self._origin is None and self.attributes.kind is Kind.DIRECTORY
 
     @property
     def metadata(self) -> ObjectMetadata:
@@ -75,35 +144,60 @@ class Inode:
 class InodeTable:
     """All inodes of a mount, by number and by path."""
 
-    def __init__(self, root: ObjectPath, attributes: Attributes) -> None:
-        self._numbers = itertools.count(ROOT_NUMBER)
+    def __init__(
+        self,
+        root: ObjectPath,
+        attributes: Attributes,
+        defaults: AttributeDefaults,
+    ) -> None:
+        """`defaults` are for what B2 does not say of a file."""
+        self.defaults: Final = defaults
+        self._next = ROOT_NUMBER
         self._by_number: WeakValueDictionary[int, Inode] = WeakValueDictionary()
         self._by_path: WeakValueDictionary[tuple[str, str], Inode] = WeakValueDictionary()
+        """Those that are no rows."""
         self._known_to_kernel: dict[int, Inode] = {}
+        """Those that are no rows."""
+        self._tables: WeakValueDictionary[ObjectPath, NameTable] = WeakValueDictionary()
+        self._chunks: WeakValueDictionary[int, Chunk] = WeakValueDictionary()
+        """By the first of their numbers, in units of ROWS."""
+        self._known_tables: dict[ObjectPath, NameTable] = {}
+        """Those with a row that the kernel knows."""
         self.root: Final = self.add(root, attributes, None)
 
     def __len__(self) -> int:
-        return len(self._by_number)
+        known = (chunk.known for table in self._known_tables.values() for chunk in table.chunks)
+        return sum(known) + sum(not (one.origin and one.lookups) for one in self._by_number.values())
 
     def __iter__(self) -> Iterator[Inode]:
-        """Those that have a name."""
-        return iter(list(self._by_path.values()))
+        """Those that have a name and that somebody here holds, or that are no rows."""
+        return iter([inode for inode in self._by_number.values() if not inode.removed])
 
     def get(self, number: int) -> Inode:
         """Raises NotFound."""
         inode = self._by_number.get(number)
         if inode is None:
-            raise NotFound(f"no inode {number}")
+            chunk = self._chunks.get(number // ROWS)
+            if chunk is None or not chunk.is_told(number % ROWS):
+                raise NotFound(f"no inode {number}")
+            inode = self._made_of(self._tables[chunk.directory], chunk, number % ROWS)
         return inode
 
     def at(self, path: ObjectPath) -> Inode | None:
         """The live inode of that name, whether file or directory."""
-        return self._by_path.get(_place(path))
+        inode = self._by_path.get(_place(path))
+        table = self._tables.get(path.parent) if inode is None else None
+        found = table.find(path.name) if table is not None else None
+        if table is None or found is None:
+            return inode
+        live = self._live(*found)
+        return live or (self._made_of(table, *found) if found[0].is_told(found[1]) else None)
 
     def add(self, path: ObjectPath, attributes: Attributes, version: ObjectVersion | None) -> Inode:
         """A new inode with a new number; one that had the path is detached."""
         self.detach(self.at(path))
-        inode = Inode(next(self._numbers), path, attributes, version)
+        inode = Inode(self._next, path, attributes, version)
+        self._next += 1
         self._by_number[inode.number] = inode
         self._by_path[_place(path)] = inode
         return inode
@@ -113,7 +207,7 @@ class InodeTable:
         if inode is None or inode.removed:
             return
         inode.removed = True
-        if self.at(inode.path) is inode:
+        if self._by_path.get(_place(inode.path)) is inode:
             del self._by_path[_place(inode.path)]
 
     def reattach(self, inode: Inode) -> None:
@@ -125,6 +219,11 @@ class InodeTable:
     def move(self, inode: Inode, path: ObjectPath) -> None:
         """Give it another name, and with a directory everything known below it."""
         old = inode.path
+        inode.leave_row()
+        for directory in [one for one in self._tables if old.holds(one)]:
+            for row in self._tables[directory].numbered():
+                self.leaves_row(*row)
+            self._tables.pop(directory).directory = None
         below = [one for one in self if one is not inode and old.holds(one.path)]
         for one in (inode, *below):
             del self._by_path[_place(one.path)]
@@ -135,17 +234,129 @@ class InodeTable:
 
     def looked_up(self, inode: Inode, count: int) -> None:
         """The kernel was told of it `count` times."""
-        inode.lookups += count
-        self._known_to_kernel[inode.number] = inode
+        origin = inode.origin
+        if origin is None:
+            inode.lookups += count
+            self._known_to_kernel[inode.number] = inode
+            return
+        if not origin.chunk.told(origin.row, count):
+            return
+        origin.table.known += 1
+        self._known_tables[origin.chunk.directory] = origin.table
 
     def forget(self, number: int, count: int) -> None:
         """The kernel drops `count` of what it was told. Never raises."""
         inode = self._known_to_kernel.get(number)
-        if inode is None:
+        if inode is not None:
+            inode.lookups = max(0, inode.lookups - count)
+            if not inode.lookups:
+                del self._known_to_kernel[number]
             return
-        inode.lookups = max(0, inode.lookups - count)
-        if not inode.lookups:
-            del self._known_to_kernel[number]
+        chunk = self._chunks.get(number // ROWS)
+        if chunk is not None and chunk.is_told(number % ROWS):
+            self._forget_row(chunk, number % ROWS, count)
+
+    def told(self, where: ObjectPath) -> dict[int, list[str]]:
+        """The names at and below a directory's path (whatever is there) that the kernel knows, by the
+        number of the directory that they stand in."""
+        found: dict[int, list[str]] = {}
+        for inode in self._known_to_kernel.values():
+            parent = self.at(inode.path.parent)
+            if parent is not None and inode is not self.root and where.holds(_as_directory(inode.path)):
+                found.setdefault(parent.number, []).append(inode.path.name)
+        for directory, table in self._known_tables.items():
+            parent = self.at(directory)
+            if parent is not None and (where.holds(directory) or directory == where.parent):
+                names = [name for name in table.told() if where.holds(directory.directory(name))]
+                found.setdefault(parent.number, []).extend(names)
+        return found
+
+    # -- rows ------------------------------------------------------------------------------
+
+    def table(self, directory: ObjectPath) -> NameTable:
+        """Where the names of a directory are kept; the same as long as anybody needs it."""
+        table = self._tables.get(directory)
+        if table is None:
+            table = self._tables[directory] = NameTable(self.leaves_row, directory)
+        return table
+
+    def listed(
+        self, directory: ObjectPath, table: NameTable, chunk: Chunk, row: int, fresh_until: float
+    ) -> Inode | None:
+        """The inode of a file that is just what this row says; None where that can't be, or where the
+        path has an inode of its own."""
+        name = chunk.names[row]
+        if chunk.directory is not table.directory or directory != table.directory:
+            return None
+        if (directory.bucket, directory.key + name) in self._by_path or not table.is_current(chunk, name):
+            return None
+        live = self._live(chunk, row)
+        if live is not None:
+            live.fresh_until = max(live.fresh_until, fresh_until)
+            return live
+        if not chunk.base or (chunk.is_spent(row) and not chunk.known):
+            self._number(chunk)
+        return None if chunk.is_spent(row) else self._made_of(table, chunk, row, fresh_until)
+
+    def found(self, directory: ObjectPath, entry: Entry, fresh_until: float) -> Inode | None:
+        """As `listed`, of the current row, when that says the same as the entry."""
+        table = self._tables.get(directory)
+        row = table.find(entry.name) if table is not None else None
+        if table is None or row is None or row[0].entry(row[1]) != entry:
+            return None
+        return self.listed(directory, table, *row, fresh_until)
+
+    def left_row(self, inode: Inode, table: NameTable, chunk: Chunk, row: int) -> None:
+        """For Inode: it is not made of its row any more."""
+        lookups = inode.lookups
+        if lookups:
+            self._forget_row(chunk, row, lookups)
+            self._known_to_kernel[inode.number] = inode
+        chunk.spend(row)
+        self._by_path[_place(inode.path)] = inode
+
+    def leaves_row(self, chunk: Chunk, row: int) -> None:
+        """Something else is going to be said of the name."""
+        inode = self._live(chunk, row)
+        if inode is None and chunk.is_told(row):
+            inode = self._made_of(self._tables[chunk.directory], chunk, row)
+        if inode is not None:
+            inode.leave_row()
+
+    def _live(self, chunk: Chunk, row: int) -> Inode | None:
+        inode = self._by_number.get(chunk.base + row) if chunk.base else None
+        return inode if inode is not None and inode.origin is not None else None
+
+    def _made_of(self, table: NameTable, chunk: Chunk, row: int, fresh_until: float | None = None) -> Inode:
+        path = chunk.directory.file(chunk.names[row])
+        if fresh_until is None:
+            fresh_until = table.fresh_until(chunk, row)
+        origin = _Origin(self, table, chunk, row)
+        inode = Inode(chunk.base + row, path, None, None, origin, fresh_until=fresh_until)
+        self._by_number[inode.number] = inode
+        return inode
+
+    def _number(self, chunk: Chunk) -> None:
+        if chunk.base:
+            for row in range(len(chunk.names)):
+                self.leaves_row(chunk, row)
+            del self._chunks[chunk.base // ROWS]
+        base = -(-self._next // ROWS) * ROWS
+        self._next = base + ROWS
+        chunk.number(base)
+        self._chunks[base // ROWS] = chunk
+
+    def _forget_row(self, chunk: Chunk, row: int, count: int) -> None:
+        if not chunk.forget(row, count):
+            return
+        table = self._tables[chunk.directory]
+        table.known -= 1
+        if not table.known:
+            del self._known_tables[chunk.directory]
+
+
+def _as_directory(path: ObjectPath) -> ObjectPath:
+    return path if path.is_directory else path.parent.directory(path.name)
 
 
 def _place(path: ObjectPath) -> tuple[str, str]:

@@ -174,7 +174,7 @@ class Lister:
         """The listing that a piece continues; a new one for a directory of which nothing is known."""
         known = self._cache.listing(path)
         if known is None and not piece.before:
-            return Listing()
+            return self._cache.new(path)
         return known
 
     def _absorb(self, path: ObjectPath, listing: Listing, piece: Piece, ask: Ask) -> None:

@@ -10,11 +10,15 @@ Must not know: who asks, any I/O, what this mount changed.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
+from typing import overload
 
 import attrs
 
 from b2mount.model import DELIMITER, PLACEHOLDER, Action, Entry, Kind, ObjectPath, ObjectVersion
+from b2mount.namespace.name_table import Chunk, NameTable, Row
 from b2mount.namespace.names import can_be_spelled
 from b2mount.namespace.posix_info import kind_of
 from b2mount.store.interface import ObjectPage
@@ -79,16 +83,58 @@ class Listing:
     began: float = 0.0
     """When its first page was asked for."""
     expires: float = float("inf")
-    entries: dict[str, Entry] = attrs.field(factory=dict)
-    names: list[str] = attrs.field(factory=list)
-    """The settled entries' names, in the order in which they were settled."""
     placeholder: ObjectVersion | None = None
     marker: ObjectVersion | None = None
     cursor: str | None = ""
     """Where the next page begins; None when there is none."""
     pages: int = 0
     """How many have come."""
+    count: int = 0
+    """How many entries are settled."""
+    table: NameTable = attrs.field(factory=NameTable)
+    """Where its rows are."""
     _held: dict[str, Entry] = attrs.field(factory=dict)
+    _runs: list[Row] = attrs.field(factory=list)
+    """The first row of each run of rows that follow each other, in order."""
+    _starts: list[int] = attrs.field(factory=list)
+    """Which entry that is."""
+    _rows: dict[Chunk, int] = attrs.field(factory=dict)
+    """A bit for each row that is in the listing."""
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The settled entries by name, each made when it is asked for."""
+        return _Entries(self)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The settled entries' names, in the order in which they were settled."""
+        return _Names(self)
+
+    def row(self, place: int) -> Row:
+        """The settled entry number `place`, counted from 0."""
+        run = bisect_right(self._starts, place) - 1
+        chunk, first = self._runs[run]
+        return chunk, first + place - self._starts[run]
+
+    def entry_at(self, place: int) -> Entry:
+        """The settled entry number `place`."""
+        chunk, row = self.row(place)
+        return chunk.entry(row)
+
+    def key_at(self, place: int) -> str:
+        """Where its name stands in B2's order: a directory's ends in a slash."""
+        chunk, row = self.row(place)
+        return chunk.names[row] + DELIMITER if chunk.is_directory(row) else chunk.names[row]
+
+    def find(self, name: str) -> Row | None:
+        """The row of a settled name."""
+        found = self.table.find(name)
+        return found if found is not None and self.shows(*found) else None
+
+    def shows(self, chunk: Chunk, row: int) -> bool:
+        """Whether the row is in this listing."""
+        return bool(self._rows.get(chunk, 0) >> row & 1)
 
     @property
     def is_complete(self) -> bool:
@@ -103,12 +149,12 @@ class Listing:
     @property
     def keeps_itself(self) -> bool:
         """Whether the directory exists in B2 for all that is known: something is in it."""
-        return bool(self.names or self._held or self.placeholder or self.marker)
+        return bool(self.count or self._held or self.placeholder or self.marker)
 
     @property
     def size(self) -> int:
         """Names in memory, and one for the listing itself."""
-        return 1 + len(self.names) + len(self._held)
+        return 1 + self.count + len(self._held)
 
     def start(self, asked: float, ttl: float) -> None:
         """The first page was asked for at `asked`. A listing that was given up meanwhile stays so."""
@@ -119,11 +165,13 @@ class Listing:
         """Whether the listing can say if `name` exists, and as what."""
         if passed(self.cursor, name):
             return True
-        entry = self.entries.get(name)
-        return entry is not None and entry.kind is Kind.DIRECTORY
+        found = self.find(name)
+        return found is not None and found[0].is_directory(found[1])
 
     def absorb(self, level: Level) -> tuple[str, ...]:
         """Take in the next page. Returns the keys of it that can't be shown."""
+        if not self.pages:
+            self.table.begin(self)
         odd = list(level.odd)
         directories = {entry.name for entry in level.entries if entry.kind is Kind.DIRECTORY}
         candidates = [*self._held.values(), *level.entries]
@@ -144,9 +192,55 @@ class Listing:
         return tuple(odd)
 
     def _settle(self, entry: Entry) -> None:
-        if entry.name not in self.entries:
-            self.entries[entry.name] = entry
-            self.names.append(entry.name)
+        if self.find(entry.name) is not None:
+            return
+        chunk, row = self.table.put(entry)
+        self._rows[chunk] = self._rows.get(chunk, 0) | 1 << row
+        if not self._runs or self._runs[-1][0] is not chunk or self.row(self.count) != (chunk, row):
+            self._runs.append((chunk, row))
+            self._starts.append(self.count)
+        self.count += 1
+
+
+@attrs.frozen
+class _Entries(Mapping[str, Entry]):
+    _listing: Listing
+
+    def __getitem__(self, name: str) -> Entry:
+        found = self._listing.find(name)
+        if found is None:
+            raise KeyError(name)
+        return found[0].entry(found[1])
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._listing.find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listing.names)
+
+    def __len__(self) -> int:
+        return self._listing.count
+
+
+@attrs.frozen(eq=False)
+class _Names(Sequence[str]):
+    _listing: Listing
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        places = range(self._listing.count)[place]
+        if isinstance(places, range):
+            return [self[each] for each in places]
+        chunk, row = self._listing.row(places)
+        return chunk.names[row]
+
+    def __len__(self) -> int:
+        return self._listing.count
 
 
 def passed(cursor: str | None, name: str) -> bool:

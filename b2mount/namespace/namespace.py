@@ -69,8 +69,8 @@ class Namespace:
         self._defaults = defaults
         self._ttl = ttl
         self._now_ns = now_ns
-        self._cache = DirectoryCache(max_names)
         self._overlay = Overlay(ttl)
+        self._cache = DirectoryCache(max_names, lambda directory: self._inodes.table(directory))
         self._resolver = Resolver(root, self._overlay, self._cache, defaults, now_ns())
         self._inodes = self._resolver.inodes
         self._lister = Lister(tree, self._cache, self._overlay, ttl, self._resolver.learn)
@@ -121,6 +121,8 @@ class Namespace:
             return self._ttl
         if inode.removed:
             return 0.0
+        if inode.origin is not None:
+            return max(0.0, inode.fresh_until - now)  # this mount has done nothing to it
         record = self._record(inode.path)
         if record is None or record.inode is not inode:
             return max(0.0, inode.fresh_until - now)
@@ -150,7 +152,7 @@ class Namespace:
             if inode is not None:
                 here[name] = inode
         listing = self._cache.growing(directory.path)
-        return ChildStream(directory, listing, here, self._lister, self._resolver.child)
+        return ChildStream(directory, listing, here, self._lister, self._resolver)
 
     async def is_empty(self, directory: Inode) -> bool:
         """Whether the directory has no entries; its placeholder is none. Raises NotADirectory,

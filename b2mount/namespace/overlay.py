@@ -95,6 +95,8 @@ class Overlay:
 
     def get(self, directory: ObjectPath, name: str) -> Record | None:
         """The record of a name, where this mount knows better than a listing."""
+        if not self._levels:
+            return None
         self._prune()
         level = self._levels.get(directory)
         return level.records.get(name) if level else None

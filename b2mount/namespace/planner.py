@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 from cachetools import LRUCache
 
-from b2mount.model import DELIMITER, Kind, ObjectPath
+from b2mount.model import DELIMITER, ObjectPath
 from b2mount.namespace.directory_cache import DirectoryCache
 from b2mount.namespace.listing import Listing
 
@@ -158,8 +158,4 @@ def _and_above(directory: ObjectPath) -> list[ObjectPath]:
 
 
 def _place(listing: Listing, name: str) -> int:
-    return bisect_left(listing.names, name + DELIMITER, key=lambda other: _key(listing, other))
-
-
-def _key(listing: Listing, name: str) -> str:
-    return name + DELIMITER if listing.entries[name].kind is Kind.DIRECTORY else name
+    return bisect_left(range(listing.count), name + DELIMITER, key=listing.key_at)

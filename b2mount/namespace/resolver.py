@@ -42,7 +42,7 @@ class Resolver:
         self._cache = cache
         self._defaults = defaults
         self._bare: Final = bare_directory(defaults, started_ns)
-        self.inodes: Final = InodeTable(root, self._bare)
+        self.inodes: Final = InodeTable(root, self._bare, defaults)
 
     def resolve(self, directory: Inode, name: str, answer: Answer) -> Inode | None:
         """Who has the name now, `answer` being what the store says; None for nobody."""
@@ -56,15 +56,24 @@ class Resolver:
             self.inodes.detach(inode)
             return None
         if inode is None or not inode.stands_for(entry):
-            inode = self._new_inode(directory.path, entry)
+            self.inodes.detach(inode)
+            inode = self._new_inode(directory.path, entry, expires)
         inode.fresh_until = max(inode.fresh_until, expires)
         return inode
 
-    def child(self, directory: Inode, name: str, listing: Listing | None) -> Inode | None:
-        """An entry of a listing as an inode; without a listing, whoever has the name here."""
-        if listing is None:
-            return self.inodes.at(directory.path.file(name))
-        return self.resolve(directory, name, Answer(listing.entries.get(name), listing.expires))
+    def child(self, directory: Inode, name: str) -> Inode | None:
+        """Whoever has the name here, as far as anybody knows."""
+        return self.inodes.at(directory.path.file(name))
+
+    def listed(self, directory: Inode, listing: Listing, place: int) -> Inode | None:
+        """Who has the name that stands at a place of a listing."""
+        (chunk, row), path = listing.row(place), directory.path
+        if not chunk.is_directory(row) and self._overlay.get(path, chunk.names[row]) is None:
+            inode = self.inodes.listed(path, listing.table, chunk, row, listing.expires)
+            if inode is not None:
+                return inode
+        entry = chunk.entry(row)
+        return self.resolve(directory, entry.name, Answer(entry, listing.expires))
 
     def parent(self, inode: Inode) -> Inode:
         """The directory that an inode stands in; the root's is itself."""
@@ -87,9 +96,12 @@ class Resolver:
         directory.attributes = attrs.evolve(attributes, modified_ns=changed)
         directory.version = version
 
-    def _new_inode(self, directory: ObjectPath, entry: Entry) -> Inode:
+    def _new_inode(self, directory: ObjectPath, entry: Entry, expires: float) -> Inode:
         if entry.kind is Kind.DIRECTORY or entry.version is None:
             return self._new_directory(directory.directory(entry.name))
+        inode = self.inodes.found(directory, entry, expires)
+        if inode is not None:
+            return inode
         attributes = attributes_of(entry.version, self._defaults)
         return self.inodes.add(directory.file(entry.name), attributes, entry.version)
 

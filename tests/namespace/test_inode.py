@@ -8,12 +8,12 @@ import pytest
 
 from b2mount.errors import NotFound
 from b2mount.namespace.inode import InodeTable
-from tests.namespace.world import a_directory, a_file, path
+from tests.namespace.world import DEFAULTS, a_directory, a_file, path
 
 
 @pytest.fixture
 def table() -> InodeTable:
-    return InodeTable(path("top/"), a_directory())
+    return InodeTable(path("top/"), a_directory(), DEFAULTS)
 
 
 def test_the_root_is_number_one_and_stays(table: InodeTable) -> None:
