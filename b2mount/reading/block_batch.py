@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import attrs
 
-from b2mount.reading.block_file import Piece, unlink, write_blocks
+from b2mount.model import BlockId
+from b2mount.reading.block_file import Data, Piece, unlink, write_blocks
+from b2mount.reading.block_index import GROUP
 from b2mount.reading.block_scan import remove_directory
+from b2mount.reading.cache_layout import directory_key, file_of, group_identity
 
 
 @attrs.frozen
@@ -18,16 +21,28 @@ class GroupWrite:
 
     path: str
     identity: bytes
-    pieces: Sequence[Piece]
-    """In the order of their places."""
+    blocks: list[tuple[BlockId, Data]]
+    """In order."""
+
+
+def group_writes(root: str, blocks: Iterable[tuple[BlockId, Data]]) -> list[GroupWrite]:
+    """What is to be written where in the cache directory `root`."""
+    groups: dict[tuple[str, int], list[tuple[BlockId, Data]]] = {}
+    for block, data in sorted(blocks, key=lambda item: item[0].index):
+        groups.setdefault((block.version_id, block.index // GROUP), []).append((block, data))
+    return [
+        GroupWrite(file_of(root, directory_key(name), number), group_identity(name, number), group)
+        for (name, number), group in groups.items()
+    ]
 
 
 def write_all(writes: list[GroupWrite]) -> tuple[list[int], str]:
-    """How many pieces of each are on the disk now; and the last refusal in words."""
+    """How many blocks of each are on the disk now; and the last refusal in words."""
     counts: list[int] = []
     refusal = ""
     for write in writes:
-        count, error = write_blocks(write.path, write.identity, write.pieces)
+        pieces = [Piece(block.index % GROUP, data) for block, data in write.blocks]
+        count, error = write_blocks(write.path, write.identity, pieces)
         counts.append(count)
         refusal = error or refusal
     return counts, refusal

@@ -21,6 +21,7 @@ import time
 import uuid
 from array import array
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +29,8 @@ import attrs
 import trio
 
 from b2mount.model import BlockId
-from b2mount.reading.block_batch import GroupWrite, remove, remove_all, write_all
-from b2mount.reading.block_file import BLOCK_SIZE, HEADER, Data, Piece, erase_block, read_blocks
+from b2mount.reading.block_batch import GroupWrite, group_writes, remove, remove_all, write_all
+from b2mount.reading.block_file import BLOCK_SIZE, HEADER, Data, erase_block, read_blocks
 from b2mount.reading.block_index import GROUP, BlockIndex, size_on_disk
 from b2mount.reading.block_scan import scan
 from b2mount.reading.cache_layout import DOOMED, directory_key, directory_of, file_of, group_identity
@@ -51,7 +52,9 @@ own cache has them too."""
 UNKNOWN: Final = 0
 """In place of a checksum that nobody knows. Of the real ones one in four billion is taken for it."""
 
-_MOST_WAITING: Final = 64 << 20
+_MOST_WAITING: Final = 96 << 20
+"""More than all readahead that is on its way when it has to stop for the disk: none of that is lost."""
+_WRITERS: Final = 4
 _BATCH: Final = 64
 ROOM: Final = 64 << 20
 """Bytes that give way at once: removing the files takes some milliseconds, and a writer at full speed
@@ -196,7 +199,7 @@ class BlockCache:
             try:
                 data = read_blocks(path, identity, places, wait=False)
             except BlockingIOError:
-                data = await self.lane.run(_read_waiting, path, identity, places)
+                data = await self.lane.run(partial(read_blocks, wait=True), path, identity, places)
         except OSError:
             return None
         if data is not None:
@@ -325,31 +328,35 @@ class BlockCache:
         return len(doomed) + len(hollow)
 
     async def _write(self, blocks: list[tuple[BlockId, Data]]) -> None:
-        groups: dict[tuple[str, int], list[tuple[BlockId, Data]]] = {}
-        for block, data in sorted(blocks, key=lambda item: item[0].index):
-            groups.setdefault((block.version_id, block.index // GROUP), []).append((block, data))
-        writes = [
-            GroupWrite(
-                self._path(*group),
-                group_identity(*group),
-                [Piece(b.index % GROUP, data) for b, data in pieces],
-            )
-            for group, pieces in groups.items()
-        ]
+        writes = group_writes(self._root, blocks)
         counts, error = [0] * len(writes), "the disk is nearly full"
         sizes = [size_on_disk(len(data)) for _, data in blocks]
         if await self._find_place(sum(sizes) + HEADER * len(writes)):
-            counts, error = await self.lane.run_uncancelled(write_all, writes)
+            counts, error = await self._write_groups(writes)
         if error and self._disk_works:
             log.info("blocks are not cached for now: %s", error)
         self._disk_works = not error
-        for pieces, count in zip(groups.values(), counts, strict=True):
-            self._note_written(pieces[:count])
+        for write, count in zip(writes, counts, strict=True):
+            self._note_written(write.blocks[:count])
         await self._trim(self._capacity)
 
-    def _note_written(self, pieces: list[tuple[BlockId, Data]]) -> None:
+    async def _write_groups(self, writes: list[GroupWrite]) -> tuple[list[int], str]:
+        """In several threads, each with files of its own: they wait for Python's lock, not the disk."""
+        counts, errors = [0] * len(writes), []
+
+        async def write(first: int) -> None:
+            done = await self.lane.run_uncancelled(write_all, writes[first::_WRITERS])
+            counts[first::_WRITERS] = done[0]
+            errors.append(done[1])
+
+        async with trio.open_nursery() as nursery:
+            for first in range(min(_WRITERS, len(writes))):
+                nursery.start_soon(write, first)
+        return counts, max(errors)
+
+    def _note_written(self, blocks: list[tuple[BlockId, Data]]) -> None:
         now = time.time()
-        for block, data in pieces:
+        for block, data in blocks:
             if self._backlog.get(block) is data:
                 key = directory_key(block.version_id)
                 self._index.add(key, block.index, len(data), HEADER).touched = now
@@ -390,7 +397,3 @@ class BlockCache:
 
     def _path(self, version_id: str, number: int) -> str:
         return file_of(self._root, directory_key(version_id), number)
-
-
-def _read_waiting(path: str, identity: bytes, places: range) -> Data | None:
-    return read_blocks(path, identity, places, wait=True)

@@ -359,11 +359,11 @@ async def test_use_is_noted_on_disk_now_and_then(cache: BlockCache, tmp_path: Pa
 async def test_what_waits_for_a_slow_disk_is_bounded(cache: BlockCache) -> None:
     for index in range(1000):
         cache.add(BlockId("v", index), BLOCKS[0])
-    assert cache.backlog_size == 64 * MIB
+    assert cache.backlog_size == 96 * MIB
     assert await cache.get(BlockId("v", 999)) is not None  # in memory all the same
     await cache.put(BlockId("v", 0), BLOCKS[0])
     assert cache.backlog_size == 0
-    assert cache.status().blocks == 512
+    assert cache.status().blocks == 768
 
 
 async def test_small_reads_of_a_cached_block_read_its_file_once(cache: BlockCache, tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""`python -m tests.bench.loopback`: on a line without limits, what stands between a reader and B2?
+
+The first read of a file through b2mount, beside b2sdk's own download of the same file to a disk, and
+a read of what the mount then has on disk, after a remount. Every round plays both, one after the
+other, since a machine that others use is never twice as fast. Seconds of CPU are the program's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mmap
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from tests.bench.emulator import Emulator, emulator
+from tests.bench.library import MIB, Library, Piece
+from tests.bench.peers import B2MOUNT, Mounted, MountPlan, mounted
+from tests.bench.reading import read_all
+
+SIZE: Final = 512 * MIB
+BUCKET: Final = "bench-loopback"
+NAME: Final = "big.bin"
+WITHIN: Final = 120.0
+SETTLED_AFTER: Final = 4.0
+"""Seconds in which what was read has long been written to the cache and hashed."""
+DOWNLOAD: Final = """
+import sys, time
+from b2sdk.v3 import B2Api, InMemoryAccountInfo
+url, key_id, key, bucket, name, target = sys.argv[1:]
+api = B2Api(InMemoryAccountInfo())
+api.authorize_account(key_id, key, url)
+began, used = time.perf_counter(), time.process_time()
+api.get_bucket_by_name(bucket).download_file_by_name(name).save_to(target)
+print(time.perf_counter() - began, time.process_time() - used)
+"""
+
+
+@attrs.frozen
+class Figure:
+    """One read of the file."""
+
+    name: str
+    seconds: float
+    cpu_seconds: float
+
+    def __str__(self) -> str:
+        rate = SIZE / self.seconds / 1e6
+        return f"{self.name}: {self.seconds:.2f} s, {rate:.0f} MB/s, {self.cpu_seconds:.2f} s of CPU"
+
+
+def download(server: Emulator, folder: Path) -> Figure:
+    """b2sdk's, in a process of its own."""
+    access, target = server.access(), folder / "downloaded"
+    arguments = [access.url, access.key_id, access.key, BUCKET, NAME, str(target)]
+    done = subprocess.run(
+        [sys.executable, "-c", DOWNLOAD, *arguments],
+        check=True, capture_output=True, text=True, timeout=WITHIN,
+    )  # fmt: skip
+    target.unlink()
+    seconds, cpu_seconds = map(float, done.stdout.split())
+    return Figure("b2sdk", seconds, cpu_seconds)
+
+
+def read(name: str, mount: Mounted, memory: mmap.mmap) -> Figure:
+    """Through the mount."""
+    began, used = time.perf_counter(), mount.use()
+    if read_all(mount.path / NAME, memory) != SIZE:
+        raise EOFError(f"{name}: not all was read")
+    return Figure(name, time.perf_counter() - began, mount.use().cpu_seconds - used.cpu_seconds)
+
+
+def play_round(server: Emulator, folder: Path) -> list[Figure]:
+    """Both, and the mount once more from its disk."""
+    folder.mkdir()
+    plan = MountPlan(server.access(), BUCKET, folder)
+    figures = [download(server, folder)]
+    with mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE) as memory:
+        for name in ("b2mount, cold", "b2mount, after a remount"):
+            with mounted(B2MOUNT, plan) as mount:
+                figures.append(read(name, mount, memory))
+                time.sleep(SETTLED_AFTER)
+                mount.unmount()
+    return figures
+
+
+def main() -> None:
+    """Print each round."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.loopback", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds: int = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(prefix="b2mount-bench-", dir="/var/tmp") as name:
+        folder = Path(name)
+        library = Library.write(folder / "library", SIZE)
+        with emulator(folder / "emulator") as server:
+            server.store_library(library.path)
+            server.create_bucket(BUCKET, {NAME: Piece(0, SIZE)})
+            for number in range(rounds):
+                figures = play_round(server, folder / f"round-{number}")
+                share = figures[0].seconds / figures[1].seconds
+                print(*figures, f"cold, of b2sdk's speed: {share:.0%}", sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
