@@ -68,14 +68,18 @@ class Fingerprint:
         """Of all bytes; None when some were passed over."""
         return self._sha1.hexdigest() if self.is_local else None
 
+    @property
+    def contents(self) -> str:
+        """Tells these bytes from others between the same passed over ones."""
+        return self._sha1.hexdigest()
+
     def copy(self) -> Fingerprint:
         """One that grows apart from this one."""
         return attrs.evolve(self, sums=self.sums[:], sha1=self._sha1.copy())
 
     def take(self, data: bytes) -> None:
         """The next bytes."""
-        if self.is_local:
-            self._sha1.update(data)
+        self._sha1.update(data)
         view = memoryview(data)
         while view:
             piece = view[: self.block_size - self._filled]
@@ -86,6 +90,7 @@ class Fingerprint:
     def skip(self, size: int) -> None:
         """The next bytes are not here."""
         self.is_local = False
+        self._sha1.update(b"%d bytes that are not here" % size)
         while size:
             step = min(size, self.block_size - self._filled)
             self._is_known = False

@@ -36,9 +36,12 @@ What a crash can leave, and what the next mount does about it:
    15. a record that can't be read (of a later version of this program, say): named in the log and
        kept, with all local files, for a mount that can
 
-   16. a large file on record whose file is not: cancelled
+   16. a large file on record whose file is not: cancelled; one that is on record as unwanted:
+       removed, be it finished or not
    17. a large file finished under what was known at its start, not copied yet to what was said
-       later: copied, then the first removed; if it was copied already, only removed
+       later: copied, then the first removed; if it was copied already, only removed. One that was
+       finished with other bytes than the record of its file has (it was edited since): removed, and
+       the file sent anew
 
 Must not know: the store, when anything is sent.
 """
@@ -175,7 +178,9 @@ class Journal:
         stand on one that is in B2 name its version from now on, in the same transaction."""
         statements = self._deletions(gone)
         drop_large = "DELETE FROM large_files WHERE staging_id = ?"
-        statements += [(drop_large, (sealed.staging_id,)) for sealed in gone if sealed.fate.sent]
+        # of what did not land, B2 has parts that are still to be cancelled
+        sent = [sealed for sealed in gone if sealed.fate.sent and sealed.fate.version]
+        statements += [(drop_large, (sealed.staging_id,)) for sealed in sent]
         landed = {sealed.fate for sealed in gone if sealed.fate.version is not None}
         for above in [s for s in self._stacked.values() if landed and _fates_below(s) & landed]:
             self._note(above)

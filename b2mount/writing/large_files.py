@@ -6,7 +6,8 @@ the parts that B2 has.
 
 Invariants: a part counts only while its bytes are those of the generation: a write over it makes
 it be sent again under its number, and what an earlier process sent counts when its SHA-1 is that
-of the local bytes; whatever is started is finished, or cancelled, or recorded for the next mount.
+of the local bytes; what B2 was asked to finish is never taken for other bytes; whatever is started
+is finished, or cancelled, or recorded for the next mount.
 
 Must not know: plans, the queue, when anything is sent.
 """
@@ -37,7 +38,7 @@ from b2mount.writing.byte_sources import ByteSources, Sha1Of
 from b2mount.writing.extents import Source
 from b2mount.writing.fingerprint import Fingerprint, fingerprint_of
 from b2mount.writing.object_info import same_info
-from b2mount.writing.upload_log import UploadLog, UploadRecord
+from b2mount.writing.upload_log import UNWANTED, UploadLog, UploadRecord
 from b2mount.writing.upload_plan import PARALLEL_PARTS, CopyPart, PutPart
 
 log = logging.getLogger(__name__)
@@ -65,17 +66,14 @@ class LargeFile:
     """Of the first bytes, where somebody has taken it."""
     hashed_to: int = 0
     """How far it reaches, or will in a moment."""
+    is_asked_for: bool = False
+    """B2 was asked to finish it: it may have, whatever we were told."""
     is_finished: bool = False
     is_recorded: bool = True
     is_base_doubted: bool = False
     """Base bytes may come damaged without anybody noticing."""
     is_unchecked: bool = False
     """What B2 has of it has to be asked for, and compared."""
-
-    @classmethod
-    def unrecorded(cls, upload: MultipartUpload) -> LargeFile:
-        """One that nobody goes on with when it is cut."""
-        return cls(UploadRecord("", upload, ""))
 
     @property
     def upload(self) -> MultipartUpload:
@@ -86,6 +84,10 @@ class LargeFile:
     def sent(self) -> int:
         """Bytes that B2 has."""
         return sum(record.size for record in self.records.values())
+
+    def may_become(self, contents: str) -> bool:
+        """Whether B2 can't have made other bytes of it already."""
+        return not self.is_asked_for or self.record.contents == contents
 
     def touched(self, start: int, stop: int) -> None:
         """These bytes were written to: what was sent of them does not count any more."""
@@ -124,16 +126,18 @@ class LargeFiles:
     async def recover(self) -> list[str]:
         """Take up what an earlier process left. Returns the staging ids."""
         for record in await self._log.left():
-            self._open[record.staging_id] = LargeFile(record, is_unchecked=True)
+            is_unwanted = record.layout == UNWANTED
+            self._open[record.staging_id] = LargeFile(record, is_unchecked=True, is_asked_for=is_unwanted)
         return list(self._open)
 
     async def begin(
-        self, staging_id: str, path: ObjectPath, metadata: ObjectMetadata, layout: str
+        self, staging_id: str | None, path: ObjectPath, metadata: ObjectMetadata, layout: str
     ) -> LargeFile:
-        """Start one for a generation that is recorded with this metadata. Raises what the store raises."""
+        """Start one for a generation that is recorded with this metadata; or for none: when that one is
+        cut, the next mount cancels it. Raises what the store raises."""
         upload = await self._store.start_multipart(path, metadata)
-        large = LargeFile(UploadRecord(staging_id, upload, layout), is_recorded=False)
-        self._open[staging_id] = large
+        record = UploadRecord(staging_id or upload.upload_id, upload, layout)
+        large = self._open[record.staging_id] = LargeFile(record, is_recorded=False)
         return large
 
     async def begin_unknown(
@@ -145,13 +149,13 @@ class LargeFiles:
         self._open[staging_id] = LargeFile(intent)
         await self._log.begin(intent)
         large = await self.begin(staging_id, path, metadata, layout)
-        await self.put_on_record(large)
-        await self._log.end(intent)
+        await self._log.begin(large.record, instead_of=intent)
+        large.is_recorded = True
         return large
 
     async def put_on_record(self, large: LargeFile) -> None:
-        """Let the next mount know of it, unless it does; beside the first parts, not before them.
-        Never raises: what is not on record is sent anew after a crash."""
+        """Let the next mount know of it, unless it does; beside parts, not before them. Never raises:
+        what is not on record is sent anew after a crash."""
         if large.is_recorded:
             return
         large.is_recorded = True
@@ -167,11 +171,15 @@ class LargeFiles:
         base: ObjectVersion | None,
         spool: str,
         progress: Progress,
+        contents: str,
     ) -> ObjectVersion:
-        """Send the parts that B2 lacks, and finish it. Raises the first error; when B2 was out of
-        reach, the parts under way are waited for."""
-        if large.is_unchecked and (done := await self._check(large, parts)) is not None:
+        """Send the parts that B2 lacks, and finish it as `contents`, which it `may_become`. Raises the
+        first error; when B2 was out of reach, the parts under way are waited for."""
+        if large.is_unchecked and (done := await self._check(large, parts, contents)) is not None:
             return done
+        if large.record.contents != contents:
+            large.record = attrs.evolve(large.record, contents=contents)
+            large.is_recorded = False
         large.starts = [part.span.start for part in parts]
         missing = [item for item in enumerate(parts, 1) if not _is_there(large, *item)]
         errors: list[Exception] = []
@@ -198,8 +206,14 @@ class LargeFiles:
         if errors:
             raise errors[0]
         sha1s = [large.records[number].sha1 for number in range(1, len(parts) + 1)]
-        version = await self._store.finish_multipart(large.upload, sha1s)
+        return await self._finish(large, sha1s, parts[-1].span.stop)
+
+    async def _finish(self, large: LargeFile, sha1s: Sequence[str], size: int) -> ObjectVersion:
+        large.is_asked_for = True
+        version = await self._store.finish_multipart(large.upload, sha1s)  # fine when it is finished
         large.is_finished = True
+        if version.size != size:
+            raise CorruptData(f"{large.upload.path} was finished with other bytes")
         return version
 
     async def send_part(
@@ -240,13 +254,28 @@ class LargeFiles:
         it in B2 is removed. Never raises; what could not be removed is left to the next mount."""
         if self._open.get(large.record.staging_id) is large:
             del self._open[large.record.staging_id]
+        large.is_asked_for |= version is not None
+        is_wanted = version is not None and version.version_id == large.upload.upload_id
+        if is_wanted and not large.record.is_of_nobody:
+            return  # its record goes with the generation's
         with trio.move_on_after(ABORT_PATIENCE, shield=True):
             try:
-                if version is None or version.version_id != large.upload.upload_id:
-                    await self._remove(large, also_finished=version is not None)
-                    await self._log.end(large.record)
+                if not is_wanted:
+                    await self._remove(large)
+                await self._log.end(large.record)
+                return
             except Exception as error:
                 log.info("the unfinished upload of %s stays in B2 for now: %s", large.upload.path, error)
+        if not (is_wanted or large.record.is_intent):
+            await self._leave(large)
+
+    async def _leave(self, large: LargeFile) -> None:
+        """To the next mount, whatever becomes of the generation."""
+        record = attrs.evolve(large.record, staging_id=large.upload.upload_id)
+        if large.is_asked_for:
+            record = attrs.evolve(record, layout=UNWANTED)
+        large.record, large.is_recorded = record, False
+        await self.put_on_record(large)
 
     async def abandon(self, staging_id: str) -> None:
         """Remove from B2 what a stopped upload of this generation left there. Never raises."""
@@ -275,13 +304,13 @@ class LargeFiles:
             except Exception as error:
                 log.info("the unfinished upload of %s stays in B2 for now: %s", upload.path, error)
 
-    async def _remove(self, large: LargeFile, *, also_finished: bool) -> None:
+    async def _remove(self, large: LargeFile) -> None:
         upload = large.upload
         if large.record.is_intent:
             await self.abort_stale(upload.path, upload.metadata)
         elif not large.is_finished:
             await self._store.abort_multipart(upload)
-        if also_finished:  # under a name or with attributes that are not the right ones any more
+        if large.is_asked_for:  # its name, attributes or bytes are not the right ones any more
             try:
                 await self._store.delete_version(provisional(upload))
             except NotFound:
@@ -290,15 +319,14 @@ class LargeFiles:
                 self._may_delete = False
                 raise
 
-    async def _check(self, large: LargeFile, parts: Sequence[Part]) -> ObjectVersion | None:
+    async def _check(self, large: LargeFile, parts: Sequence[Part], contents: str) -> ObjectVersion | None:
         """Count what B2 has of it, as far as it is what would be sent; the version, when an earlier
-        process had finished it."""
+        process had finished it. Raises CorruptData when that was of other bytes."""
         try:
             found = await self._store.list_parts(large.upload)
         except (NotFound, Conflict, StoreFailure):
-            version = await self._store.finish_multipart(large.upload, [])  # fine when it is finished
-            large.is_finished = True
-            if version.size != parts[-1].span.stop:
+            version = await self._finish(large, [], parts[-1].span.stop)
+            if large.record.contents != contents:
                 raise CorruptData(f"{large.upload.path} was finished with other bytes") from None
             return version
         large.records.clear()

@@ -307,16 +307,14 @@ class Staging:
         return self._register(StagedFile(staging_id, self.path_of(staging_id), extents, self, base))
 
     def reopen(self, sealed: SealedFile) -> StagedFile:
-        """Go on editing a generation that was withdrawn."""
+        """Go on editing a generation that was withdrawn. Whoever still sends it from the StagedFile that it
+        was has the same one, and with it the same map of its bytes."""
+        live = self._live.get(sealed.staging_id)
+        if live is not None:
+            return live
+        extents, path = sealed.extents.copy(), sealed.local_path
         return self._register(
-            StagedFile(
-                sealed.staging_id,
-                sealed.local_path,
-                sealed.extents.copy(),
-                self,
-                sealed.made_from,
-                sealed.fate,
-            )
+            StagedFile(sealed.staging_id, path, extents, self, sealed.made_from, sealed.fate)
         )
 
     def path_of(self, staging_id: str) -> str:

@@ -80,7 +80,9 @@ class Streams:
                 stream.wake()
             return
         large = self._larges.known(staged.staging_id)
-        if large is not None and (large.record.layout != STREAMED or large.is_unchecked):
+        if large is not None and (
+            large.record.layout != STREAMED or large.is_unchecked or large.is_asked_for
+        ):
             return
         if not is_streamed(staged.extents.front) or staged.staging_id in self._given_up:
             return

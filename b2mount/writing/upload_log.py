@@ -2,7 +2,8 @@
 
 Invariants: a large file is on record from its start until it is finished or cancelled; the record of
 one that became its generation's version goes with that generation's. A crash between the request and
-the record leaves one that is found by its name and info when the file is sent.
+the record leaves one that is found by its name and info when the file is sent. What B2 has finished
+counts only with the bytes that were on record before B2 was asked for it.
 
 Must not know: the store, who sends what.
 """
@@ -11,15 +12,18 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TypedDict
+from typing import Final, TypedDict
 
 import attrs
 
 from b2mount.model import ObjectMetadata, ObjectPath
 from b2mount.store.interface import MultipartUpload
-from b2mount.writing.journal import UNREADABLE, Journal
+from b2mount.writing.journal import UNREADABLE, Journal, Statement
 
 log = logging.getLogger(__name__)
+
+UNWANTED: Final = "unwanted"
+"""The layout of one that nobody wants: the next mount removes it, be it finished or not."""
 
 
 @attrs.frozen
@@ -27,9 +31,12 @@ class UploadRecord:
     """A large file that was started for a generation."""
 
     staging_id: str
+    """Its own upload id where it belongs to no generation."""
     upload: MultipartUpload
     layout: str
     """Large files of one layout have the same parts under the same numbers."""
+    contents: str = ""
+    """`Fingerprint.contents` of what it is finished as; empty while nobody knows that."""
 
     @property
     def is_intent(self) -> bool:
@@ -41,6 +48,11 @@ class UploadRecord:
         """What the record is found by."""
         return self.upload.upload_id or f"?{self.staging_id}"
 
+    @property
+    def is_of_nobody(self) -> bool:
+        """Whether it belongs to no generation."""
+        return self.staging_id == self.upload.upload_id
+
 
 @attrs.define(eq=False)
 class UploadLog:
@@ -48,8 +60,8 @@ class UploadLog:
 
     _journal: Journal
 
-    async def begin(self, record: UploadRecord) -> None:
-        """One was started. Raises OSError, StoreFailure."""
+    async def begin(self, record: UploadRecord, *, instead_of: UploadRecord | None = None) -> None:
+        """One was started, or is another than was on record. Raises OSError, StoreFailure."""
         upload = record.upload
         text = json.dumps(
             {
@@ -58,14 +70,16 @@ class UploadLog:
                 "content_type": upload.metadata.content_type,
                 "info": dict(upload.metadata.info),
                 "layout": record.layout,
+                "contents": record.contents,
             }
         )
         insert = "INSERT OR REPLACE INTO large_files (upload_id, staging_id, record) VALUES (?, ?, ?)"
-        await self._journal.write([(insert, (record.key, record.staging_id, text))])
+        before = [_deletion(instead_of)] if instead_of is not None else []
+        await self._journal.write([*before, (insert, (record.key, record.staging_id, text))])
 
     async def end(self, record: UploadRecord) -> None:
         """It is finished or cancelled. Raises OSError, StoreFailure."""
-        await self._journal.write([("DELETE FROM large_files WHERE upload_id = ?", (record.key,))])
+        await self._journal.write([_deletion(record)])
 
     async def left(self) -> list[UploadRecord]:
         """Those that were begun and not ended. What can't be read is left out, and stays."""
@@ -78,15 +92,20 @@ class UploadLog:
         return found
 
 
+def _deletion(record: UploadRecord) -> Statement:
+    return "DELETE FROM large_files WHERE upload_id = ?", (record.key,)
+
+
 class _Record(TypedDict):
     staging_id: str
     path: list[str]
     content_type: str
     info: dict[str, str]
     layout: str
+    contents: str
 
 
 def _upload_record(upload_id: str, record: _Record) -> UploadRecord:
     metadata = ObjectMetadata(record["content_type"], record["info"])
     upload = MultipartUpload(upload_id if upload_id[0] != "?" else "", ObjectPath(*record["path"]), metadata)
-    return UploadRecord(record["staging_id"], upload, record["layout"])
+    return UploadRecord(record["staging_id"], upload, record["layout"], record.get("contents", ""))

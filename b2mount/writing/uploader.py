@@ -146,6 +146,7 @@ class Uploader:
             await self._keep_checksums(version, job)
         large = self._larges.known(sealed.staging_id)
         if large is not None:
+            sealed.fate.sent = large  # its record goes with the generation's
             await self._larges.end(large, version)
         return version
 
@@ -189,12 +190,14 @@ class Uploader:
         await self._larges.abort_stale(path, metadata)
         plan = plan_upload([Run(ByteRange(0, version.size), Source.BASE)], version.size)
         assert isinstance(plan, Parts)
-        large = LargeFile.unrecorded(await self._store.start_multipart(path, metadata))
+        large = await self._larges.begin(None, path, metadata, "")
         try:
-            return await self._larges.send(large, plan.parts, version, "", lambda sent: None)
+            copy = await self._larges.send(large, plan.parts, version, "", lambda sent: None, "")
         except Exception:
-            await self._larges.abort(large.upload)
+            await self._larges.end(large)
             raise
+        await self._larges.end(large, copy)
+        return copy
 
     # -- what to do ------------------------------------------------------------------------
 
@@ -267,7 +270,9 @@ class Uploader:
             await self._larges.abandon(job.staging_id)
             large = None
         layout = STREAMED if large and large.record.layout == STREAMED else _layout_of(plan, job.base)
-        fits = large is not None and large.record.layout == layout
+        assert job.fingerprint is not None
+        contents = job.fingerprint.contents
+        fits = large is not None and large.record.layout == layout and large.may_become(contents)
         if large is not None and not (fits and (self._larges.may_replace or _is_dressed(large, job))):
             await self._larges.abandon(job.staging_id)  # other bytes, or the same from elsewhere
             large, layout = None, _layout_of(plan, job.base)
@@ -281,7 +286,7 @@ class Uploader:
             job.base
         )
         try:
-            version = await self._larges.send(large, plan.parts, job.base, job.spool, job.progress)
+            version = await self._larges.send(large, plan.parts, job.base, job.spool, job.progress, contents)
             if _is_dressed(large, job):
                 return version
             metadata = job.metadata
