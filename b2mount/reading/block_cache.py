@@ -54,11 +54,12 @@ UNKNOWN: Final = 0
 
 _MOST_WAITING: Final = 96 << 20
 """More than all readahead that is on its way when it has to stop for the disk: none of that is lost."""
+_GATHERED: Final = 0.05
+"""Seconds in which blocks come together before they are written: a thread for each would cost more."""
 _WRITERS: Final = 4
 _BATCH: Final = 64
 ROOM: Final = 64 << 20
-"""Bytes that give way at once: removing the files takes some milliseconds, and a writer at full speed
-has used them up in a tenth of a second."""
+"""Bytes that give way at once: a writer at full speed uses them up in a tenth of a second."""
 _NOTED: Final = 60.0
 """Seconds between two notes on disk that a group was used; the order needs no more after a restart."""
 
@@ -109,7 +110,6 @@ class BlockCache:
         self._digests.keys |= found.with_checksums
         for key, number, group in found.groups:
             self._index.add_group(key, number, group)
-        log.debug("%d blocks, %d bytes are cached", self._index.count, self._index.size)
         await self._trim(self._capacity)
 
     async def run(self) -> None:
@@ -117,6 +117,7 @@ class BlockCache:
         try:
             while True:
                 await self._arrived.wait()
+                await trio.sleep(_GATHERED)
                 await self._write_backlog()
         finally:
             with trio.move_on_after(5) as scope:
@@ -192,7 +193,8 @@ class BlockCache:
     async def _read(self, version_id: str, indexes: range) -> Data | None:
         """Neighbouring blocks of one group."""
         number, first = divmod(indexes.start, GROUP)
-        path, identity = self._path(version_id, number), group_identity(version_id, number)
+        path = file_of(self._root, directory_key(version_id), number)
+        identity = group_identity(version_id, number)
         places = range(first, first + len(indexes))
         data: Data | None
         try:
@@ -343,14 +345,15 @@ class BlockCache:
     async def _write_groups(self, writes: list[GroupWrite]) -> tuple[list[int], str]:
         """In several threads, each with files of its own: they wait for Python's lock, not the disk."""
         counts, errors = [0] * len(writes), []
+        width = min(_WRITERS, 1 + sum(len(write.blocks) for write in writes) // 16, len(writes))
 
         async def write(first: int) -> None:
-            done = await self.lane.run_uncancelled(write_all, writes[first::_WRITERS])
-            counts[first::_WRITERS] = done[0]
+            done = await self.lane.run_uncancelled(write_all, writes[first::width])
+            counts[first::width] = done[0]
             errors.append(done[1])
 
         async with trio.open_nursery() as nursery:
-            for first in range(min(_WRITERS, len(writes))):
+            for first in range(width):
                 nursery.start_soon(write, first)
         return counts, max(errors)
 
@@ -394,6 +397,3 @@ class BlockCache:
             with trio.CancelScope(shield=True):
                 await self.lane.run_uncancelled(remove, paths, emptied)
         return freed
-
-    def _path(self, version_id: str, number: int) -> str:
-        return file_of(self._root, directory_key(version_id), number)
