@@ -92,8 +92,8 @@ class Committer:
 
     def wrote(self, content: FileContent) -> None:
         """Bytes were written to it."""
-        if content.staged is not None and is_streamed(content.staged.size):
-            inode = content.inode
+        inode = content.inode
+        if content.staged is not None and is_streamed(content.staged.size) and not inode.removed:
             self._write_back.wrote(content.staged, inode.path, lambda: _metadata(inode))
 
     async def checkpoint(self, content: FileContent) -> None:
@@ -176,6 +176,8 @@ class Committer:
         content.sealed = None
         if not (content.readers or content.writers):
             self.discard(content)
+        elif content.staged is not None:
+            self._write_back.discarded(content.staged.staging_id)  # nothing of it goes ahead any more
 
     def discard(self, content: FileContent) -> None:
         """Nobody can see these bytes any more."""
