@@ -120,6 +120,11 @@ class ExtentMap:
         start, stop = next(iter(self._runs_from(0)), (0, 0))
         return stop if start == 0 else 0
 
+    @property
+    def is_past_base(self) -> bool:
+        """Whether the `front` reaches as far as base bytes ever could."""
+        return self.front >= self._base_stop
+
     def all(self) -> list[Extent]:
         """The extents of the whole file."""
         return self.within(ByteRange(0, self.size))

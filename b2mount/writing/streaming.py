@@ -84,7 +84,9 @@ class Streams:
             large.record.layout != STREAMED or large.is_unchecked or large.is_asked_for
         ):
             return
-        if not is_streamed(staged.extents.front) or staged.staging_id in self._given_up:
+        if not is_streamed(staged.extents.front) or not staged.extents.is_past_base:
+            return
+        if staged.staging_id in self._given_up:
             return
         if self._nursery is None or not self._larges.may_replace:
             return
@@ -94,15 +96,14 @@ class Streams:
 
     async def stop(self, staging_id: str, *, at_once: bool = False) -> None:
         """Send no more of it ahead. Parts that are under way land first, unless `at_once`."""
-        self._given_up.discard(staging_id)
         stream = self._streams.get(staging_id)
-        if stream is None:
-            return
-        stream.is_over = True
-        stream.wake()
-        if at_once:
-            stream.scope.cancel()
-        await stream.ended.wait()
+        if stream is not None:
+            stream.is_over = True
+            stream.wake()
+            if at_once:
+                stream.scope.cancel()
+            await stream.ended.wait()
+        self._given_up.discard(staging_id)
 
     async def _send(self, stream: _Stream) -> None:
         staging_id = stream.staged.staging_id

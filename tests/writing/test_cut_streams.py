@@ -231,6 +231,45 @@ async def test_a_file_that_is_reopened_and_cut_while_its_parts_go(
     await check_nothing_else(memory, DATA[:5] + bytes(len(DATA) - 5))
 
 
+async def test_an_edit_of_the_front_of_an_old_file_is_sent_once(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore
+) -> None:
+    """What has bytes of an old version behind is not sent ahead: its close could not use the parts."""
+    base = memory.seed(at("big"), DATA)
+    async with open_world(tmp_path, store) as world:
+        staged = world.new(base=base, size=len(DATA))
+        await write(world, staged, 0, bytes(10 * PART))
+        assert store.calls["start_multipart"] == 0
+        await submit(world, staged)
+        assert store.calls["start_multipart"] == 1
+        await write(world, again := world.new(base=base, size=len(DATA)), 0, bytes(20 * PART + 7))
+        await write(world, again, 20 * PART + 7, DATA)
+        assert store.calls["start_multipart"] == 2, "it is all new"
+    assert memory.contents() == {"big": bytes(10 * PART) + DATA[10 * PART :]}
+
+
+async def test_what_failed_ahead_goes_ahead_again_after_the_next_close(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning: Expect
+) -> None:
+    expect_warning("no network")
+    holder = store.hold("put_part", at=8)
+    store.fail("put_part", OUTAGE, at=8)
+    store.fail("put_part", OUTAGE, at=9)
+    async with open_world(tmp_path, store) as world:
+        staged = world.new()
+        await write(world, staged, 0, DATA[: 8 * PART])
+        sealed = await submit(world, staged)  # it waits for the part that is under way
+        holder.release.set()
+        await idle()
+        again = await reopen(world, sealed)
+        before = store.calls["put_part"]
+        await write(world, again, 8 * PART, DATA[8 * PART :])
+        assert store.calls["put_part"] > before
+        sealed = await submit(world, again, "2")
+        await world.write_back.settle(sealed.staging_id)
+    await check_nothing_else(memory, DATA)
+
+
 async def test_a_start_that_could_not_be_put_on_record_leaves_nothing(
     tmp_path: Path, store: FaultyStore, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
