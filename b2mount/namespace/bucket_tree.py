@@ -11,11 +11,13 @@ from __future__ import annotations
 from typing import Final
 
 import attrs
+import trio
 
 from b2mount.errors import StoreFailure
 from b2mount.model import DELIMITER, PLACEHOLDER, Entry, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.listing import Level, level_of
 from b2mount.namespace.posix_info import kind_of
+from b2mount.namespace.turns import in_turns, joined
 from b2mount.store.interface import ObjectPage, ObjectStore
 
 PAGE_ROWS: Final = 1000
@@ -41,7 +43,12 @@ class BucketTree:
     async def page(self, directory: ObjectPath, cursor: str, rows: int = PAGE_ROWS) -> Level:
         """The entries of a directory from `cursor` on, one request."""
         start = directory.key + cursor
-        return level_of(await self._rows(directory.bucket, directory.key, start, rows), directory)
+        page = await self._rows(directory.bucket, directory.key, start, rows)
+        levels = []
+        for short in in_turns(page):
+            levels.append(level_of(short, directory))
+            await trio.lowlevel.checkpoint()
+        return joined(levels)
 
     async def entry(self, directory: ObjectPath, name: str) -> Entry | None:
         """One entry. One request, two where other names stand between the file's and the directory's."""

@@ -27,6 +27,8 @@ from b2mount.namespace.names import OddNames
 from b2mount.namespace.overlay import Ask, Overlay
 from b2mount.namespace.planner import Planner, Scan, rows_of_page
 from b2mount.namespace.tree import Tree
+from b2mount.namespace.turns import in_turns, level_in_turns
+from b2mount.store.interface import ObjectPage
 
 log: Final = logging.getLogger(__name__)
 
@@ -130,13 +132,19 @@ class Lister:
     async def _next_page(self, directory: Inode, listing: Listing) -> None:
         """A page with a delimiter."""
         while listing.cursor is not None and not directory.removed:
-            path, before = directory.path, listing.cursor
+            path, begin = directory.path, listing.cursor
             self._cache.read_on(path, listing)
             with self._overlay.asking() as ask:
-                level = await self._tree.page(path, before, rows_of_page(listing.pages))
+                level = await self._tree.page(path, begin, rows_of_page(listing.pages))
                 if directory.path != path:
                     continue
-                self._absorb(path, listing, Piece(before, level), ask)
+                for short in level_in_turns(level):
+                    if directory.path != path or listing.cursor != begin:
+                        break
+                    self._cache.read_on(path, listing)
+                    self._absorb(path, listing, Piece(begin, short), ask)
+                    begin = short.cursor or ""
+                    await trio.lowlevel.checkpoint()
             if directory.removed:
                 self._cache.drop(path)
             return
@@ -147,28 +155,36 @@ class Lister:
         if scan.cursor is None:
             self._planner.forget()  # somebody else has read it to its end meanwhile
             return
-        start, moves, drops = scan.cursor, self._directory_moves, self._cache.drops
+        moves, drops = self._directory_moves, self._cache.drops
         path = directory.path if directory is not None else None
         if path is not None and listing is not None:
             self._cache.read_on(path, listing)
         with self._overlay.asking() as ask:
-            page = await self._tree.flat(scan.root, start, rows_of_page(scan.followed))
-            if moves != self._directory_moves:
-                return
-            pieces = pieces_of(page, scan.root, start, scan.last)
-            last = page.objects[-1].path.key if page.objects else ""
-            inside = page.next_key if page.next_key and page.next_key.startswith(scan.root.key) else None
-            scan.went_on(len(page.objects), len(pieces), last, inside)
-            is_passed = path is not None and start <= path.key and (inside is None or path.key < inside)
-            if path is not None and is_passed and path not in pieces:
-                pieces[path] = Piece("", Level((), None, None, (), None))
-            for each, piece in pieces.items():
-                wanted = listing if each == path else None
-                taker = wanted or (self._taker(each, piece) if drops == self._cache.drops else None)
-                if taker is not None and taker.cursor == piece.before:
-                    self._absorb(each, taker, piece, ask)
-                    if taker is not listing:
-                        self._cache.put(each, taker)
+            page = await self._tree.flat(scan.root, scan.cursor, rows_of_page(scan.followed))
+            for short in in_turns(page):
+                if moves != self._directory_moves or scan.cursor is None:
+                    return
+                for each, piece in self._pieces(scan, short, path).items():
+                    wanted = listing if each == path else None
+                    taker = wanted or (self._taker(each, piece) if drops == self._cache.drops else None)
+                    if taker is not None and taker.cursor == piece.before:
+                        self._cache.read_on(each, taker)
+                        self._absorb(each, taker, piece, ask)
+                        if taker is not listing:
+                            self._cache.put(each, taker)
+                await trio.lowlevel.checkpoint()
+
+    def _pieces(self, scan: Scan, page: ObjectPage, wanted: ObjectPath | None) -> dict[ObjectPath, Piece]:
+        """What the next page of a scan says, which goes on behind it; of `wanted` also that it is empty."""
+        start = scan.cursor or ""
+        pieces = pieces_of(page, scan.root, start, scan.last)
+        last = page.objects[-1].path.key if page.objects else ""
+        inside = page.next_key if page.next_key and page.next_key.startswith(scan.root.key) else None
+        scan.went_on(len(page.objects), len(pieces), last, inside)
+        is_passed = wanted is not None and start <= wanted.key and (inside is None or wanted.key < inside)
+        if wanted is not None and is_passed and wanted not in pieces:
+            pieces[wanted] = Piece("", Level((), None, None, (), None))
+        return pieces
 
     def _taker(self, path: ObjectPath, piece: Piece) -> Listing | None:
         """The listing that a piece continues; a new one for a directory of which nothing is known."""
