@@ -29,7 +29,8 @@ so only that has a time to live, and an open file is pinned to one version.
     filesystem content is where reading and writing meet; committer, creating, removing, renaming;
                changing for attributes, xattrs for extended ones; prefetch has the next files
                fetched for programs that go through directories (siblings says which); by_path for
-               what people ask by name: url, warm, evict
+               what people ask by name: url, warm, evict, refresh; absences are the names that the
+               kernel takes for absent
     store      one verb is one request; b2sdk's errors become ours here, and nowhere else
     fuse       our errors become an errno here, and nowhere else
 

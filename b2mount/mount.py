@@ -38,7 +38,7 @@ from b2mount.errors import (
 )
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.status import CallCounts, EvictStatus, MountStatus, WarmStatus
-from b2mount.fuse.kernel import KernelPages, tune_kernel
+from b2mount.fuse.kernel import KernelNames, KernelPages, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.bucket_tree import BucketTree
@@ -114,6 +114,8 @@ class Mount:
     _kernel: ThreadLane = attrs.field(factory=lambda: ThreadLane("kernel", 2))
     """Its own: a stat of the mount point or a notification may have to wait for our own answers."""
     _pages: KernelPages = attrs.field(init=False)
+    _names: KernelNames = attrs.field(factory=lambda: KernelNames(ThreadLane("names", 1).run))
+    """In a lane of its own: a name can't be taken from the kernel while somebody looks it up."""
     _disk: ThreadLane = attrs.field(factory=lambda: ThreadLane("disk", DISK_LANE))
     _store: B2Store = attrs.field(init=False)
     _cache: BlockCache = attrs.field(init=False)
@@ -369,6 +371,11 @@ class Mount:
     async def evict(self, path: str) -> EvictStatus:
         """Files are in the cache no more."""
         return await self._filesystem.by_path.evict(path)
+
+    async def refresh(self, path: str | None) -> None:
+        """Whoever looks at names from now on is told what B2 has."""
+        told = self._filesystem.by_path.refresh(path or "")
+        await self._names.expire(told, within=self._options.ttl)
 
 
 def _calls(usage: Usage) -> CallCounts:

@@ -27,6 +27,7 @@ MODULES: Final = {
     "flush": "b2mount.cli.flush_command",
     "warm": "b2mount.cli.warm_command",
     "evict": "b2mount.cli.evict_command",
+    "refresh": "b2mount.cli.refresh_command",
     "url": "b2mount.cli.url_command",
     "emulator": "b2mount.cli.emulator_command",
 }

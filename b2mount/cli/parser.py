@@ -18,11 +18,12 @@ COMMANDS: Final = {
     "flush": "send what is unsent now, and wait until it is in B2",
     "warm": "fetch files or trees into the cache",
     "evict": "drop files or trees from the cache",
+    "refresh": "forget cached names, so that the next look asks B2",
     "url": "the URL of a file",
     "emulator": "a local B2 on 127.0.0.1, to try things out",
 }
 
-RESERVED: Final = frozenset("refresh versions restore undelete doctor help".split())  # noqa: SIM905
+RESERVED: Final = frozenset("versions restore undelete doctor help".split())  # noqa: SIM905
 """Words that read as a command: a bucket of such a name is mounted as b2://WORD."""
 
 
@@ -146,7 +147,8 @@ def _add_control(made: dict[str, Parser]) -> None:
     made["status"].add_argument("mountpoint", nargs="?", metavar="MOUNTPOINT", help="default: every mount")
     made["status"].add_argument("--json", action="store_true", help="print JSON")
     made["status"].add_argument("--watch", action="store_true", help="print it every second, until Ctrl-C")
-    made["flush"].add_argument("path", nargs="?", metavar="PATH", help="default: every mount")
+    for name in ("flush", "refresh"):
+        made[name].add_argument("path", nargs="?", metavar="PATH", help="default: every mount")
     for name in ("warm", "evict"):
         made[name].add_argument("paths", nargs="+", metavar="PATH", help="a directory: all below it")
     made["url"].add_argument("path", metavar="PATH")

@@ -21,6 +21,7 @@ from b2mount.control.messages import (
     EvictRequest,
     FlushRequest,
     LeaveRequest,
+    RefreshRequest,
     Request,
     StatusRequest,
     UrlRequest,
@@ -132,6 +133,10 @@ class ControlClient:
     def evict(self, path: str) -> EvictStatus:
         """Drop what is at `path` from the cache."""
         return EvictStatus(**self._ask(EvictRequest(path), SILENCE))
+
+    def refresh(self, path: str | None) -> None:
+        """Have B2 asked again for the names at and below one path, or for all."""
+        self._ask(RefreshRequest(path), SILENCE)
 
     def leave(self) -> None:
         """Let the mount end without waiting for its uploads."""

@@ -59,11 +59,22 @@ class EvictRequest:
 
 
 @attrs.frozen
+class RefreshRequest:
+    """Answered when everything, or what is at `path`, is asked of B2 again by who looks."""
+
+    path: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(str))
+    )
+
+
+@attrs.frozen
 class LeaveRequest:
     """Unmount if still mounted, and end without waiting for uploads: they stay staged."""
 
 
-Request = StatusRequest | FlushRequest | UrlRequest | WarmRequest | EvictRequest | LeaveRequest
+Request = (
+    StatusRequest | FlushRequest | UrlRequest | WarmRequest | EvictRequest | RefreshRequest | LeaveRequest
+)
 
 REQUESTS: Final[dict[str, type[Request]]] = {
     "status": StatusRequest,
@@ -71,6 +82,7 @@ REQUESTS: Final[dict[str, type[Request]]] = {
     "url": UrlRequest,
     "warm": WarmRequest,
     "evict": EvictRequest,
+    "refresh": RefreshRequest,
     "leave": LeaveRequest,
 }
 

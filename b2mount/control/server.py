@@ -1,4 +1,5 @@
-"""ControlServer: the door through which `b2mount status`, `flush`, `url`, `warm`, `evict` and `umount` come.
+"""ControlServer: the door through which `b2mount status`, `flush`, `url`, `warm`, `evict`, `refresh`
+and `umount` come.
 
 Invariants: only the mount's own user and root are answered; a client that hangs, talks nonsense
 or goes away hurts nobody but itself; the socket disappears with the server.
@@ -25,6 +26,7 @@ from b2mount.control.messages import (
     EvictRequest,
     FlushRequest,
     LeaveRequest,
+    RefreshRequest,
     Request,
     StatusRequest,
     UrlRequest,
@@ -70,6 +72,10 @@ class Controlled(Protocol):
 
     async def evict(self, path: str) -> EvictStatus:
         """Drops what is at `path` from the cache."""
+        ...
+
+    async def refresh(self, path: str | None) -> None:
+        """Forgets the names at and below `path`, or all; the kernel too."""
         ...
 
 
@@ -127,6 +133,8 @@ class ControlServer:
                 return await self.filesystem.url(path, expires)
             case FlushRequest(path):
                 await self.filesystem.flush_path(path)
+            case RefreshRequest(path):
+                await self.filesystem.refresh(path)
             case LeaveRequest():
                 self.request_unmount()
         return None

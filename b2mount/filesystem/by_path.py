@@ -1,4 +1,5 @@
-"""ByPath: what people ask of a mount by the names of files: their URLs, and what is to be cached.
+"""ByPath: what people ask of a mount by the names of files: their URLs, and what is to be cached, or to
+be asked again.
 
 Invariants: the cache is filled and emptied with what B2 has under the names now; what is staged here
 is neither touched nor sent.
@@ -9,12 +10,14 @@ Must not know: who asks, how paths outside the mount look.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
 import trio
 
-from b2mount.errors import B2MountError, IsADirectory, NoRoom
+from b2mount.errors import B2MountError, IsADirectory, NoRoom, NotFound
+from b2mount.filesystem.absences import Absences
 from b2mount.filesystem.status import EvictStatus, Unfetched, WarmStatus
 from b2mount.model import DELIMITER, PLACEHOLDER, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
@@ -40,6 +43,7 @@ class ByPath:
     _namespace: Namespace
     _fetcher: BlockFetcher
     _store: ObjectStore
+    _absences: Absences
 
     async def inode(self, path: str) -> Inode:
         """Raises NotFound, NotADirectory."""
@@ -48,6 +52,21 @@ class ByPath:
             if name:
                 inode = await self._namespace.lookup(inode, name)
         return inode
+
+    def refresh(self, path: str) -> dict[int, list[str]]:
+        """Forget what B2 said of the names at and below a path, which need not exist. Returns those that
+        the kernel was told of, present and absent, by the number of the directory that they stand in."""
+        where = self._namespace.root.path
+        for name in path.split(DELIMITER):
+            where = where.directory(name) if name else where
+        self._namespace.forget_listing(where)
+        told = self._namespace.told(where)
+        for number, name in self._absences:
+            with suppress(NotFound):  # the kernel has forgotten the directory, and so its names
+                directory = self._namespace.inode(number).path
+                if where.holds(directory) or where == directory.directory(name):
+                    told.setdefault(number, []).append(name)
+        return told
 
     async def url(self, path: str, expires: int | None) -> str:
         """The file's URL; with `expires` seconds one that needs no key for that long.

@@ -24,6 +24,7 @@ from b2mount.errors import (
     IsADirectory,
     NotADirectory,
 )
+from b2mount.filesystem.absences import Absences
 from b2mount.filesystem.by_path import ByPath
 from b2mount.filesystem.changing import Changer, check_size
 from b2mount.filesystem.committer import Committer
@@ -69,6 +70,7 @@ class FileSystem:
     _files: HandleTable[FileHandle] = attrs.field(factory=HandleTable[FileHandle])
     _directories: HandleTable[DirectoryHandle] = attrs.field(factory=HandleTable[DirectoryHandle])
     _gate: PathGate = attrs.field(factory=PathGate)
+    _absences: Absences = attrs.field(factory=Absences)
     _witness: Witness = attrs.field(init=False)
     _committer: Committer = attrs.field(init=False)
     _creator: Creator = attrs.field(init=False)
@@ -94,7 +96,7 @@ class FileSystem:
         )
         self._xattrs = Xattrs(store, self._committer, self._changer)
         self._prefetch = Prefetch(self._fetcher, names.order)
-        self.by_path = ByPath(names, self._fetcher, store)
+        self.by_path = ByPath(names, self._fetcher, store, self._absences)
         self._write_back.on_uploaded(self._committer.uploaded)
 
     # -- inodes ----------------------------------------------------------------------------
@@ -106,7 +108,8 @@ class FileSystem:
 
     def absent_for(self, parent: int, name: str) -> float:
         """Seconds for which a name that was not found may be taken as absent."""
-        return self._namespace.absent_for(self._namespace.inode(parent), name)
+        seconds = self._namespace.absent_for(self._namespace.inode(parent), name)
+        return self._absences.told(parent, name, seconds)
 
     def looked_up(self, number: int) -> None:
         """The caller took an entry of readdir: it knows this inode once more."""

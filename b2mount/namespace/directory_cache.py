@@ -86,14 +86,17 @@ class DirectoryCache:
         return bool(self._big.get(directory, False))
 
     def put(self, directory: ObjectPath, listing: Listing) -> None:
-        """Keep a listing, if it is within bounds, and in time."""
-        self.drop(directory)
-        if listing.size <= self._max_names:
-            self._known[directory] = listing
+        """Keep a listing, if it is within bounds, and in time; else what is newer stays."""
         if listing.is_complete or listing.count < _MANY:
             self._big.pop(directory, None)
         else:
             self._big[directory] = True
+        if listing.expires <= trio.current_time():
+            return
+        self.drop(directory)
+        self._growing[directory] = listing  # who still reads it has to hear when it is forgotten
+        if listing.size <= self._max_names:
+            self._known[directory] = listing
 
     def put_answer(self, directory: ObjectPath, name: str, answer: Answer) -> None:
         """Keep what was said of one name."""

@@ -87,7 +87,7 @@ class Lister:
             if listing.knows(name):
                 return Answer(listing.entries.get(name), listing.expires)
         path = directory.path
-        key = (self._directory_moves, path, name)
+        key = (self._directory_moves, self._cache.drops, path, name)
         return await self._answers.join(key, functools.partial(self._ask, path, name))
 
     async def advance(self, directory: Inode, listing: Listing) -> None:
@@ -112,17 +112,21 @@ class Lister:
             request = functools.partial(self._next_of, scan, None, None)
             self._in_background(scan, lambda: self._pages.join(scan, request))
 
+    def forget(self) -> None:
+        """What is asked from now on waits for no answer from before."""
+        self._planner.forget()
+
     def directory_moved(self) -> None:
         """Answers that are on their way may be about another directory by now."""
         self._directory_moves += 1
         self._planner.forget()
 
     async def _ask(self, path: ObjectPath, name: str) -> Answer:
-        moves = self._directory_moves
+        moves, drops = self._directory_moves, self._cache.drops
         with self._overlay.asking() as ask:
             entry = await self._tree.entry(path, name)
             answer = Answer(entry, ask.time + self._ttl)
-            if moves == self._directory_moves:
+            if moves == self._directory_moves and drops == self._cache.drops:
                 self._overlay.heard(path, name, entry, ask)
                 self._cache.put_answer(path, name, answer)
         return answer

@@ -104,10 +104,10 @@ class Namespace:
             if not can_be_spelled(name):
                 raise NotFound(name)
             path = directory.path
-            answer = self._known(directory, name)
+            drops, answer = self._cache.drops, self._known(directory, name)
             if answer is None:
                 answer = await self._lister.entry(directory, name)
-            if path != directory.path or directory.removed:
+            if path != directory.path or directory.removed or drops != self._cache.drops:
                 continue
             inode = self._resolver.resolve(directory, name, answer)
             if inode is None:
@@ -322,9 +322,15 @@ class Namespace:
         """Ask B2 again for a path and all below it (None: for everything). What is pending stays."""
         self._cache.forget(path)
         self._overlay.forget(path)
+        self._lister.forget()
         for inode in self._inodes:
-            if path is None or path.holds(inode.path) or inode.path == path:
+            if path is None or path.holds(inode.path) or inode.path in (path, path.parent.file(path.name)):
                 inode.fresh_until = 0.0
+
+    def told(self, where: ObjectPath) -> dict[int, list[str]]:
+        """The names at and below a directory's path (whatever is there) that the kernel knows, by the
+        number of the directory that they stand in."""
+        return self._inodes.told(where)
 
     # -- inside -----------------------------------------------------------------------------
 

@@ -268,6 +268,27 @@ def test_flush_of_everything(running: Running) -> None:
     assert running.mount.flushed == [None]
 
 
+@pytest.mark.parametrize(("below", "path"), [("", None), ("/a/b", "a/b"), ("/a/../c", "c"), ("/", None)])
+def test_refresh_of_a_path(running: Running, capsys: Captured, below: str, path: str | None) -> None:
+    assert main(["refresh", running.mountpoint + below]) == 0
+    assert running.mount.refreshed == [path]
+    assert capsys.readouterr().out == ""
+
+
+def test_refresh_of_everything(running: Running) -> None:
+    assert main(["refresh"]) == 0
+    assert running.mount.refreshed == [None]
+
+
+def test_refresh_that_fails(running: Running, capsys: Captured) -> None:
+    running.mount.failure = OverQuota("why")
+    assert main(["refresh"]) == 1
+    assert main(["refresh", f"{running.mountpoint}/a"]) == 1
+    assert main(["refresh", "/etc"]) == 5
+    assert capsys.readouterr().err.startswith("b2mount: why\n")
+    assert running.mount.refreshed == []
+
+
 def test_flush_of_what_cant_be_sent(running: Running, capsys: Captured) -> None:
     running.mount.unsent = (pending("a", state="failed", reason="cap"),)
     running.mount.failure = OverQuota("cap")

@@ -44,6 +44,7 @@ class FakeMount:
     warmed: list[str] = attrs.field(factory=list)
     unfetched: tuple[Unfetched, ...] = ()
     evicted: list[str] = attrs.field(factory=list)
+    refreshed: list[str | None] = attrs.field(factory=list)
     left: bool = False
     looks: int = 0
     """How often its status was asked for."""
@@ -96,6 +97,11 @@ class FakeMount:
             raise NotFound("b2://bucket/photos/missing")
         self.evicted.append(path)
         return EvictStatus(2, 5 << 20)
+
+    async def refresh(self, path: str | None) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.refreshed.append(path)
 
     async def url(self, path: str, expires: int | None) -> str:
         if path == "missing":

@@ -43,6 +43,7 @@ def test_request_survives_the_line(request_: Request) -> None:
         b'{"request": "format"}\n',
         b'{"request": ["status"]}\n',
         b'{"request": "flush", "path": 7}\n',
+        b'{"request": "refresh", "path": 7}\n',
         b'{"request": "url"}\n',
         b'{"request": "url", "path": "a", "expires": "1d"}\n',
         b'{"request": "status", "more": 1}\n',

@@ -166,3 +166,33 @@ async def test_what_is_unsent_is_not_evicted(store: FaultyStore, tmp_path: Path)
         await w.fs.by_path.evict("")
         assert await w.read("d/new") == b"new"
         assert await w.read("a") == b"changed"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("", {"": {"a", "d", "none"}, "d": {"1", "x"}}),
+        ("d", {"": {"d"}, "d": {"1", "x"}}),
+        ("d/1", {"d": {"1"}}),
+        ("d/x", {"d": {"x"}}),
+        ("a/", {"": {"a"}}),
+        ("none", {"": {"none"}}),
+        ("nowhere/at/all", {}),
+    ],
+)
+async def test_refresh_names_what_the_kernel_knows(
+    store: FaultyStore, tmp_path: Path, path: str, told: dict[str, set[str]]
+) -> None:
+    async with world(store, tmp_path) as w:
+        numbers = {"": 1, "d": (await w.fs.lookup(1, "d")).number}
+        for directory, name in (("", "a"), ("d", "1")):
+            await w.fs.lookup(numbers[directory], name)
+        for directory, name in (("", "none"), ("d", "x")):
+            with pytest.raises(NotFound):
+                await w.fs.lookup(numbers[directory], name)
+            assert w.fs.absent_for(numbers[directory], name) > 0
+        found = w.fs.by_path.refresh(path)
+        by_number = {number: set(names) for number, names in found.items() if names}
+        assert by_number == {numbers[directory]: names for directory, names in told.items()}
+        w.fs.forget(numbers["d"], 1)
+        w.fs.by_path.refresh("")  # absent names in a directory that nobody knows hurt nobody

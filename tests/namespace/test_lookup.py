@@ -216,9 +216,9 @@ async def test_a_refresh_while_a_listing_is_under_way_is_not_undone(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)
         await trio.testing.wait_all_tasks_blocked()
+        store.add("b")
         names.forget_listing(None)
         store.gate.set()
-    store.add("b")
     assert (await names.lookup(names.root, "b")).path == path("b")
 
 
