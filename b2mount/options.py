@@ -281,7 +281,11 @@ class MountOptions:
         60.0, parse_duration, "TIME", "How long a read or write waits for an unreachable B2.", shown="60"
     )
     max_names: int = _option(
-        500_000, _number(1000), "N", "How many cached names to keep in memory.", shown="500000"
+        1_000_000,
+        _number(1000),
+        "N",
+        "How many cached names to keep in memory; a million take about 250 MB.",
+        shown="1000000",
     )
     log_level: str = _option(
         "info",

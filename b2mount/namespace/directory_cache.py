@@ -22,6 +22,8 @@ from b2mount.namespace.listing import Listing
 from b2mount.namespace.name_table import NameTable
 
 _BIG_DIRECTORIES: Final = 1024
+_ANSWER: Final = 5
+"""Names of a listing that take as much memory as one that was asked for alone."""
 _MANY: Final = 500
 """Names on one page from which a directory that is not all there is a big one: a page that has
 fewer is taken up by what is below."""
@@ -36,8 +38,8 @@ class Answer:
 
     @property
     def size(self) -> int:
-        """It counts as one name."""
-        return 1
+        """It counts as several names: it is kept as it is, and takes so much."""
+        return _ANSWER
 
 
 def _expiry(_key: ObjectPath, value: Listing | Answer, _now: float) -> float:

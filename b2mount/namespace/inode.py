@@ -71,8 +71,9 @@ class Inode:
     def attributes(self) -> Attributes:
         """What `stat` says."""
         if self._attributes is None:
-            assert self._origin is not None
-            self._attributes = self._origin.chunk.attributes(self._origin.row, self._origin.inodes.defaults)
+            origin = self._origin
+            assert origin is not None
+            return origin.chunk.attributes(origin.row, origin.inodes.defaults)
         return self._attributes
 
     @attributes.setter
