@@ -38,7 +38,7 @@ from b2mount.writing.byte_sources import ByteSources, Sha1Of
 from b2mount.writing.extents import Source
 from b2mount.writing.fingerprint import Fingerprint, fingerprint_of
 from b2mount.writing.object_info import same_info
-from b2mount.writing.upload_log import UNWANTED, UploadLog, UploadRecord
+from b2mount.writing.upload_log import STREAMED, UNWANTED, UploadLog, UploadRecord
 from b2mount.writing.upload_plan import PARALLEL_PARTS, CopyPart, PutPart
 
 log = logging.getLogger(__name__)
@@ -310,7 +310,10 @@ class LargeFiles:
             await self.abort_stale(upload.path, upload.metadata)
         elif not large.is_finished:
             await self._store.abort_multipart(upload)
-        if large.is_asked_for:  # its name, attributes or bytes are not the right ones any more
+        may_be_finished = large.is_unchecked and large.record.layout == STREAMED
+        if (
+            large.is_asked_for or may_be_finished
+        ):  # its name, attributes or bytes are not the right ones any more
             try:
                 await self._store.delete_version(provisional(upload))
             except NotFound:

@@ -27,12 +27,10 @@ from b2mount.writing.extents import Run, Source
 from b2mount.writing.fingerprint import Fingerprint, grown
 from b2mount.writing.large_files import LargeFile, LargeFiles
 from b2mount.writing.staged_file import StagedFile
+from b2mount.writing.upload_log import STREAMED
 from b2mount.writing.upload_plan import PARALLEL_PARTS, PutPart, is_streamed, stream_start
 
 log = logging.getLogger(__name__)
-
-STREAMED = "streamed"
-"""The layout of what is sent here: part numbers tell places, whatever the size becomes."""
 
 
 @attrs.define(eq=False)

@@ -22,6 +22,9 @@ from b2mount.writing.journal import UNREADABLE, Journal, Statement
 
 log = logging.getLogger(__name__)
 
+STREAMED: Final = "streamed"
+"""The layout of what is sent ahead of its close: part numbers tell places, whatever the size becomes. It
+never becomes its generation's version, only what that one is copied from."""
 UNWANTED: Final = "unwanted"
 """The layout of one that nobody wants: the next mount removes it, be it finished or not."""
 

@@ -41,8 +41,8 @@ from b2mount.writing.fingerprint import UNKNOWN, Checksums, Fingerprint, fill_fr
 from b2mount.writing.large_files import LargeFile, LargeFiles, Progress
 from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
 from b2mount.writing.staged_file import ReadBase, SealedFile, StagedFile
-from b2mount.writing.streaming import STREAMED, Streams
-from b2mount.writing.upload_log import UploadLog
+from b2mount.writing.streaming import Streams
+from b2mount.writing.upload_log import STREAMED, UploadLog
 from b2mount.writing.upload_plan import (
     COPY_LIMIT,
     CopyPart,
@@ -311,7 +311,10 @@ def _layout_of(plan: Parts, base: ObjectVersion | None) -> str:
 
 
 def _is_dressed(large: LargeFile, job: _Job) -> bool:
-    """Whether what was said at its start is what is to be said now."""
+    """Whether what was said at its start is what is to be said now. Of what was sent ahead nobody asks:
+    were it now so and now so, a later process could not know whether it may remove it."""
+    if large.record.layout == STREAMED:
+        return False
     said = large.upload.metadata
     meant = job.metadata
     same_type = meant.content_type in (said.content_type, AUTOMATIC)

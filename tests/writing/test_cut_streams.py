@@ -180,6 +180,20 @@ async def test_a_file_that_is_superseded_while_b2_is_away_leaves_nothing(
     await check_nothing_else(memory, b"later")
 
 
+async def test_a_file_that_is_superseded_and_finished_as_the_process_dies_leaves_nothing(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore
+) -> None:
+    holder = store.hold("finish_multipart", after=True)
+    async with open_world(tmp_path, store) as world:
+        staged = world.new()
+        await write(world, staged, 0, DATA)
+        await submit(world, staged)
+        assert holder.reached.is_set()
+        await world.write_back.submit(world.sealed("big", b"later", "2"))
+    await next_mount(tmp_path, store)
+    await check_nothing_else(memory, b"later")
+
+
 async def test_a_file_that_is_forgotten_while_b2_is_away_leaves_nothing(
     tmp_path: Path, store: FaultyStore, memory: MemoryStore
 ) -> None:
