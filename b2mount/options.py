@@ -281,11 +281,11 @@ class MountOptions:
         60.0, parse_duration, "TIME", "How long a read or write waits for an unreachable B2.", shown="60"
     )
     max_names: int = _option(
-        1_000_000,
+        1_200_000,  # a bucket of a million files, with its directories
         _number(1000),
         "N",
         "How many cached names to keep in memory; a million take about 250 MB.",
-        shown="1000000",
+        shown="1200000",
     )
     log_level: str = _option(
         "info",
