@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.kernel
 
 CROWD = 50_000
 PAGES = CROWD // 1000
+MIB = 1 << 20
 
 
 @contextmanager
@@ -26,6 +29,13 @@ def far_away(server: EmulatorServer, milliseconds: float) -> Iterator[None]:
     server.shape = Shape(first_byte_ms=milliseconds)
     yield
     server.shape = Shape()
+
+
+def peak_memory(process: int) -> int:
+    """Bytes that were resident at most."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (kib,) = re.findall(r"^VmHWM:\s*([0-9]+) kB$", status, re.MULTILINE)
+    return int(kib) << 10
 
 
 def listings(server: EmulatorServer) -> int:
@@ -51,6 +61,8 @@ def test_a_directory_of_50000_names(make_mount: MountMaker) -> None:
     assert len(text.splitlines()) == CROWD + 1
     assert all(line.split()[4] == "100" for line in text.splitlines()[1:])
     assert sum(server.counts.calls.values()) - before <= PAGES + 10
+    assert mount.process is not None
+    assert peak_memory(mount.process.pid) < 120 * MIB, "the mount alone takes 50, and a page 30"
 
 
 def test_removing_while_listing_leaves_nothing(make_mount: MountMaker) -> None:
