@@ -171,3 +171,17 @@ async def test_what_the_kernel_was_told_of(store: WatchedStore, clock: Clock) ->
     assert below("d/ea/") == {}
     names.forget(told["d/e/a"].number, 1)
     assert below("d/e/") == {d: {"e"}}
+
+
+@pytest.mark.parametrize("given", ["d/a", "d/a/"])
+async def test_a_file_is_meant_however_its_path_is_given(
+    store: WatchedStore, clock: Clock, given: str
+) -> None:
+    """Whoever asks for a refresh need not know what is there."""
+    store.add("d/a")
+    store.add("d/b")
+    names = names_of(store)
+    d = await names.lookup(names.root, "d")
+    a, b = await names.lookup(d, "a"), await names.lookup(d, "b")
+    names.forget_listing(path(given))
+    assert (names.valid_for(a), names.valid_for(b)) == (0, TTL)
