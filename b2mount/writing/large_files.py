@@ -111,11 +111,17 @@ class LargeFiles:
     _lane: ThreadLane
     _open: dict[str, LargeFile] = attrs.field(factory=dict, init=False)
     """By staging id."""
+    _removed: set[str] = attrs.field(factory=set, init=False)
+    """Ids of those that are removed from B2, or will be."""
     _may_delete: bool = attrs.field(default=True, init=False)
 
     def known(self, staging_id: str) -> LargeFile | None:
         """The large file that was started for a generation and is not finished."""
         return self._open.get(staging_id)
+
+    def is_removed(self, version_id: str) -> bool:
+        """Whether a version is not there for long, so that nobody may count on it."""
+        return version_id in self._removed
 
     @property
     def may_replace(self) -> bool:
@@ -127,6 +133,8 @@ class LargeFiles:
         """Take up what an earlier process left. Returns the staging ids."""
         for record in await self._log.left():
             is_unwanted = record.layout == UNWANTED
+            if is_unwanted:
+                self._removed.add(record.upload.upload_id)
             self._open[record.staging_id] = LargeFile(record, is_unchecked=True, is_asked_for=is_unwanted)
         return list(self._open)
 
@@ -258,6 +266,8 @@ class LargeFiles:
         is_wanted = version is not None and version.version_id == large.upload.upload_id
         if is_wanted and not large.record.is_of_nobody:
             return  # its record goes with the generation's
+        if not is_wanted:
+            self._removed.add(large.upload.upload_id)
         with trio.move_on_after(ABORT_PATIENCE, shield=True):
             try:
                 if not is_wanted:
@@ -272,7 +282,7 @@ class LargeFiles:
     async def _leave(self, large: LargeFile) -> None:
         """To the next mount, whatever becomes of the generation."""
         record = attrs.evolve(large.record, staging_id=large.upload.upload_id)
-        if large.is_asked_for:
+        if large.is_asked_for and not large.record.is_of_nobody:  # a copy may be what a rename goes on with
             record = attrs.evolve(record, layout=UNWANTED)
         large.record, large.is_recorded = record, False
         await self.put_on_record(large)

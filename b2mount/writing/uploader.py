@@ -226,7 +226,9 @@ class Uploader:
         except (NotFound, AccessDenied):
             return None
         same = newest.size == job.sealed.size and newest.sha1 == sha1
-        return newest if same and same_info(newest.info, job.metadata.info) else None
+        if not same or self._larges.is_removed(newest.version_id):
+            return None
+        return newest if same_info(newest.info, job.metadata.info) else None
 
     async def _is_known(self, version: ObjectVersion | None) -> bool:
         """Whether every block of it is compared with a checksum when it comes."""

@@ -194,6 +194,29 @@ async def test_a_file_that_is_superseded_and_finished_as_the_process_dies_leaves
     await check_nothing_else(memory, b"later")
 
 
+async def test_what_is_about_to_be_removed_is_not_taken_for_sent(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning: Expect
+) -> None:
+    """B2 has finished it, said that it did not, and could not remove it."""
+    expect_warning("odd")
+    store.fail("finish_multipart", StoreFailure("odd"), after=True)
+    store.fail("abort_multipart", OUTAGE)
+    async with open_world(tmp_path, store) as world:
+        await submit(world, world.new(DATA))
+    holder = store.hold("delete_version")
+    async with open_world(tmp_path, store, running=False) as world:
+        await world.write_back.recover()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.write_back.run)
+            await holder.reached.wait()
+            await idle()
+            holder.release.set()
+            await world.write_back.flush()
+            nursery.cancel_scope.cancel()
+    await next_mount(tmp_path, store)
+    await check_nothing_else(memory, DATA)
+
+
 async def test_a_file_that_is_forgotten_while_b2_is_away_leaves_nothing(
     tmp_path: Path, store: FaultyStore, memory: MemoryStore
 ) -> None:
