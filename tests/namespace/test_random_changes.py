@@ -69,6 +69,8 @@ class RandomChanges(RuleBasedStateMachine):
         self.pending: dict[str, Inode] = {}
         self.kept: set[str] = set()
         """Directories that this mount made or took something out of."""
+        self.told: dict[int, int] = {}
+        """How often the kernel was told of a number."""
         self.names = self.run(self._mount)
 
     async def _mount(self) -> Namespace:
@@ -247,6 +249,25 @@ class RandomChanges(RuleBasedStateMachine):
             await self.store.remove(key)
             self.store.note()
 
+    # -- the kernel ----------------------------------------------------------------------------
+
+    @rule()
+    def the_kernel_lists_everything(self) -> None:
+        self.run(self._tell, self.names.root)
+
+    async def _tell(self, directory: Inode) -> None:
+        for inode in await inodes_in(self.names, directory):
+            self.names.looked_up(inode)
+            self.told[inode.number] = self.told.get(inode.number, 0) + 1
+            if inode.is_directory:
+                await self._tell(inode)
+
+    @rule(data=st.data())
+    def the_kernel_forgets(self, data: st.DataObject) -> None:
+        if self.told:
+            for number in data.draw(st.sets(st.sampled_from(sorted(self.told)), min_size=1)):
+                self.names.forget(number, self.told.pop(number))
+
     # -- time --------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([0.5, 10, TTL - 1, TTL, 2 * TTL]))
@@ -294,6 +315,16 @@ class RandomChanges(RuleBasedStateMachine):
         for key, inode in self.mine.items():
             found = await self._find(key.removesuffix("/"))
             assert found is inode, f"{key}: {inode} expected, {found} found"
+
+    @invariant()
+    def what_the_kernel_knows_is_there(self) -> None:
+        self.run(self._check_told)
+
+    async def _check_told(self) -> None:
+        for number, count in self.told.items():
+            inode = self.names.inode(number)
+            assert (inode.number, inode.lookups) == (number, count)
+            assert inode.removed or self.names._inodes.at(inode.path) is inode
 
     @invariant()
     def lookups_and_listings_agree(self) -> None:
