@@ -120,6 +120,18 @@ async def test_what_the_kernel_has_forgotten_gets_another_number(names: Namespac
     again = await told(names)
     assert again["0001"] == one.number
     assert not set(again.values()) & set(numbers.values())
+    for number in numbers.values():
+        with pytest.raises(NotFound):
+            names.inode(number)
+
+
+async def test_who_has_lost_the_name_keeps_the_number(names: Namespace, clock: Clock) -> None:
+    d = await names.lookup(names.root, "d")
+    inode = await names.lookup(d, "0003")
+    names._inodes.detach(inode)
+    other = await names.lookup(d, "0003")
+    assert other.number != inode.number
+    assert names.inode(inode.number) is inode
 
 
 async def test_who_holds_one_that_the_kernel_forgets_keeps_it(names: Namespace, clock: Clock) -> None:
