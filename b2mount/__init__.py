@@ -21,7 +21,8 @@ so only that has a time to live, and an open file is pinned to one version.
     emulator                 off to one side: a local B2 over HTTP; imports nothing of ours
 
     namespace  what exists under which name and number: directory cache (names expire), overlay
-               (what this mount did wins), inodes, attributes and stored xattrs <-> object info
+               (what this mount did wins), inodes, attributes and stored xattrs <-> object info;
+               listings and what the kernel knows of them are rows of a name_table, packed
     reading    the bytes of object versions: blocks on disk, flights (ranged GETs), readahead,
                checks against B2's SHA-1
     writing    the bytes not yet in B2: staged files with extents, the journal, upload plans
