@@ -48,9 +48,9 @@ from b2mount.threads import ThreadLane
 log = logging.getLogger(__name__)
 
 SMALL: Final = 4 << 20
-UNPROTECTED: Final = 24 << 20
-"""A document is worth waiting a fifth of a second for. Nothing smaller is changed in parts, so that
-damaged bytes of it would go up again."""
+UNPROTECTED: Final = 10 << 20
+"""A document is worth waiting a tenth of a second for. Whatever is longer is changed in parts, and B2
+says the SHA-1 of what it copies (upload_plan, large_files)."""
 HOLD: Final = 64 << 20
 """Readers are held back only when no more than this is left to hash: 40 ms."""
 _BATCH: Final = 8

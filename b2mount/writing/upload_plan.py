@@ -32,6 +32,8 @@ COPY_LIMIT: Final = 5_000_000_000
 SINGLE_PUT_LIMIT: Final = 24 * 1024 * 1024
 """Below it a file goes up in one request: at the 25 MB/s of one connection that takes a second,
 and starting and finishing a large file costs two round trips and waits for the slowest part."""
+SINGLE_EDIT_LIMIT: Final = 10 * 1024 * 1024
+"""As much, for a file of which B2 has bytes: these would have to be fetched and sent again."""
 SMALLEST_PUT_PART: Final = 8 * 1024 * 1024
 """Above B2's 5 MB, so that a part halved is never too small, and the round trip is a small share."""
 ROUNDS: Final = 3
@@ -101,7 +103,8 @@ def plan_upload(runs: Sequence[Run], base_size: int | None) -> UploadPlan:
     all_base = all(run.source is Source.BASE for run in runs)
     if 0 < size == base_size and all_base and size < COPY_LIMIT:
         return WholeCopy()
-    if size < SINGLE_PUT_LIMIT:
+    is_new = all(run.source is not Source.BASE for run in runs)
+    if size < (SINGLE_PUT_LIMIT if is_new else min(SINGLE_EDIT_LIMIT, SINGLE_PUT_LIMIT)):
         return WholePut(tuple(runs))
     minimum = MINIMUM_PART
     while len(parts := _plan_parts(runs, minimum)) > MAXIMUM_PARTS:
@@ -111,7 +114,7 @@ def plan_upload(runs: Sequence[Run], base_size: int | None) -> UploadPlan:
 
 def may_need_parts(size: int) -> bool:
     """Whether a file of this size may have been sent in parts."""
-    return size >= SINGLE_PUT_LIMIT
+    return size >= min(SINGLE_EDIT_LIMIT, SINGLE_PUT_LIMIT)
 
 
 def is_streamed(front: int) -> bool:

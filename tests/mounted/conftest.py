@@ -23,6 +23,7 @@ import attrs
 import pytest
 from b2sdk.v3 import B2Api
 
+from b2mount.emulator import buckets
 from b2mount.emulator.server import EmulatorServer
 from tests.mounted.bucket import BucketView, LocalBucket, RemoteBucket, open_account
 from tests.mounted.harness import Directory, LocalDirectory, Mount, Place
@@ -38,7 +39,11 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorServe
     # Clients are killed here, and asyncio logs what that breaks. CPython 3.11 can't format two tracebacks at
     # once: if pytest reports a failure in that moment, its own ends with "AST constructor recursion depth".
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
-    with EmulatorServer(tmp_path_factory.mktemp("emulator"), port=0) as server:
+    with (
+        pytest.MonkeyPatch.context() as patch,  # a bucket a test, and B2 gives an account a hundred
+        EmulatorServer(tmp_path_factory.mktemp("emulator"), port=0) as server,
+    ):
+        patch.setattr(buckets, "MAX_BUCKETS", 10_000)
         yield server
 
 
