@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "emulator": "a local B2 on 127.0.0.1, to try things out",
 }
 
-RESERVED: Final = frozenset("versions restore undelete doctor help".split())  # noqa: SIM905
+RESERVED: Final = frozenset({"versions", "restore", "undelete", "doctor", "help"})
 """Words that read as a command: a bucket of such a name is mounted as b2://WORD."""
 
 

@@ -321,9 +321,7 @@ class LargeFiles:
         elif not large.is_finished:
             await self._store.abort_multipart(upload)
         may_be_finished = large.is_unchecked and large.record.layout == STREAMED
-        if (
-            large.is_asked_for or may_be_finished
-        ):  # its name, attributes or bytes are not the right ones any more
+        if large.is_asked_for or may_be_finished:  # with another name, other attributes or other bytes
             try:
                 await self._store.delete_version(provisional(upload))
             except NotFound:

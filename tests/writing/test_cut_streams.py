@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,26 +11,21 @@ import trio
 import trio.testing
 
 from b2mount.errors import NotPermitted, OverQuota, StoreFailure, Unavailable
-from b2mount.model import ObjectMetadata
 from b2mount.writing import upload_plan, uploader
 from b2mount.writing.journal import Journal, Statement
 from b2mount.writing.staged_file import SealedFile, StagedFile
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
-from tests.writing.world import World, at, attributes, metadata, open_world
+from tests.writing.sent_ahead import PART, Expect, idle, seal, use_small_parts, write
+from tests.writing.world import World, at, open_world
 
-Expect = Callable[[str], None]
-PART = 100
 DATA = random.Random(9).randbytes(20 * PART + 7)
-EARLY = ObjectMetadata("b2/x-auto", {"src_last_modified_millis": "0"})
 OUTAGE = Unavailable("no network")
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"MINIMUM_PART": 16, "SINGLE_PUT_LIMIT": 64, "SMALLEST_PUT_PART": PART, "COPY_PART": PART}
-    for name, value in {**limits, "STREAM_FROM": 3 * PART, "STREAM_PART": PART}.items():
-        monkeypatch.setattr(upload_plan, name, value)
+    use_small_parts(monkeypatch)
 
 
 @pytest.fixture
@@ -41,22 +36,6 @@ def memory() -> MemoryStore:
 @pytest.fixture
 def store(memory: MemoryStore) -> FaultyStore:
     return FaultyStore(memory)
-
-
-async def idle() -> None:
-    await trio.testing.wait_all_tasks_blocked(0.01)
-
-
-async def write(world: World, staged: StagedFile, offset: int, data: bytes) -> None:
-    for start in range(0, len(data), 30):
-        staged.write(offset + start, data[start : start + 30])
-        world.write_back.wrote(staged, at("big"), lambda: EARLY)
-        await trio.lowlevel.checkpoint()
-    await idle()
-
-
-def seal(staged: StagedFile, mark: str = "1", key: str = "big") -> SealedFile:
-    return staged.seal(at(key), metadata(mark), attributes(staged.size))
 
 
 async def submit(world: World, staged: StagedFile, mark: str = "1", key: str = "big") -> SealedFile:

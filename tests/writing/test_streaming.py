@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,24 +11,20 @@ import trio
 import trio.testing
 
 from b2mount.errors import NotPermitted, OverQuota, Unavailable
-from b2mount.model import ObjectMetadata, ObjectVersion
+from b2mount.model import ObjectVersion
 from b2mount.writing import upload_plan
-from b2mount.writing.staged_file import SealedFile, StagedFile
+from b2mount.writing.staged_file import StagedFile
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import ALL_CAPABILITIES, MemoryStore
-from tests.writing.world import World, at, attributes, metadata, open_world
+from tests.writing.sent_ahead import PART, Expect, seal, use_small_parts, write
+from tests.writing.world import World, at, metadata, open_world
 
-Expect = Callable[[str], None]
-PART = 100
 DATA = random.Random(8).randbytes(20 * PART + 7)
-EARLY = ObjectMetadata("b2/x-auto", {"src_last_modified_millis": "0"})
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"MINIMUM_PART": 16, "SINGLE_PUT_LIMIT": 64, "SMALLEST_PUT_PART": PART, "COPY_PART": PART}
-    for name, value in {**limits, "STREAM_FROM": 3 * PART, "STREAM_PART": PART}.items():
-        monkeypatch.setattr(upload_plan, name, value)
+    use_small_parts(monkeypatch)
 
 
 @pytest.fixture
@@ -40,18 +35,6 @@ def memory() -> MemoryStore:
 @pytest.fixture
 def store(memory: MemoryStore) -> FaultyStore:
     return FaultyStore(memory)
-
-
-async def write(world: World, staged: StagedFile, offset: int, data: bytes) -> None:
-    for start in range(0, len(data), 30):
-        staged.write(offset + start, data[start : start + 30])
-        world.write_back.wrote(staged, at("big"), lambda: EARLY)
-        await trio.lowlevel.checkpoint()
-    await trio.testing.wait_all_tasks_blocked(0.01)
-
-
-def seal(staged: StagedFile, mark: str = "1", key: str = "big") -> SealedFile:
-    return staged.seal(at(key), metadata(mark), attributes(staged.size))
 
 
 async def close(world: World, staged: StagedFile, mark: str = "1", key: str = "big") -> ObjectVersion:
