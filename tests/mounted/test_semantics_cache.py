@@ -12,7 +12,7 @@ from b2mount.emulator.faults import Fault, FaultKind
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
 from tests.mounted.processes import wait_until
-from tests.mounted.test_semantics_reading import block_files, downloads
+from tests.mounted.test_semantics_reading import downloads, stored_bytes
 from tests.mounted.trees import assert_same_bytes, pattern
 
 pytestmark = pytest.mark.kernel
@@ -97,14 +97,12 @@ def test_evict_drops_files_and_trees(make_mount: MountMaker) -> None:
     mount = filled(make_mount)
     assert mount.b2mount("warm", mount.path)[0] == 0
     mount.remount()  # the blocks are on disk now, and none in the kernel
-    before = sum(path.stat().st_size for path in block_files(mount))
+    before = stored_bytes(mount)
     assert before > 23 * MIB
     code, output = mount.b2mount("evict", mount.path / "d" / "deep", mount.path / "top")
     assert code == 0
     assert re.search(r"^2 files dropped from the cache, 18\.\d MiB freed$", output, re.MULTILINE)
-    wait_until(
-        lambda: sum(path.stat().st_size for path in block_files(mount)) < before - 17 * MIB, "it is gone"
-    )
+    wait_until(lambda: stored_bytes(mount) < before - 17 * MIB, "it is gone")
     seen = downloads(make_mount)
     assert (mount.path / "d" / "two").read_bytes() == pattern(2, 70_000)
     assert downloads(make_mount) == seen
