@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from tests.fakes.memory_store import MemoryStore
+from tests.files_below import bytes_below
 from tests.filesystem.world import ROOT, World, world
 from tests.reading.conftest import until
 
@@ -25,8 +26,7 @@ class SmallDisk:
 
     @property
     def taken(self) -> int:
-        files = [*(self.directory / "blocks").rglob("*"), *(self.directory / "staging").iterdir()]
-        return sum(path.stat().st_size for path in files if path.is_file())
+        return sum(bytes_below(self.directory / part) for part in ("blocks", "staging"))
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         room = max(0, self.size - self.taken) + max(0, os.fstat(fd).st_size - offset)
@@ -46,7 +46,7 @@ async def cached(w: World, directory: Path, size: int) -> None:
     """A file of this size has been read, and is on the disk."""
     await w.write("seen", bytes(size))
     assert await w.read("seen") == bytes(size)
-    await until(lambda: sum(path.stat().st_size for path in (directory / "blocks").rglob("[0-9]*")) >= size)
+    await until(lambda: bytes_below(directory / "blocks") >= size)
 
 
 async def fill(w: World, fh: int, pieces: list[bytes]) -> None:

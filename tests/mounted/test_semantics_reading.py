@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import random
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from b2mount.emulator.faults import Fault
+from tests.files_below import bytes_below, stats
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
 from tests.mounted.processes import wait_until
@@ -28,18 +28,13 @@ def downloads(maker: MountMaker) -> int:
 
 def block_files(mount: Mount) -> list[Path]:
     """The cached blocks of a mount."""
-    return [
-        path for path in mount.cache.glob("*/blocks/**/*") if path.is_file() and path.stat().st_size > 4096
-    ]
+    found = [one for blocks in mount.cache.glob("*/blocks") for one in stats(blocks).items()]
+    return [path for path, status in found if status.st_size > 4096]
 
 
 def stored_bytes(mount: Mount) -> int:
-    """Of all block files; one may go while we look."""
-    size = 0
-    for path in block_files(mount):
-        with suppress(FileNotFoundError):
-            size += path.stat().st_size
-    return size
+    """Of all block files together."""
+    return sum(bytes_below(blocks) for blocks in mount.cache.glob("*/blocks"))
 
 
 def test_an_open_file_keeps_its_version(make_mount: MountMaker) -> None:

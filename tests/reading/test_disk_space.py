@@ -17,6 +17,7 @@ from b2mount.reading.block_file import BLOCK_SIZE, HEADER
 from b2mount.reading.block_index import GROUP
 from b2mount.reading.disk_space import LEFT_FREE, UNKNOWN, free_space, missing_space
 from b2mount.threads import ThreadLane
+from tests.files_below import stats
 from tests.reading.conftest import MIB, bytes_of
 
 TAKEN = HEADER + BLOCK_SIZE
@@ -31,8 +32,8 @@ class Disk:
 
     @property
     def free(self) -> int:
-        files = [path for path in self.directory.rglob("*") if path.is_file()]
-        return max(0, self.left - sum(path.stat().st_blocks * 512 for path in files))
+        taken = sum(status.st_blocks * 512 for status in stats(self.directory).values())
+        return max(0, self.left - taken)
 
     def statvfs(self, _directory: str) -> SimpleNamespace:
         return SimpleNamespace(f_frsize=4096, f_blocks=self.total // 4096, f_bavail=self.free // 4096)
