@@ -9,6 +9,7 @@ Must not know: any I/O, any other module of ours.
 from __future__ import annotations
 
 import enum
+import stat
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -148,6 +149,29 @@ class Kind(enum.Enum):
     FILE = "file"
     DIRECTORY = "directory"
     SYMLINK = "symlink"
+    FIFO = "fifo"
+    SOCKET = "socket"
+    CHARACTER_DEVICE = "character device"
+    BLOCK_DEVICE = "block device"
+
+    @property
+    def is_special(self) -> bool:
+        """Whether it has no bytes of its own: an empty object stands for it, and its info says all."""
+        return self not in (Kind.FILE, Kind.DIRECTORY)
+
+
+TYPE_BITS: Final[Mapping[Kind, int]] = MappingProxyType(
+    {
+        Kind.FILE: stat.S_IFREG,
+        Kind.DIRECTORY: stat.S_IFDIR,
+        Kind.SYMLINK: stat.S_IFLNK,
+        Kind.FIFO: stat.S_IFIFO,
+        Kind.SOCKET: stat.S_IFSOCK,
+        Kind.CHARACTER_DEVICE: stat.S_IFCHR,
+        Kind.BLOCK_DEVICE: stat.S_IFBLK,
+    }
+)
+"""What the mode of an entry says of its kind."""
 
 
 @attrs.frozen
@@ -165,6 +189,8 @@ class Attributes:
     accessed_ns: int
     target: str | None = None
     """Where a symlink points to."""
+    device: int = 0
+    """Which device a device node stands for, as `st_rdev` says it."""
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ import time
 
 import attrs
 
-from b2mount.errors import IsADirectory, NotSupported, TooLarge
+from b2mount.errors import InvalidArgument, IsADirectory, NotSupported, TooLarge
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.creating import Creator
@@ -42,8 +42,8 @@ class Changer:
             self._namespace.published(inode, changed)
         elif inode.kind is Kind.DIRECTORY:
             await self._remover.write_placeholder(inode, changed)
-        elif inode.kind is Kind.SYMLINK:
-            await self._creator.put_symlink(inode, changed)
+        elif inode.kind.is_special:
+            await self._creator.put_special(inode, changed)
         else:
             self._namespace.published(inode, changed)
             await self._send(inode)
@@ -51,8 +51,8 @@ class Changer:
     async def change_metadata(self, inode: Inode, metadata: ObjectMetadata) -> None:
         """Content type and info of a file or directory, on the same way as attributes. Raises NotSupported
         for what has no object that could carry them."""
-        if inode is self._namespace.root or inode.kind is Kind.SYMLINK:
-            raise NotSupported("the root of the mount and symlinks carry nothing")
+        if inode is self._namespace.root or inode.kind.is_special:
+            raise NotSupported("the root of the mount and what has no bytes carry nothing")
         changed = attrs.evolve(inode.attributes, changed_ns=time.time_ns())
         if inode.is_directory:
             await self._remover.write_placeholder(inode, changed, metadata)
@@ -70,9 +70,11 @@ class Changer:
             self._committer.drop_idle(content)
 
     async def truncate(self, inode: Inode, size: int) -> None:
-        """Cut or lengthen a file here. Raises IsADirectory, TooLarge."""
+        """Cut or lengthen a file here. Raises IsADirectory, InvalidArgument, TooLarge."""
+        if inode.is_directory:
+            raise IsADirectory("a directory has no size to change")
         if inode.kind is not Kind.FILE:
-            raise IsADirectory("only files have a size to change")
+            raise InvalidArgument("only files have a size to change")
         check_size(size)
         content = self._committer.content(inode)
         await content.truncate(size)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from b2mount.errors import AccessDenied, AlreadyExists, NotFound, NotSupported
+from b2mount.errors import AccessDenied, AlreadyExists, NotFound
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
@@ -42,17 +42,28 @@ class Creator:
             return self._namespace.created(directory, name, attributes, version)
 
     async def symlink(self, directory: Inode, name: str, target: str, requester: Requester) -> Inode:
-        """A zero-byte object that carries its target; in B2 when this returns."""
+        """An empty object that carries its target; in B2 when this returns."""
         check_new_target(target)
         await self._check_free(directory, name)
         attributes = _first_attributes(Kind.SYMLINK, 0o777, directory, requester)
         attributes = attrs.evolve(attributes, target=target, size=len(os.fsencode(target)))
+        return await self._special(directory, name, attributes)
+
+    async def node(
+        self, directory: Inode, name: str, kind: Kind, mode: int, device: int, requester: Requester
+    ) -> Inode:
+        """A FIFO, socket or device node: an empty object whose info says which; in B2 when this returns."""
+        await self._check_free(directory, name)
+        attributes = attrs.evolve(_first_attributes(kind, mode, directory, requester), device=device)
+        return await self._special(directory, name, attributes)
+
+    async def _special(self, directory: Inode, name: str, attributes: Attributes) -> Inode:
         async with self._gate.using(lambda: directory.path.file(name)) as path:
             version = await self._store.put(path, ByteSource(), metadata_of(attributes, ObjectMetadata()))
             return self._namespace.created(directory, name, attributes, version)
 
-    async def put_symlink(self, inode: Inode, attributes: Attributes) -> None:
-        """Write a symlink anew; from then on it has these attributes."""
+    async def put_special(self, inode: Inode, attributes: Attributes) -> None:
+        """Write a symlink, FIFO, socket or device node anew; from then on it has these attributes."""
         async with self._gate.using(lambda: inode.path) as path:
             if inode.unlinked:
                 return
@@ -61,9 +72,7 @@ class Creator:
             self._namespace.adopted(path, version)
 
     async def file(self, directory: Inode, name: str, mode: int, requester: Requester) -> FileContent:
-        """An empty file, so far only here. Raises NotSupported for devices and the like."""
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-            raise NotSupported("B2 keeps only files, directories and symlinks")
+        """An empty file, so far only here."""
         await self._check_free(directory, name)
         attributes = _first_attributes(Kind.FILE, mode, directory, requester)
         inode = self._namespace.created(directory, name, attributes, None)

@@ -174,12 +174,17 @@ class FileSystem:
         return self._given(await self._creator.mkdir(directory, name, mode, requester))
 
     async def symlink(self, parent: int, name: str, target: str, requester: Requester) -> Node:
-        """A zero-byte object that carries its target; in B2 when this returns."""
+        """An empty object that carries its target; in B2 when this returns."""
         directory = self._namespace.inode(parent)
         return self._given(await self._creator.symlink(directory, name, target, requester))
 
-    async def mknod(self, parent: int, name: str, mode: int, requester: Requester) -> Node:
-        """Only regular files: raises NotSupported for others."""
+    async def mknod(
+        self, parent: int, name: str, kind: Kind, mode: int, device: int, requester: Requester
+    ) -> Node:
+        """A regular file, or a FIFO, socket or device node; in B2 when this returns."""
+        if kind is not Kind.FILE:
+            directory = self._namespace.inode(parent)
+            return self._given(await self._creator.node(directory, name, kind, mode, device, requester))
         content = await self._creator.file(self._namespace.inode(parent), name, mode, requester)
         await self._committer.commit(content)
         self._committer.drop_idle(content)

@@ -10,15 +10,14 @@ from typing import Final
 
 import pyfuse3
 
+from b2mount.errors import InvalidArgument
 from b2mount.filesystem.node import Node
 from b2mount.filesystem.status import SpaceStatus
-from b2mount.model import AttributeChange, Kind
+from b2mount.model import TYPE_BITS, AttributeChange, Kind
 
 BLOCK: Final = 512
 BLOCK_SIZE_HINT: Final = 128 * 1024
 """st_blksize: what Python and awk read and write at once; a good middle, measured."""
-
-TYPE_BITS: Final = {Kind.FILE: stat.S_IFREG, Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK}
 
 
 def entry_attributes(node: Node) -> pyfuse3.EntryAttributes:
@@ -33,7 +32,7 @@ def entry_attributes(node: Node) -> pyfuse3.EntryAttributes:
     entry.st_nlink = 1
     entry.st_uid = attributes.uid
     entry.st_gid = attributes.gid
-    entry.st_rdev = 0
+    entry.st_rdev = attributes.device
     entry.st_size = attributes.size
     entry.st_blksize = BLOCK_SIZE_HINT
     # never 0 for a file with bytes: `tar -S` would store it as one hole
@@ -51,6 +50,15 @@ def absent_entry(valid_for: float) -> pyfuse3.EntryAttributes:
     entry.entry_timeout = valid_for
     entry.attr_timeout = 0
     return entry
+
+
+def node_kind(mode: int) -> Kind:
+    """What mknod(2) asks for. Raises InvalidArgument."""
+    wanted = stat.S_IFMT(mode) or stat.S_IFREG
+    for kind, bits in TYPE_BITS.items():
+        if bits == wanted and kind not in (Kind.DIRECTORY, Kind.SYMLINK):
+            return kind
+    raise InvalidArgument(f"mknod makes no such thing: {mode:o}")
 
 
 def attribute_change(fields: pyfuse3.SetattrFields, wanted: pyfuse3.EntryAttributes) -> AttributeChange:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -17,7 +18,7 @@ import pyfuse3
 from b2mount import errors
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.node import Requester
-from b2mount.fuse.attributes import absent_entry, attribute_change, entry_attributes, statvfs
+from b2mount.fuse.attributes import absent_entry, attribute_change, entry_attributes, node_kind, statvfs
 from b2mount.fuse.errno_map import answers_kernel
 from b2mount.fuse.kernel import KernelPages
 
@@ -114,7 +115,9 @@ class Operations(pyfuse3.Operations):
         rdev: int,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        return entry_attributes(await self._fs.mknod(parent_inode, _name(name), mode, _requester(ctx)))
+        kind, device = node_kind(mode), rdev if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
+        node = await self._fs.mknod(parent_inode, _name(name), kind, mode, device, _requester(ctx))
+        return entry_attributes(node)
 
     @answers_kernel
     async def link(

@@ -73,11 +73,10 @@ class Chunk:
             return self._whole[row]
         shape = self._shapes[which]
         data = self._data[self._ends[row] : self._ends[row + 1]]
-        kind = Kind.SYMLINK if shape.is_symlink else Kind.FILE
-        return Entry(name, kind, unpack(self.directory.file(name), shape, data))
+        return Entry(name, shape.kind, unpack(self.directory.file(name), shape, data))
 
     def attributes(self, row: int, defaults: AttributeDefaults) -> Attributes:
-        """The attributes of the file or symlink that the row says is there."""
+        """The attributes of what the row says is there, which is no directory."""
         which = self._which[row]
         if which < _WHOLE:
             data = self._data[self._ends[row] : self._ends[row + 1]]

@@ -54,7 +54,7 @@ class Shape(NamedTuple):
     """What versions have in common. A tuple, since it is compared for every name that is listed."""
 
     layout: int
-    is_symlink: bool
+    kind: Kind
     is_plain: bool
     """Whether times and modes, where there are any, have the form in which this program writes them."""
     id_start: str
@@ -110,7 +110,7 @@ def pack(version: ObjectVersion, kind: Kind) -> tuple[Shape, bytes] | None:
                 others.append(value)
     is_plain = (modified is None or layout & _TIME > 0) and (mode is None or posix != "")
     names = (id_start, id_has_moment, version.content_type, tuple(info), posix)
-    shape = Shape(layout, kind is Kind.SYMLINK, is_plain, *names)
+    shape = Shape(layout, kind, is_plain, *names)
     try:
         data = _LAYOUTS[layout].pack(*fields)
     except struct.error:
@@ -148,7 +148,7 @@ def unpack_attributes(
 ) -> Attributes:
     """The attributes of the version that was packed."""
     kept = shape.layout
-    if shape.is_symlink or not shape.is_plain:
+    if shape.kind is not Kind.FILE or not shape.is_plain:
         return attributes_of(unpack(path, shape, data), defaults)
     fields = _LAYOUTS[kept].unpack_from(data)
     modified = fields[-2 if kept & _FRACTION else -1] if kept & _TIME else None

@@ -6,7 +6,8 @@ nanosecond.
 
 The info keys: `src_last_modified_millis` is the mtime as the b2 tool and rclone write it; `posix` is
 "mode=100644,uid=0,gid=0,ns=123456" (mode octal with type bits, ns the part of the mtime below a
-millisecond; names in it that we don't know are kept); `symlink` on an empty object is a target.
+millisecond, rdev=259 the number of a device node; names in it that we don't know are kept); `symlink`
+on an empty object is a target. The type bits of an empty object tell a FIFO, a socket and devices.
 
 Must not know: names, inodes, the store.
 """
@@ -21,7 +22,7 @@ from typing import Final
 
 import attrs
 
-from b2mount.model import Attributes, Kind, ObjectVersion
+from b2mount.model import TYPE_BITS, Attributes, Kind, ObjectVersion
 
 MODIFIED: Final = "src_last_modified_millis"
 POSIX: Final = "posix"
@@ -33,12 +34,17 @@ MAX_TARGET_BYTES: Final = 4095
 MAX_NS: Final = 2**63 - 1
 MAX_ID: Final = 2**32 - 2
 """The largest user or group id: the next one means "none" to chown(2)."""
+MAX_DEVICE: Final = 2**32 - 1
+_DEVICES: Final = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
 
 _DECIMAL = re.compile(r"[0-9]{1,19}")
 _OCTAL = re.compile(r"[0-7]{1,7}")
 _FIELD = re.compile(r"[A-Za-z0-9_.-]{1,32}=[A-Za-z0-9_.+-]{0,64}")
-_OWN_FIELDS: Final = ("mode", "uid", "gid", "ns")
-_FORMAT: Final = {Kind.FILE: stat.S_IFREG, Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK}
+_OWN_FIELDS: Final = ("mode", "uid", "gid", "ns", "rdev")
+_NODES: Final = {
+    TYPE_BITS[kind]: kind for kind in (Kind.FIFO, Kind.SOCKET, Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
+}
+_NODE_MODE = re.compile(r"mode=([0-7]{1,7})(?:,|$)")
 
 
 @attrs.frozen
@@ -57,14 +63,17 @@ class AttributeDefaults:
 
 
 def kind_of(version: ObjectVersion) -> Kind:
-    """What an object stands for: a file, or a symlink when it is empty and names a usable target."""
-    return Kind.FILE if _target(version) is None else Kind.SYMLINK
+    """What an object stands for: a file; when it is empty, a symlink if it names a usable target, or
+    what the type bits of its mode say."""
+    if version.size or not version.info:
+        return Kind.FILE
+    return Kind.SYMLINK if _target(version) is not None else _node_kind(version.info.get(POSIX, ""))
 
 
 def attributes_of(version: ObjectVersion, defaults: AttributeDefaults) -> Attributes:
-    """The attributes of a file or symlink, from its version. Never raises."""
-    target = _target(version)
-    kind = Kind.FILE if target is None else Kind.SYMLINK
+    """The attributes of anything but a directory, from its version. Never raises."""
+    kind = kind_of(version)
+    target = _target(version) if kind is Kind.SYMLINK else None
     size = version.size if target is None else len(target.encode())
     return _attributes(version, kind, defaults, size, target)
 
@@ -124,11 +133,13 @@ def info_of(attributes: Attributes, base_info: Mapping[str, str]) -> dict[str, s
     """
     millis, ns = divmod(min(max(attributes.modified_ns, 0), MAX_NS), NS_PER_MS)
     own = {
-        "mode": f"{_FORMAT[attributes.kind] | stat.S_IMODE(attributes.mode):o}",
+        "mode": f"{TYPE_BITS[attributes.kind] | stat.S_IMODE(attributes.mode):o}",
         "uid": str(attributes.uid),
         "gid": str(attributes.gid),
         "ns": str(ns),
     }
+    if attributes.device:
+        own["rdev"] = str(attributes.device)
     strange = {name: text for name, text in _fields(base_info).items() if name not in _OWN_FIELDS}
     ours = {MODIFIED, POSIX, SYMLINK, WHOLE_FILE_SHA1}
     info = {key: value for key, value in base_info.items() if key not in ours}
@@ -167,7 +178,13 @@ def _attributes(
         changed_ns=uploaded,
         accessed_ns=modified,
         target=target,
+        device=_number(fields.get("rdev"), MAX_DEVICE, 0) if kind in _DEVICES else 0,
     )
+
+
+def _node_kind(posix: str) -> Kind:
+    found = _NODE_MODE.match(posix)
+    return _NODES.get(stat.S_IFMT(int(found[1], 8)), Kind.FILE) if found else Kind.FILE
 
 
 def _fields(info: Mapping[str, str]) -> dict[str, str]:
@@ -188,7 +205,7 @@ def _modified(info: Mapping[str, str], fields: Mapping[str, str], default: int) 
 def _mode(fields: Mapping[str, str], kind: Kind, defaults: AttributeDefaults) -> int:
     text = fields.get("mode", "")
     mode = int(text, 8) if _OCTAL.fullmatch(text) else -1
-    if mode < 0 or stat.S_IFMT(mode) not in (0, _FORMAT[kind]) or mode > 0o177777:
+    if mode < 0 or stat.S_IFMT(mode) not in (0, TYPE_BITS[kind]) or mode > 0o177777:
         return defaults.mode(kind)
     return stat.S_IMODE(mode)
 

@@ -16,6 +16,7 @@ from tests.namespace.world import DEFAULTS, path
 
 PLACE = path("d/name")
 OWN = "mode=100644,uid=0,gid=7,ns=123456"
+NODE = "mode=10644,uid=0,gid=7,ns=5"
 LARGEST = 2**63 - 1
 
 
@@ -81,7 +82,21 @@ values = st.one_of(
     texts,
     st.integers(0, 10**20).map(str),
     st.integers(0, 10**10).map("mode=100640,uid=5,gid=6,ns={}".format),
-    st.sampled_from(["", "0", "007", "١٢٣", "x" * 7000, "\ud83d\ude00", OWN, OWN + "\n", "mode=120777,ns=5"]),
+    st.sampled_from(
+        [
+            "",
+            "0",
+            "007",
+            "١٢٣",
+            "x" * 7000,
+            "\ud83d\ude00",
+            OWN,
+            OWN + "\n",
+            "mode=120777,ns=5",
+            NODE,
+            NODE.replace(",ns=5", ",ns=5,rdev=259"),
+        ]
+    ),
 )
 keys = st.one_of(st.sampled_from([MODIFIED, POSIX, SYMLINK, "large_file_sha1"]), texts)
 ids = st.one_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -111,6 +112,43 @@ def test_one_broken_value_leaves_the_others() -> None:
 def test_absurd_times_become_the_upload_time(millis: str) -> None:
     attributes = attributes_of(version(src_last_modified_millis=millis), DEFAULTS)
     assert attributes.modified_ns == UPLOADED_MS * 1_000_000
+
+
+NODES = [Kind.FIFO, Kind.SOCKET, Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE]
+
+
+@patient
+@given(files, st.sampled_from(NODES), st.integers(0, 2**32 - 1), junk)
+def test_a_node_comes_back(attributes: Attributes, kind: Kind, device: int, base: dict[str, str]) -> None:
+    is_device = kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
+    node = attrs.evolve(attributes, kind=kind, size=0, device=device if is_device else 0)
+    back = attributes_of(version(0, **info_of(node, base)), DEFAULTS)
+    for field in ("kind", "mode", "uid", "gid", "size", "modified_ns", "device"):
+        assert getattr(back, field) == getattr(node, field)
+    assert kind_of(version(1, **info_of(node, base))) is Kind.FILE
+
+
+@pytest.mark.parametrize(
+    ("posix", "kind"),
+    [
+        ("mode=10644", Kind.FIFO),
+        ("mode=140755,uid=1", Kind.SOCKET),
+        ("mode=20600,uid=0,gid=0,ns=0,rdev=259", Kind.CHARACTER_DEVICE),
+        ("mode=60600,rdev=99999999999", Kind.BLOCK_DEVICE),
+        ("mode=100644", Kind.FILE),
+        ("mode=40755", Kind.FILE),
+        ("mode=120777", Kind.FILE),
+        ("mode=644", Kind.FILE),
+        ("mode=10", Kind.FILE),
+        ("mode=10644x", Kind.FILE),
+        ("uid=1,mode=10644", Kind.FILE),
+    ],
+)
+def test_what_is_a_node(posix: str, kind: Kind) -> None:
+    assert kind_of(version(0, posix=posix)) is kind
+    attributes = attributes_of(version(0, posix=posix), DEFAULTS)
+    assert attributes.kind is kind
+    assert attributes.device == (259 if "259" in posix else 0)
 
 
 @pytest.mark.parametrize(

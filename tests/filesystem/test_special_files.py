@@ -1,0 +1,71 @@
+"""FIFOs, sockets and device nodes: empty objects that say what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from b2mount.errors import AlreadyExists, InvalidArgument, IsADirectory
+from b2mount.model import AttributeChange, Kind
+from tests.fakes.memory_store import MemoryStore
+from tests.filesystem.world import ME, ROOT, World, world
+
+NODES = [(Kind.FIFO, 0), (Kind.SOCKET, 0), (Kind.CHARACTER_DEVICE, 259), (Kind.BLOCK_DEVICE, 0x700)]
+each_kind = pytest.mark.parametrize(("kind", "device"), NODES)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+async def make(w: World, kind: Kind, device: int) -> int:
+    return (await w.fs.mknod(ROOT, "n", kind, 0o640, device, ME)).number
+
+
+def show(w: World, number: int) -> tuple[Kind, int, int, int, int]:
+    found = w.fs.getattr(number).attributes
+    return found.kind, found.mode, found.uid, found.size, found.device
+
+
+@each_kind
+async def test_a_node_is_what_it_was_made(
+    store: MemoryStore, tmp_path: Path, kind: Kind, device: int
+) -> None:
+    async with world(store, tmp_path / "first") as w:
+        number = await make(w, kind, device)
+        assert show(w, number) == (kind, 0o640, 1000, 0, device)
+        with pytest.raises(AlreadyExists):
+            await make(w, kind, device)
+    async with world(store, tmp_path / "second") as w:
+        assert await w.names() == ["n"]
+        assert show(w, (await w.node("n")).number) == (kind, 0o640, 1000, 0, device)
+
+
+@each_kind
+async def test_a_node_is_changed_renamed_and_removed(
+    store: MemoryStore, tmp_path: Path, kind: Kind, device: int
+) -> None:
+    async with world(store, tmp_path / "first") as w:
+        number = await make(w, kind, device)
+        await w.fs.setattr(number, AttributeChange(mode=0o600, uid=7), size=None, fh=None)
+        await w.mkdir("d")
+        await w.rename("n", "d/moved")
+        assert show(w, number) == (kind, 0o600, 7, 0, device)
+    async with world(store, tmp_path / "second") as w:
+        assert show(w, (await w.node("d/moved")).number) == (kind, 0o600, 7, 0, device)
+        await w.write("file", b"bytes")
+        await w.rename("file", "d/moved")
+        assert await w.read("d/moved") == b"bytes"
+        await w.unlink("d/moved")
+        assert await w.names("d") == []
+
+
+async def test_a_node_has_no_bytes(store: MemoryStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path) as w:
+        number = await make(w, Kind.FIFO, 0)
+        with pytest.raises(IsADirectory):
+            await w.fs.open(number, 0, ME)
+        with pytest.raises(InvalidArgument):
+            await w.fs.setattr(number, AttributeChange(), size=0, fh=None)
