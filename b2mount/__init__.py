@@ -32,7 +32,8 @@ so only that has a time to live, and an open file is pinned to one version.
                fetched for programs that go through directories (siblings says which); by_path for
                what people ask by name: url, warm, evict, refresh; absences are the names that the
                kernel takes for absent
-    store      one verb is one request; b2sdk's errors become ours here, and nowhere else
+    store      one verb is one request; b2sdk's errors become ours here, and nowhere else; pace is
+               how fast requests may follow each other
     fuse       our errors become an errno here, and nowhere else
 
 A read:   fuse.operations -> filesystem.filesystem -> content -> reading.reader -> fetcher

@@ -7,7 +7,13 @@ class ApiError(Exception):
     """B2 says no. Reaches the client as status and `{"status", "code", "message"}`."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, retry_after: int | None = None, injected: bool = False
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after: int | str | None = None,
+        injected: bool = False,
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status

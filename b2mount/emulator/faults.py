@@ -70,7 +70,8 @@ class Fault:
     status: int = 503
     code: str | None = None
     message: str | None = None
-    retry_after: int | None = None
+    retry_after: int | str | None = None
+    """Seconds, or an HTTP-date."""
     after_bytes: int = 0
     bytes_per_second: float = 1024.0
     seconds: float = 1.0

@@ -1,8 +1,8 @@
 """B2Client: one request after the other until it succeeds; the meeting of trio and b2sdk.
 
-Invariants: one try is one lane call is one request; every request is in the ledger; a refused
-token is renewed once for everybody who met it; an upload URL serves one upload at a time; what
-leaves here is one of our exceptions, or OSError of the local disk.
+Invariants: one try is one lane call is one request; every request is in the ledger; none goes out
+faster than its Pace allows; a refused token is renewed once for everybody who met it; an upload URL
+serves one upload at a time; what leaves here is one of our exceptions, or OSError of the local disk.
 
 Must not know: what the replies mean.
 """
@@ -27,10 +27,13 @@ from b2mount.store.b2_errors import (
     is_transient,
     needs_new_token,
     needs_new_upload_url,
+    wait_asked_for,
 )
 from b2mount.store.b2_session import Authorization, authorize, close_account
 from b2mount.store.credentials import Credentials
+from b2mount.store.delivery import Delivery
 from b2mount.store.ledger import Ledger
+from b2mount.store.pace import Paces
 from b2mount.store.patience import Patience, Reach
 from b2mount.store.rate_limit import RateLimit
 from b2mount.store.upload_body import SourceUnreadable, UploadBody
@@ -113,6 +116,7 @@ class B2Client:
     _renewal: Renewal | None = attrs.field(init=False, default=None)
     _idle_urls: dict[str, list[UploadAddress]] = attrs.field(init=False, factory=dict)
     _reach: Reach = attrs.field(init=False, factory=Reach)
+    _paces: Paces = attrs.field(init=False, factory=Paces)
     _under_way: list[tuple[ObjectPath, UploadBody]] = attrs.field(init=False, factory=list)
     _uploads: trio.CapacityLimiter = attrs.field(init=False)
     """Whoever waits for the upload lane must not hold a URL meanwhile."""
@@ -132,7 +136,7 @@ class B2Client:
 
     async def authorize(self) -> None:
         """Get a token, with retries. Raises NotAuthorized when B2 does not know the key."""
-        patience = Patience(self.retry_for, self._reach)
+        patience = self._patience("b2_authorize_account")
         generation = self._generation
         while True:
             try:
@@ -152,13 +156,17 @@ class B2Client:
         return None
 
     async def _authorize_once(self) -> None:
-        renewal = self._renewal = Renewal()
+        renewal, pace = Renewal(), self._paces.of("b2_authorize_account")
+        self._renewal = renewal
         try:
+            await pace.turn(trio.current_time() + self.retry_for)
             self.ledger.called("b2_authorize_account")
             self._authorization = await self.lanes.metadata.run(authorize, self.session, self.credentials)
             self._generation += 1
         except Exception as error:
             renewal.error = error
+            if (asked := wait_asked_for(error)) is not None:
+                pace.hold(asked)
             if needs_new_token(error):
                 renewal.error = NotAuthorized("B2 does not know this application key, or it was revoked")
             raise renewal.error from error
@@ -169,6 +177,9 @@ class B2Client:
     def close(self) -> None:
         """Close all connections."""
         close_account(self.session)
+
+    def _patience(self, call: str) -> Patience:
+        return Patience(self.retry_for, self._reach, self._paces.of(call))
 
     # -- questions and small changes -------------------------------------------------------------
 
@@ -196,8 +207,9 @@ class B2Client:
         attempt: Callable[[], Awaitable[T]],
         when_refused: Callable[[B2MountError], Awaitable[T]] | None = None,
     ) -> T:
-        patience = Patience(self.retry_for, self._reach)
+        patience = self._patience(name)
         for tries in itertools.count(1):
+            await patience.turn()
             generation = self._generation
             self.ledger.called(name)
             try:
@@ -233,8 +245,9 @@ class B2Client:
 
     async def upload(self, target: UploadTarget, source: ByteSource) -> tuple[object, str]:
         """B2's reply, and the SHA-1 of what was sent. Raises OSError when `source` can't be read."""
-        patience = Patience(self.retry_for, self._reach)
+        patience = self._patience(target.call)
         while True:
+            await patience.turn()
             async with self._uploads:
                 sent = await self._upload_once(target, source)
             if sent.error is None:
@@ -327,8 +340,9 @@ class B2Client:
         whole = span == ByteRange(0, version.size) and version.sha1 is not None
         digest = hashlib.sha1(usedforsecurity=False) if whole else None
         delivery = Delivery(span, deliver, self.ledger)
-        patience = Patience(self.retry_for, self._reach)
+        patience = self._patience("b2_download_file_by_id")
         while left := delivery.left:
+            await patience.turn()
             generation = self._generation
             self.ledger.called("b2_download_file_by_id")
             try:
@@ -350,37 +364,6 @@ class B2Client:
         self._reach.found()
         if digest is not None and digest.hexdigest() != version.sha1:
             raise CorruptData(f"the bytes of {version.path} do not match their SHA-1")
-
-
-@attrs.define(eq=False)
-class Delivery:
-    """What has been delivered of a span. An error of `deliver` is kept: it must not meet trio's
-    inner loop, where it would end the program."""
-
-    _span: ByteRange
-    _deliver: Callable[[bytes], None]
-    _ledger: Ledger
-    _error: Exception | None = None
-
-    @property
-    def left(self) -> ByteRange:
-        """What is missing; empty at the end."""
-        return self._span
-
-    def take(self, data: bytes) -> None:
-        """The next bytes are here."""
-        self._ledger.received(len(data))
-        self._span = ByteRange(self._span.start + len(data), self._span.stop)
-        try:
-            if self._error is None:
-                self._deliver(data)
-        except Exception as error:
-            self._error = error
-
-    def check(self) -> None:
-        """Raise what `deliver` raised."""
-        if self._error is not None:
-            raise self._error
 
 
 async def _abandon_when_cancelled(body: UploadBody) -> None:

@@ -196,6 +196,11 @@ def is_bucket_gone(error: B2MountError) -> bool:
     return isinstance(cause, sdk.BucketIdNotFound) or code in {"bad_bucket_id", "invalid_bucket_id"}
 
 
+def is_too_many(error: Exception) -> bool:
+    """Whether B2 said that there are too many requests."""
+    return isinstance(error, sdk.TooManyRequests)
+
+
 def wait_asked_for(error: Exception) -> float | None:
     """The seconds of Retry-After, when B2 sent any."""
     seconds = getattr(error, "retry_after_seconds", None)

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import socket
 import time
 import warnings
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 from urllib.parse import urlsplit
@@ -164,7 +166,8 @@ class OneTryHttp(B2Http):  # type: ignore[misc]  # b2sdk has no types
 
 
 class ShortErrors(HttpCallback):  # type: ignore[misc]  # b2sdk has no types
-    """b2sdk reads the body of an error to its end. This sees to it that there is one."""
+    """b2sdk reads the body of an error to its end: this sees to it that there is one. And it knows
+    Retry-After in seconds only: this makes them of a date."""
 
     def post_request(
         self, method: str, url: str, headers: Mapping[str, str], response: requests.Response
@@ -175,6 +178,22 @@ class ShortErrors(HttpCallback):  # type: ignore[misc]  # b2sdk has no types
         response._content = next(response.iter_content(LARGEST_ERROR), b"")
         response._content_consumed = True
         response.close()
+        if (seconds := seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))) >= 0:
+            response.headers["Retry-After"] = str(seconds)
+
+
+def seconds_until(date: str | None, now: str | None) -> int:
+    """How long it is until an HTTP-date, by the server's own clock where it tells; 0 when it is over,
+    -1 for what is no date."""
+    try:
+        until = parsedate_to_datetime(date or "")
+    except ValueError:
+        return -1
+    try:
+        begin = parsedate_to_datetime(now or "").timestamp()
+    except ValueError:
+        begin = time.time()
+    return max(0, math.ceil(until.timestamp() - begin))
 
 
 class OneTrySession(B2Session):  # type: ignore[misc]  # b2sdk has no types

@@ -273,8 +273,9 @@ class B2Store(ObjectStore):
         while start is not None:
             ask = partial(_list_parts, upload.upload_id, start)
             reply = await self._client.call("b2_list_parts", ask)
-            found += b2_records.parts(reply)
-            self.ledger.listed("b2_list_parts", len(found))
+            page = b2_records.parts(reply)
+            found += page
+            self.ledger.listed("b2_list_parts", len(page))
             start = _onward(start, b2_records.next_part_number(reply))
         return tuple(found)
 

@@ -1,7 +1,8 @@
 """Patience: how often, after which pauses and for how long one verb is tried.
 
 Invariants: there is a last try; a pause is never longer than what is left; Retry-After wins over
-our own back-off; time is trio's, so a MockClock can play it.
+our own back-off, and who is asked for fewer requests holds back all of that kind; time is trio's, so
+a MockClock can play it.
 
 Must not know: what is being tried.
 """
@@ -16,7 +17,14 @@ import attrs
 import trio
 
 from b2mount.errors import B2MountError
-from b2mount.store.b2_errors import is_out_of_reach, is_transient, translated, wait_asked_for
+from b2mount.store.b2_errors import (
+    is_out_of_reach,
+    is_too_many,
+    is_transient,
+    translated,
+    wait_asked_for,
+)
+from b2mount.store.pace import Pace
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 16.0
@@ -56,6 +64,7 @@ class Patience:
 
     _retry_for: float
     _reach: Reach = attrs.field(factory=Reach)
+    _pace: Pace = attrs.field(factory=Pace)
     renewals: int = attrs.field(init=False, default=0)
     """How often the account's token was renewed on the way."""
     is_new: bool = attrs.field(init=False, default=True)
@@ -67,6 +76,11 @@ class Patience:
     @_deadline.default
     def _from_now(self) -> float:
         return trio.current_time() + (0 if self._reach.is_away else self._retry_for)
+
+    async def turn(self) -> None:
+        """Return when the next try may go out. Raises Unavailable when B2 has asked for fewer requests
+        for longer than there is time."""
+        await self._pace.turn(self._deadline)
 
     def renew(self) -> None:
         """There was progress: everything begins anew."""
@@ -84,26 +98,28 @@ class Patience:
 
     async def before_next_url(self, error: Exception) -> None:
         """The same after an upload that failed, which another upload URL may heal."""
-        if self._at_once > 0:
-            await self.pause(error, at_once=True)
-        else:
-            await self.before_next_try(error)
+        if not is_transient(error) and self._at_once == 0:
+            _raise(error)
+        await self.pause(error, at_once=True, is_of_one_host=True)
 
-    async def pause(self, error: Exception, *, at_once: bool = False) -> None:
-        """Sleep, however final `error` looks. Raises when the time is up."""
-        left = self._deadline - trio.current_time()
-        if left <= 0:
-            if is_out_of_reach(error):
+    async def pause(self, error: Exception, *, at_once: bool = False, is_of_one_host: bool = False) -> None:
+        """Sleep, however final `error` looks. Raises when the time is up. What B2 asks for is asked of
+        all requests of the kind, unless it `is_of_one_host`, one of many."""
+        left, asked = self._deadline - trio.current_time(), wait_asked_for(error)
+        if asked and not is_of_one_host:
+            self._pace.hold(asked)
+        if left <= 0 or (asked is not None and asked > left):
+            if left <= 0 and is_out_of_reach(error):
                 self._reach.lost()
             _raise(error)
-        if at_once and self._at_once > 0:
+        if at_once and self._at_once > 0 and not asked:
             self._at_once -= 1
             await trio.lowlevel.checkpoint()
             return
-        asked = wait_asked_for(error)
-        if asked is not None and asked > left:
-            _raise(error)
-        await trio.sleep(asked or min(left, self._next_pause()))  # "0" must not mean hammering
+        seconds = asked or min(left, self._next_pause())  # "0" must not mean hammering
+        if is_too_many(error) and not asked:
+            self._pace.hold(seconds)
+        await trio.sleep(seconds)
 
     def _next_pause(self) -> float:
         pause = self._pause * random.uniform(0.5, 1.0)

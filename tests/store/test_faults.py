@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from fnmatch import fnmatch
 
 import pytest
@@ -12,6 +14,7 @@ import trio
 from b2mount.emulator.faults import FaultKind
 from b2mount.errors import CorruptData, NotAuthorized, OverQuota, StoreFailure, Unavailable
 from b2mount.model import Action, ByteRange, ObjectMetadata
+from b2mount.store.pace import LONGEST_HOLD
 from tests.fakes.memory_store import literal
 from tests.store.conftest import PART, Site
 
@@ -166,6 +169,74 @@ async def test_retry_after_is_waited_for(site: Site, autojump_clock: trio.testin
     assert 17 <= trio.current_time() - before < 18
 
 
+async def test_a_date_to_retry_after_is_waited_for(
+    site: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)
+    site.fault(FaultKind.ERROR, "b2_list_file_names", status=429, retry_after=later)
+    before = trio.current_time()
+    await list_names(site)
+    assert 20 <= trio.current_time() - before <= 52
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_what_is_said_to_one_listing_is_said_to_all(
+    site: Site, autojump_clock: trio.testing.MockClock, status: int
+) -> None:
+    site.fault(FaultKind.ERROR, "b2_list_file_names", status=status, retry_after=3600)
+    for verb in (list_names, list_versions):
+        with pytest.raises(Unavailable):
+            await verb(site)
+    await site.put("there")  # other kinds go on
+    await stat(site)
+    assert site.calls("b2_list_file_names") + site.calls("b2_list_file_versions") == 1
+    await trio.sleep(LONGEST_HOLD)
+    await list_versions(site)
+
+
+async def test_too_many_requests_without_a_time(site: Site, autojump_clock: trio.testing.MockClock) -> None:
+    """Each 429 holds back all listings a little, so that together they ask not much more than one would."""
+    site.fault(FaultKind.ERROR, "b2_list_file_names", status=429, times=None)
+
+    async def fails() -> None:
+        with pytest.raises(Unavailable):
+            await list_names(site)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(fails)
+    assert site.calls("b2_list_file_names") <= 8 * 25
+
+
+async def test_an_upload_waits_when_it_is_told_to(site: Site, autojump_clock: trio.testing.MockClock) -> None:
+    """A 503 without a time is mended by another upload URL at once; with one it is obeyed."""
+    site.fault(FaultKind.ERROR, "b2_upload_file", status=503)
+    before = trio.current_time()
+    await put(site)
+    assert trio.current_time() == before
+    site.fault(FaultKind.ERROR, "b2_upload_file", status=503, retry_after=9)
+    await put(site)
+    assert 9 <= trio.current_time() - before < 10
+
+
+async def test_a_token_is_not_asked_for_before_the_time(
+    site: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    site.fault(FaultKind.EXPIRED_TOKEN, "b2_list_file_names")
+    site.fault(FaultKind.ERROR, "b2_authorize_account", status=429, retry_after=13)
+    before = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(list_names, site)
+        nursery.start_soon(stat_late, site)
+    assert trio.current_time() - before >= 13
+    assert site.calls("b2_authorize_account") == 2
+
+
+async def stat_late(site: Site) -> None:
+    await trio.sleep(1)
+    await list_versions(site)
+
+
 async def test_patience_ends(site: Site, autojump_clock: trio.testing.MockClock) -> None:
     site.fault(FaultKind.ERROR, "b2_list_file_names", status=503, times=None)
     before = trio.current_time()
@@ -178,9 +249,11 @@ async def test_patience_ends(site: Site, autojump_clock: trio.testing.MockClock)
 async def test_a_retry_after_beyond_our_patience(site: Site, autojump_clock: trio.testing.MockClock) -> None:
     site.fault(FaultKind.ERROR, "b2_list_file_names", status=503, retry_after=3600, times=None)
     before = trio.current_time()
-    with pytest.raises(Unavailable):
-        await list_names(site)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await list_names(site)
     assert trio.current_time() == before
+    assert site.calls("b2_list_file_names") == 1  # B2 is not asked before the time, whoever wants it
 
 
 async def test_a_retry_after_of_nothing(site: Site, autojump_clock: trio.testing.MockClock) -> None:
