@@ -27,6 +27,8 @@ PATIENCE: Final = 5.0
 SHORTEST_WAIT: Final = 10.0
 """Seconds that one request may take at least, however short --retry-for is."""
 USED: Final = ("listFiles", "readFiles", "writeFiles")
+USED_FOR_BUCKETS: Final = ("writeBuckets", "deleteBuckets")
+"""For making and removing them at the top of a whole account."""
 
 
 @attrs.frozen
@@ -66,7 +68,8 @@ async def open_store(options: MountOptions) -> B2Store:
 async def find_access(store: ObjectStore, options: MountOptions) -> Access:
     """Raises UsageError, NotFound for the bucket, AccessDenied when the key can't do what is asked."""
     root = await _root(store, options.source)
-    missing = tuple(name for name in USED if name not in store.account.capabilities)
+    used = USED + (USED_FOR_BUCKETS if root.is_account else ())
+    missing = tuple(name for name in used if name not in store.account.capabilities)
     if "listFiles" in missing:
         raise AccessDenied("the key may not list files (no listFiles): use another key")
     if options.unlink is Unlink.DELETE and "deleteFiles" not in store.account.capabilities:
@@ -74,7 +77,10 @@ async def find_access(store: ObjectStore, options: MountOptions) -> Access:
     if "readFiles" in missing:
         log.warning("the key may not read files (no readFiles): what is in them can't be seen")
     if "writeFiles" in missing and not options.read_only:
-        log.warning("the key may not write (no writeFiles): %s is mounted read-only", root.bucket)
+        log.warning("the key may not write (no writeFiles): %s is mounted read-only", options.source)
+    elif "writeBuckets" in missing or "deleteBuckets" in missing:
+        lacking = ", ".join(name for name in missing if name in USED_FOR_BUCKETS)
+        log.warning("buckets can't be made or removed at the top: the key has no %s", lacking)
     source = Source(root.bucket, root.key)
     if source != options.source:
         log.warning("the key sees only a part of the bucket: %s is mounted", source)
@@ -84,7 +90,9 @@ async def find_access(store: ObjectStore, options: MountOptions) -> Access:
 async def _root(store: ObjectStore, source: Source) -> ObjectPath:
     bucket, prefix = source.bucket, source.prefix
     if not bucket:
-        raise UsageError("name the bucket to mount: b2mount mount BUCKET MOUNTPOINT")
+        if "listBuckets" not in store.account.capabilities and store.account.buckets is None:
+            raise AccessDenied("the key may not list buckets (no listBuckets): name the bucket to mount")
+        return ObjectPath("", "")
     names = [found.name for found in await store.list_buckets()]
     if bucket not in names:
         known = f"; there are: {', '.join(names[:10])}" if names else ""

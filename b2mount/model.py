@@ -29,7 +29,7 @@ NO_INFO: Final[Mapping[str, str]] = MappingProxyType({})
 class ObjectPath:
     """Where an object is: a bucket and a key. A directory's key is empty or ends in `/`.
 
-    An empty bucket name stands for the whole account.
+    With an empty bucket name it is the whole account: a directory whose directories are the buckets.
     """
 
     bucket: str
@@ -44,13 +44,26 @@ class ObjectPath:
         return not self.key or self.key.endswith(DELIMITER)
 
     @property
+    def is_account(self) -> bool:
+        """Whether this is the directory of the buckets."""
+        return not self.bucket
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether this is the root of a bucket."""
+        return not self.key and bool(self.bucket)
+
+    @property
     def name(self) -> str:
-        """The last component, without a slash; empty for the root of a bucket."""
-        return self.key.rstrip(DELIMITER).rpartition(DELIMITER)[2]
+        """The last component, without a slash; a bucket's name for its root."""
+        return self.key.rstrip(DELIMITER).rpartition(DELIMITER)[2] if self.key else self.bucket
 
     @property
     def parent(self) -> ObjectPath:
-        """The directory that holds this path. The root of a bucket is its own parent."""
+        """The directory that holds this path: the account for the root of a bucket, which is its own
+        parent."""
+        if not self.key:
+            return ObjectPath("", "")
         head, slash, _ = self.key.removesuffix(DELIMITER).rpartition(DELIMITER)
         return ObjectPath(self.bucket, head + slash)
 
@@ -60,16 +73,22 @@ class ObjectPath:
         return ObjectPath(self.bucket, self.key + PLACEHOLDER)
 
     def file(self, name: str) -> ObjectPath:
-        """The path of the file `name` in this directory."""
-        return ObjectPath(self.bucket, self.key + name)
+        """The path of the file `name` in this directory. In the account it is the bucket's."""
+        return ObjectPath(self.bucket, self.key + name) if self.bucket else ObjectPath(name, "")
 
     def directory(self, name: str) -> ObjectPath:
         """The path of the directory `name` in this directory."""
-        return ObjectPath(self.bucket, self.key + name + DELIMITER)
+        return ObjectPath(self.bucket, self.key + name + DELIMITER) if self.bucket else ObjectPath(name, "")
 
     def holds(self, other: ObjectPath) -> bool:
         """Whether `other` is this directory or anything below it."""
+        if not self.bucket:
+            return True
         return self.is_directory and self.bucket == other.bucket and other.key.startswith(self.key)
+
+    def below(self, directory: ObjectPath) -> str:
+        """This path as seen from a directory that holds it."""
+        return self.key.removeprefix(directory.key) if directory.bucket else f"{self.bucket}/{self.key}"
 
     def moved(self, old: ObjectPath, new: ObjectPath) -> ObjectPath:
         """This path after `old` (itself, or a directory above it) was renamed to `new`."""

@@ -42,6 +42,7 @@ from b2mount.filesystem.status import CallCounts, EvictStatus, MountStatus, Warm
 from b2mount.fuse.kernel import KernelNames, KernelPages, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.namespace.account_tree import AccountTree
 from b2mount.namespace.bucket_tree import BucketTree
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
@@ -210,8 +211,9 @@ class Mount:
             self._journal, staging, uploader, delay=options.write_back or 0, retry_for=options.retry_for
         )
         defaults = AttributeDefaults(options.uid, options.gid, options.umask)
+        buckets = BucketTree(store, store.account.prefix)
         self._namespace = Namespace(
-            BucketTree(store, store.account.prefix),
+            AccountTree(store, buckets) if root.is_account else buckets,
             root,
             defaults=defaults,
             ttl=options.ttl,
@@ -245,7 +247,7 @@ class Mount:
         mount of the same source finds what this one leaves."""
         identity = f"{self._store.account.account_id}\n{root.bucket}\n{root.key}"
         digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-        return self._options.cache_dir / f"{root.bucket}-{digest}"
+        return self._options.cache_dir / f"{root.bucket or 'account'}-{digest}"
 
     async def _send(self, mover: Mover) -> None:
         """Renames that an earlier mount began come first: uploads may bear the new names."""

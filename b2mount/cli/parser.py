@@ -117,7 +117,11 @@ def _parser() -> Parser:
 
 
 def _add_places(parser: Parser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="BUCKET[/DIRECTORY] or b2://BUCKET[/DIRECTORY]")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="BUCKET[/DIRECTORY], b2://BUCKET[/DIRECTORY], or b2:// for all buckets",
+    )
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
 
 

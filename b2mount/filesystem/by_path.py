@@ -161,7 +161,7 @@ class Warming:
     def _failed(self, version: ObjectVersion, error: B2MountError) -> None:
         failed = self._status.failed
         if len(failed) < _NAMED:
-            path = version.path.key.removeprefix(self._root.key)
+            path = version.path.below(self._root)
             failed = (*failed, Unfetched(path, str(error), type(error).__name__))
         self._set(attrs.evolve(self._status, failed=failed, failures=self._status.failures + 1))
 

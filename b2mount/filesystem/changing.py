@@ -38,8 +38,8 @@ class Changer:
             return
         if attrs.evolve(change, accessed_ns=None) == AttributeChange():
             inode.attributes = changed  # B2 keeps no atime
-        elif inode is self._namespace.root or inode.unlinked:
-            self._namespace.published(inode, changed)
+        elif inode.unlinked or self._is_top(inode):
+            inode.attributes, inode.entries_changed_ns = changed, 0
         elif inode.kind is Kind.DIRECTORY:
             await self._remover.write_placeholder(inode, changed)
         elif inode.kind.is_special:
@@ -51,8 +51,8 @@ class Changer:
     async def change_metadata(self, inode: Inode, metadata: ObjectMetadata) -> None:
         """Content type and info of a file or directory, on the same way as attributes. Raises NotSupported
         for what has no object that could carry them."""
-        if inode is self._namespace.root or inode.kind.is_special:
-            raise NotSupported("the root of the mount and what has no bytes carry nothing")
+        if self._is_top(inode) or inode.kind.is_special:
+            raise NotSupported("the root of the mount, buckets and what has no bytes carry nothing")
         changed = attrs.evolve(inode.attributes, changed_ns=time.time_ns())
         if inode.is_directory:
             await self._remover.write_placeholder(inode, changed, metadata)
@@ -61,6 +61,10 @@ class Changer:
         self._namespace.published(inode, changed)
         if not inode.unlinked:
             await self._send(inode)
+
+    def _is_top(self, inode: Inode) -> bool:
+        """Whether no object stands for the directory: what it is given, it has for this mount only."""
+        return inode is self._namespace.root or inode.path.is_bucket
 
     async def _send(self, inode: Inode) -> None:
         content = self._committer.content(inode)

@@ -205,7 +205,7 @@ class Committer:
         """What B2 does not have yet, with paths as programs under the mount point write them."""
         queued = [self._pending(upload, root) for upload in self._write_back.pending()]
         staged = [
-            PendingFile(content.inode.path.key.removeprefix(root.key), content.size, 0, "staged", None, since)
+            PendingFile(content.inode.path.below(root), content.size, 0, "staged", None, since)
             for content in self.under(root)
             if content.dirty and (since := content.inode.attributes.changed_ns / 1e9)
         ]
@@ -227,7 +227,7 @@ class Committer:
         if upload.state is UploadState.UPLOADING:
             sent = min(upload.size, sent + self._store.under_way(upload.path))
         return PendingFile(
-            upload.path.key.removeprefix(root.key),
+            upload.path.below(root),
             upload.size,
             sent,
             upload.state.value,

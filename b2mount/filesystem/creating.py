@@ -9,14 +9,19 @@ from collections.abc import Callable
 
 import attrs
 
-from b2mount.errors import AccessDenied, AlreadyExists, NotFound
+from b2mount.errors import AccessDenied, AlreadyExists, NotFound, NotPermitted
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.node import Requester
 from b2mount.model import Attributes, ByteSource, Kind, ObjectMetadata, ObjectPath
 from b2mount.namespace.inode import Inode
-from b2mount.namespace.names import check_new_directory_name, check_new_name, check_new_target
+from b2mount.namespace.names import (
+    check_new_bucket_name,
+    check_new_directory_name,
+    check_new_name,
+    check_new_target,
+)
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
 
@@ -32,7 +37,9 @@ class Creator:
     _gate: PathGate
 
     async def mkdir(self, directory: Inode, name: str, mode: int, requester: Requester) -> Inode:
-        """B2 has the directory's placeholder when this returns."""
+        """B2 has the directory's placeholder when this returns; a private bucket among buckets."""
+        if directory.path.is_account:
+            return await self._make_bucket(directory, name, mode, requester)
         await self._check_free(directory, name, check_new_directory_name)
         attributes = _first_attributes(Kind.DIRECTORY, mode, directory, requester)
         async with self._gate.using(lambda: directory.path.directory(name)) as path:
@@ -85,9 +92,18 @@ class Creator:
             raise
         return content
 
+    async def _make_bucket(self, account: Inode, name: str, mode: int, requester: Requester) -> Inode:
+        check_new_bucket_name(name)
+        attributes = _first_attributes(Kind.DIRECTORY, mode, account, requester)
+        async with self._gate.using(lambda: account.path.directory(name)):
+            await self._store.create_bucket(name)
+            return self._namespace.created(account, name, attributes, None)
+
     async def _check_free(
         self, directory: Inode, name: str, check: Callable[[ObjectPath, str], None] = check_new_name
     ) -> None:
+        if directory.path.is_account:
+            raise NotPermitted("only buckets stand at the top of an account: mkdir makes one")
         check(directory.path, name)
         check_allowed(self._store, directory.path, name)
         if directory.removed:

@@ -51,15 +51,19 @@ class Remover:
         await self.keep(directory)
 
     async def rmdir(self, directory: Inode, name: str) -> None:
-        """Remove an empty directory. Raises NotFound, NotADirectory, NotEmpty."""
+        """Remove an empty directory; a bucket only when it holds no old versions either. Raises
+        NotFound, NotADirectory, NotEmpty."""
         inode = await self._namespace.lookup(directory, name)
         if inode.attributes.kind is not Kind.DIRECTORY:
             raise NotADirectory(f"{name} is not a directory")
         async with self._gate.moving(lambda: inode.path):
             if not await self._namespace.is_empty(inode):
                 raise NotEmpty(f"{name} is not empty")
-            for version in self._namespace.keepers(inode):
-                await self._remove_name(version.path)
+            if inode.path.is_bucket:
+                await self._delete_bucket(inode.path)
+            else:
+                for version in self._namespace.keepers(inode):
+                    await self._remove_name(version.path)
             self._namespace.removed(inode)
         await self.keep(directory)
 
@@ -99,6 +103,13 @@ class Remover:
         """The last handle of a removed file is gone."""
         for version in self._doomed.pop(inode.number, ()):
             await self._store.delete_version(version)
+
+    async def _delete_bucket(self, path: ObjectPath) -> None:
+        try:
+            await self._store.delete_bucket(path.bucket)
+        except NotEmpty:
+            log.warning("%s stays: old or hidden versions or unfinished uploads are still in it", path)
+            raise
 
     async def _drop_unsent(self, inode: Inode) -> None:
         content = self._committer.known(inode)

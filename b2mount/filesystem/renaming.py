@@ -20,6 +20,7 @@ from b2mount.errors import (
     NotADirectory,
     NotEmpty,
     NotFound,
+    NotPermitted,
 )
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
@@ -58,6 +59,8 @@ class Renamer:
         is_directory = inode.attributes.kind is Kind.DIRECTORY
         if is_directory and inode.path.holds(new[0].path):
             raise InvalidArgument("a directory can't be moved into itself")
+        if inode.path.is_bucket or new[0].path.is_account:
+            raise NotPermitted("B2 renames no buckets, and nothing else stands beside them")
         check = check_new_directory_name if is_directory else check_new_name
         check(new[0].path, new[1])
         check_allowed(self._store, new[0].path, new[1])

@@ -123,6 +123,6 @@ class ChildStream:
         return name, inode or self._resolver.listed(self._directory, self._listing, place)
 
     def _is_here(self, name: str, inode: Inode) -> bool:
-        directory, path = self._directory.path, inode.path
-        is_its_path = path.key.removesuffix(DELIMITER) == directory.key + name
-        return is_its_path and path.bucket == directory.bucket and not inode.removed
+        place = self._directory.path.file(name)
+        is_its_path = inode.path.key.removesuffix(DELIMITER) == place.key
+        return is_its_path and inode.path.bucket == place.bucket and not inode.removed

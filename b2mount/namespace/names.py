@@ -8,6 +8,7 @@ Must not know: the store, inodes, time.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import attrs
@@ -20,6 +21,9 @@ MAX_NAME_BYTES: Final = 255
 MAX_SEGMENT_BYTES: Final = 250
 MAX_KEY_BYTES: Final = 1000
 """What the B2 library sends. The service documents 1024 today, 1000 earlier."""
+MIN_BUCKET_NAME: Final = 6
+MAX_BUCKET_NAME: Final = 63
+_BUCKET_NAME: Final = re.compile("[A-Za-z0-9-]{6,}")
 MAX_TARGET_BYTES: Final = 1024
 """A symlink's target shares B2's limit for all object info: 7,000 bytes, 2,048 with encryption,
 percent-encoded."""
@@ -56,6 +60,16 @@ def check_new_name(directory: ObjectPath, name: str) -> None:
 def check_new_directory_name(directory: ObjectPath, name: str) -> None:
     """The same for a directory, whose placeholder has to fit as well."""
     _check(directory.key + name + DELIMITER + PLACEHOLDER, name)
+
+
+def check_new_bucket_name(name: str) -> None:
+    """Whether B2 would take a bucket of this name. Raises NameTooLong, BadName."""
+    if len(name) > MAX_BUCKET_NAME:
+        raise NameTooLong(f"a bucket's name has at most {MAX_BUCKET_NAME} characters")
+    if not _BUCKET_NAME.fullmatch(name):
+        raise BadName(f"a bucket's name has {MIN_BUCKET_NAME} to {MAX_BUCKET_NAME} of a-z, A-Z, 0-9 and -")
+    if name.lower().startswith("b2-"):
+        raise BadName("names of buckets that begin with b2- are Backblaze's own")
 
 
 def check_new_target(target: str) -> None:

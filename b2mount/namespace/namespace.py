@@ -163,7 +163,9 @@ class Namespace:
     def needs_placeholder(self, directory: Inode) -> bool:
         """Whether B2 is about to lose the directory: all of it is known, and nothing is left in it."""
         listing = self._cache.listing(directory.path)
-        if directory is self.root or directory.removed or listing is None or not listing.is_complete:
+        if directory is self.root or directory.path.is_bucket or directory.removed:
+            return False
+        if listing is None or not listing.is_complete:
             return False
         if listing.placeholder is not None or listing.marker is not None:
             return False
@@ -192,7 +194,7 @@ class Namespace:
         self, directory: Inode, name: str, attributes: Attributes, version: ObjectVersion | None
     ) -> Inode:
         """A new name is there. `version` is what B2 has of it (a directory's placeholder), None when
-        that is still to come and `adopted` will say so."""
+        that is still to come and `adopted` will say so, and for a bucket, which needs none."""
         is_directory = attributes.kind is Kind.DIRECTORY
         path = directory.path.directory(name) if is_directory else directory.path.file(name)
         inode = self._inodes.add(path, attributes, version)
@@ -201,7 +203,7 @@ class Namespace:
             listing = empty_listing(now, now + self._ttl)
             listing.placeholder = version
             self._cache.put(path, listing)
-        if version is None:
+        if version is None and not path.is_bucket:
             self._overlay.pending(directory.path, name, inode)
             self._keep(directory)
         else:

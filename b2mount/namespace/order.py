@@ -49,7 +49,7 @@ class WalkOrder:
             if listing is None:
                 return
             is_whole = yield from self._inside(directory, listing, after, deep)
-            if not deep or not is_whole or directory == directory.parent:
+            if not deep or not is_whole or not directory.key:
                 return
             after, directory = directory.name + DELIMITER, directory.parent
 

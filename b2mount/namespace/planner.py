@@ -78,8 +78,9 @@ class Planner:
     """By directory: the name of the one in it that was begun last."""
 
     def next_page(self, directory: ObjectPath, listing: Listing) -> Scan | None:
-        """The scan whose next page brings the listing on; None for a page with a delimiter."""
-        if listing.cursor is None:
+        """The scan whose next page brings the listing on; None for a page with a delimiter, and for the
+        buckets of an account, which are no keys."""
+        if listing.cursor is None or directory.is_account:
             return None
         if not listing.has_begun:
             return self._beginning(directory)
@@ -112,7 +113,7 @@ class Planner:
                 scan.followed += 1
                 return scan
         scan = Scan(directory, directory.key)
-        if before is not None and directory != directory.parent:
+        if before is not None and directory.key:
             between = self._between(directory.parent, before, directory.name)
             if between is not None and 0 < between <= NEAR:
                 scan = Scan(directory.parent, directory.key, followed=1)
@@ -152,7 +153,7 @@ class Planner:
 
 def _and_above(directory: ObjectPath) -> list[ObjectPath]:
     found = [directory]
-    while found[-1] != found[-1].parent:
+    while found[-1].key:
         found.append(found[-1].parent)
     return found
 

@@ -13,6 +13,7 @@ import trio
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.node import Node, Requester
 from b2mount.model import ObjectPath
+from b2mount.namespace.account_tree import AccountTree
 from b2mount.namespace.bucket_tree import BucketTree
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
@@ -127,8 +128,10 @@ async def world(
     await journal.open()
     uploader = Uploader(store, fetcher.read, lane, cache, UploadLog(journal))
     write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=8, retry_for=5)
+    buckets = BucketTree(store)
+    tree = AccountTree(store, buckets) if root.is_account else buckets
     namespace = Namespace(
-        BucketTree(store), root, defaults=AttributeDefaults(1000, 1000, 0o022), ttl=ttl, max_names=100_000
+        tree, root, defaults=AttributeDefaults(1000, 1000, 0o022), ttl=ttl, max_names=100_000
     )
     mover = Mover(store, journal, uploader)
     fs = FileSystem(
