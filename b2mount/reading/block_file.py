@@ -9,8 +9,9 @@ so a torn, damaged or misplaced one reads as no block, whichever of its bytes an
 the disk. That is why nothing is fsynced and blocks are written in place: after a power cut the
 checksums find what was lost, and a cache may lose it. One thread at a time writes to a file.
 
-CRC-32 finds every single flipped byte and misses one in 2^32 random damages; zlib's runs at
-4.9 GB/s here, SHA-1 at 1.8 (128 KiB, 2026-11-22), and nothing here is meant against an attacker.
+CRC-32 finds every single flipped byte and misses one in 2^32 random damages, and nothing here is
+meant against an attacker. It is zlib's, as ISA-L computes it: 25 GB/s of blocks in memory here, where
+zlib does 5 and SHA-1 1.9 (2026-11-22), so reading from the cache costs little more than its copies.
 
 Must not know: versions, which blocks there should be, trio.
 """
@@ -21,11 +22,11 @@ import contextlib
 import logging
 import os
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import attrs
+from isal import isal_zlib
 
 from b2mount.reading.block_index import GROUP
 from b2mount.reading.whole_file import make_private
@@ -47,7 +48,7 @@ Data: TypeAlias = bytes | memoryview
 
 def checksum_of(data: Data) -> int:
     """The checksum of a block's bytes alone."""
-    return zlib.crc32(data)
+    return isal_zlib.crc32(data)
 
 
 @attrs.frozen
@@ -112,7 +113,7 @@ def _write_run(descriptor: int, identity: bytes, run: list[Piece]) -> None:
 
 
 def _checksum(data: Data, identity: bytes, place: int) -> int:
-    return zlib.crc32(data, zlib.crc32(identity) ^ place)
+    return isal_zlib.crc32(data, isal_zlib.crc32(identity) ^ place)
 
 
 def read_blocks(path: str, identity: bytes, places: range, *, wait: bool) -> memoryview | None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import zlib
 from typing import Final
+
+from isal import isal_zlib
 
 _LARGEST: Final = 64 << 20
 _TRAILER: Final = struct.Struct("<4sII")
@@ -60,7 +61,7 @@ def read_whole(path: str, identity: bytes) -> bytes | None:
 
 
 def _checksum(data: bytes, identity: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(identity))
+    return isal_zlib.crc32(data, isal_zlib.crc32(identity))
 
 
 def make_private(directory: str) -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 import attrs
+from isal import isal_zlib
 
 from b2mount.errors import CorruptData
 from b2mount.model import ByteRange
@@ -83,7 +83,7 @@ class Fingerprint:
         view = memoryview(data)
         while view:
             piece = view[: self.block_size - self._filled]
-            self._crc = zlib.crc32(piece, self._crc)
+            self._crc = isal_zlib.crc32(piece, self._crc)
             self._fill(len(piece))
             view = view[len(piece) :]
 
