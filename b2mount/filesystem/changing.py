@@ -4,6 +4,7 @@ file, whose bytes may be on their way anyway; for a directory or a symlink when 
 
 from __future__ import annotations
 
+import stat
 import time
 
 import attrs
@@ -32,12 +33,11 @@ class Changer:
 
     async def change(self, inode: Inode, change: AttributeChange) -> None:
         """B2 has the attributes when this returns (or they are queued, or go with the bytes of a file
-        that is being written)."""
-        changed = apply(change, inode.attributes)
-        if changed is None:
-            return
-        if attrs.evolve(change, accessed_ns=None) == AttributeChange():
-            inode.attributes = changed  # B2 keeps no atime
+        that is being written). Whoever asks for what is so already changes the ctime, which is known
+        here only, as the atime is."""
+        before, changed = inode.attributes, apply(change, inode.attributes)
+        if kept(changed) == kept(before):
+            inode.attributes = changed
         elif inode.unlinked or self._is_top(inode):
             inode.attributes, inode.entries_changed_ns = changed, 0
         elif inode.kind is Kind.DIRECTORY:
@@ -108,13 +108,20 @@ def check_size(size: int) -> None:
         raise TooLarge("B2 keeps at most 10 TB in one file")
 
 
-def apply(change: AttributeChange, attributes: Attributes) -> Attributes | None:
-    """The changed attributes; None when everything asked for is so already."""
-    wanted = {
-        name: value
-        for name, value in attrs.asdict(change, recurse=False).items()
-        if value is not None and value != getattr(attributes, name)
-    }
-    if not wanted:
-        return None
+def without_set_id(mode: int) -> int:
+    """What is left of a mode when somebody changes the bytes who may not have it run as its owner or group.
+    S_ISGID on what no group may run is no set-id bit."""
+    mode &= ~stat.S_ISUID
+    return mode & ~stat.S_ISGID if mode & stat.S_IXGRP else mode
+
+
+def apply(change: AttributeChange, attributes: Attributes) -> Attributes:
+    """The changed attributes."""
+    fields = attrs.asdict(change, recurse=False).items()
+    wanted = {name: value for name, value in fields if value is not None}
     return attrs.evolve(attributes, **wanted, changed_ns=time.time_ns())
+
+
+def kept(attributes: Attributes) -> Attributes:
+    """What B2 keeps of attributes: all but the times of the last change and access."""
+    return attrs.evolve(attributes, changed_ns=0, accessed_ns=0)

@@ -11,7 +11,6 @@ None is held while waiting for an upload; rename and unlink hold 2 while B2 move
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import AsyncGenerator, Callable
 
 import attrs
@@ -26,7 +25,7 @@ from b2mount.errors import (
 )
 from b2mount.filesystem.absences import Absences
 from b2mount.filesystem.by_path import ByPath
-from b2mount.filesystem.changing import Changer, check_size
+from b2mount.filesystem.changing import Changer, check_size, without_set_id
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.creating import Creator
@@ -138,7 +137,8 @@ class FileSystem:
         inode = self._namespace.inode(number)
         if size is not None:
             await self._changer.truncate(inode, size)
-        await self._changer.change(inode, change)
+        if size is None or change != AttributeChange():
+            await self._changer.change(inode, change)
         if size is not None and fh is None:
             await self._changer.commit_unless_open(inode)
         return self._node(inode)
@@ -248,8 +248,8 @@ class FileSystem:
         content = self._committer.content(inode)
         fh = self._handle(content, flags)
         if flags & os.O_TRUNC:
-            if requester.uid != 0 and inode.attributes.mode & (stat.S_ISUID | stat.S_ISGID):
-                mode = inode.attributes.mode & ~(stat.S_ISUID | stat.S_ISGID)
+            mode = without_set_id(inode.attributes.mode)
+            if requester.uid != 0 and mode != inode.attributes.mode:
                 self._namespace.published(inode, attrs.evolve(inode.attributes, mode=mode))
             await self._changer.truncate(inode, 0)
         return fh
@@ -379,4 +379,5 @@ class FileSystem:
         return self._node(inode)
 
     def _node(self, inode: Inode) -> Node:
-        return Node(inode.number, inode.attributes, self._namespace.valid_for(inode))
+        links = 0 if inode.unlinked else 1
+        return Node(inode.number, inode.attributes, self._namespace.valid_for(inode), links)

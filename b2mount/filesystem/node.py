@@ -15,6 +15,8 @@ class Node:
     attributes: Attributes
     valid_for: float
     """Seconds for which the answer may be kept."""
+    links: int = 1
+    """How many names it has: 0 when it is only open any more."""
 
 
 @attrs.frozen

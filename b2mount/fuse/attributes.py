@@ -29,7 +29,7 @@ def entry_attributes(node: Node) -> pyfuse3.EntryAttributes:
     entry.entry_timeout = node.valid_for
     entry.attr_timeout = node.valid_for
     entry.st_mode = pyfuse3.ModeT(TYPE_BITS[attributes.kind] | attributes.mode)
-    entry.st_nlink = 1
+    entry.st_nlink = node.links
     entry.st_uid = attributes.uid
     entry.st_gid = attributes.gid
     entry.st_rdev = attributes.device
