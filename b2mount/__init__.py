@@ -22,7 +22,8 @@ so only that has a time to live, and an open file is pinned to one version.
 
     namespace  what exists under which name and number: directory cache (names expire), overlay
                (what this mount did wins), inodes, attributes and stored xattrs <-> object info;
-               listings and what the kernel knows of them are rows of a name_table, packed
+               listings and what the kernel knows of them are rows of a name_table, packed;
+               history_tree shows other times, a catalog is whatever names can be looked up in
     reading    the bytes of object versions: blocks on disk, flights (ranged GETs), readahead,
                checks against B2's SHA-1
     writing    the bytes not yet in B2: staged files with extents, the journal, upload plans
@@ -31,7 +32,8 @@ so only that has a time to live, and an open file is pinned to one version.
                changing for attributes, xattrs for extended ones; prefetch has the next files
                fetched for programs that go through directories (siblings says which); by_path for
                what people ask by name: url, warm, evict, refresh; absences are the names that the
-               kernel takes for absent
+               kernel takes for absent;
+               areas sends what is below `.b2` to past, which knows moments, and the rest to filesystem
     store      one verb is one request; b2sdk's errors become ours here, and nowhere else; pace is
                how fast requests may follow each other
     fuse       our errors become an errno here, and nowhere else

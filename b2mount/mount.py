@@ -37,6 +37,8 @@ from b2mount.errors import (
     MountPointUnusable,
     cause_of,
 )
+from b2mount.filesystem.areas import Areas
+from b2mount.filesystem.dot_b2 import make_past
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.status import CallCounts, EvictStatus, MountStatus, WarmStatus
 from b2mount.fuse.kernel import KernelNames, KernelPages, tune_kernel
@@ -129,6 +131,7 @@ class Mount:
     _journal: Journal = attrs.field(init=False)
     _write_back: WriteBack = attrs.field(init=False)
     _filesystem: FileSystem = attrs.field(init=False)
+    _areas: Areas = attrs.field(init=False)
     _access: Access = attrs.field(init=False)
     _services: trio.Nursery = attrs.field(init=False)
     _device: int | None = None
@@ -189,12 +192,7 @@ class Mount:
         is_protected = store.account.download_url.startswith("https:")
         whole = integrity.SMALL if is_protected else integrity.UNPROTECTED
         fetcher = BlockFetcher(
-            store,
-            self._cache,
-            parallel=DOWNLOADS,
-            short=SHORT_DOWNLOADS,
-            mended=self._mended,
-            whole=whole,
+            store, self._cache, parallel=DOWNLOADS, short=SHORT_DOWNLOADS, mended=self._mended, whole=whole
         )
         self._journal = Journal(directory / "journal.sqlite3", staging, self._disk)
         await self._journal.open()
@@ -231,6 +229,7 @@ class Mount:
             deletes=options.unlink is Unlink.DELETE,
             room=self._cache.room,
         )
+        self._areas = Areas(self._filesystem, make_past(store, root, defaults, fetcher))
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)
         services.start_soon(self._filesystem.run)
@@ -261,7 +260,7 @@ class Mount:
     async def _serve(self) -> None:
         mountpoint = self._options.mountpoint
         try:
-            pyfuse3.init(Operations(self._filesystem, self._pages), mountpoint, self._fuse_options())
+            pyfuse3.init(Operations(self._areas, self._pages), mountpoint, self._fuse_options())
         except RuntimeError as error:
             raise MountPointUnusable(f"could not mount on {mountpoint}: {error}") from error
         async with trio.open_nursery() as nursery:
@@ -337,7 +336,7 @@ class Mount:
 
     def _mended(self, version: ObjectVersion) -> None:
         """Blocks that came with wrong bytes were replaced: the kernel's pages of them must go."""
-        for number in self._filesystem.numbers_of(version):
+        for number in self._areas.numbers_of(version):
             self._pages.drop(number, self._services)
 
     # -- what the control socket asks --------------------------------------------------------
@@ -359,8 +358,8 @@ class Mount:
             cache_misses=cache.misses,
             today=_calls(self._store.ledger.today),
             since_mount=_calls(self._store.ledger.total),
-            odd_names=self._namespace.odd_names,
-            open_files=self._filesystem.open_files,
+            odd_names=self._namespace.odd_names + self._areas.shadowed,
+            open_files=self._areas.open_files,
         )
 
     async def flush_path(self, path: str | None) -> None:

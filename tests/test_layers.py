@@ -13,12 +13,13 @@ import b2mount
 PACKAGE = Path(b2mount.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"model", "errors", "options"}
+LEAVES = {"model", "errors", "options", "moments"}
 STACK = {"store", "namespace", "reading", "writing", "filesystem"}
 BELOW: dict[str, set[str]] = {
     "model": set(),
     "errors": set(),
     "options": {"errors"},
+    "moments": set(),
     "threads": set(),
     "emulator": set(),
     "store": {*LEAVES, "threads"},

@@ -17,8 +17,7 @@ refused by the kernel itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 import attrs
@@ -26,42 +25,20 @@ import attrs
 from b2mount.errors import FixedAttribute, InvalidArgument, NoAttribute, NotSupported
 from b2mount.filesystem.changing import Changer
 from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.filesystem.version_xattrs import FACTS, INFO, OURS, OWN_KEYS, USER, info_key, listed_attributes
 from b2mount.model import AUTOMATIC, ObjectMetadata, ObjectVersion
 from b2mount.namespace.inode import Inode
-from b2mount.namespace.posix_info import MODIFIED, POSIX, SYMLINK, WHOLE_FILE_SHA1
-from b2mount.namespace.stored_xattrs import XATTR, stored_in, with_stored
+from b2mount.namespace.stored_xattrs import stored_in, with_stored
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.object_info import check_content_type, check_pair, check_room
 
 T = TypeVar("T")
 
-USER: Final = b"user."
-OURS: Final = b"user.b2."
-INFO: Final = b"user.b2.info."
 CONTENT_TYPE: Final = b"user.b2.content_type"
 STATE: Final = b"user.b2.state"
 SHA1: Final = b"user.b2.sha1"
 URL: Final = b"user.b2.url"
-OWN_KEYS: Final = frozenset({MODIFIED, POSIX, SYMLINK, WHOLE_FILE_SHA1, XATTR})
-"""Object info that is a file's mode, times and so on: to be read, and changed by their own calls."""
-LONGEST_NAME: Final = 255
-"""Bytes of an attribute's name that Linux takes."""
 
-
-def _uploaded(version: ObjectVersion) -> str:
-    try:
-        moment = datetime.fromtimestamp(version.uploaded_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise NoAttribute("B2 gave no time that a calendar has") from None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-FACTS: Final[Mapping[bytes, Callable[[ObjectVersion], str]]] = {
-    b"user.b2.file_id": lambda version: version.version_id,
-    b"user.b2.uploaded": _uploaded,
-    b"user.b2.action": lambda version: version.action.value,
-}
-"""What is to be said of the version in B2, whatever waits to replace it."""
 FIXED: Final = frozenset({*FACTS, STATE, SHA1, URL})
 
 
@@ -76,7 +53,7 @@ class Xattrs:
     def get(self, inode: Inode, name: bytes) -> bytes:
         """The value. Raises NoAttribute."""
         if name.startswith(INFO):
-            text = self._info(inode).get(_key(name))
+            text = self._info(inode).get(info_key(name))
             return _found(text, name).encode(errors="surrogatepass")
         if name.startswith(OURS):
             return _found(self._said(inode, name), name).encode(errors="surrogatepass")
@@ -84,12 +61,7 @@ class Xattrs:
 
     def names(self, inode: Inode) -> list[bytes]:
         """What belongs to the file: its own attributes and the object info of others."""
-        info = inode.metadata.info
-        own = [USER + name for name in stored_in(info)]
-        keys = [INFO + key.encode(errors="surrogatepass") for key in info if key not in OWN_KEYS]
-        listed = {name for name in own if not name.startswith(OURS)}
-        listed |= {name for name in keys if b"\0" not in name and len(INFO) < len(name) <= LONGEST_NAME}
-        return sorted(listed)
+        return listed_attributes(inode.metadata.info)
 
     async def set(self, inode: Inode, name: bytes, value: bytes) -> None:
         """B2 has it when this returns, or it goes with the bytes that are on their way. Raises
@@ -98,7 +70,7 @@ class Xattrs:
         if name == CONTENT_TYPE:
             after = attrs.evolve(before, content_type=_content_type(value))
         elif name.startswith(INFO):
-            key, text = _key(name), _text(value)
+            key, text = info_key(name), _text(value)
             check_pair(key, text)
             after = attrs.evolve(before, info={**before.info, _not_own(key): text})
         elif name.startswith(OURS):
@@ -113,7 +85,7 @@ class Xattrs:
         self.get(inode, name)
         before = inode.metadata
         if name.startswith(INFO):
-            key = _not_own(_key(name))
+            key = _not_own(info_key(name))
             info = {other: text for other, text in before.info.items() if other != key}
         elif name.startswith(OURS):
             raise FixedAttribute(f"{_shown(name)} can't be removed")
@@ -179,11 +151,6 @@ def _not_settable(name: bytes) -> Exception:
     if name in FIXED:
         return FixedAttribute(f"{_shown(name)} says how things are and can't be set")
     return NotSupported(f"b2mount knows no attribute {_shown(name)}")
-
-
-def _key(name: bytes) -> str:
-    """B2 makes all keys lower case."""
-    return name.removeprefix(INFO).decode(errors="replace").lower()
 
 
 def _not_own(key: str) -> str:

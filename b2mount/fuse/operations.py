@@ -16,7 +16,7 @@ from contextlib import aclosing
 import pyfuse3
 
 from b2mount import errors
-from b2mount.filesystem.filesystem import FileSystem
+from b2mount.filesystem.areas import Areas
 from b2mount.filesystem.node import Requester
 from b2mount.fuse.attributes import absent_entry, attribute_change, entry_attributes, node_kind, statvfs
 from b2mount.fuse.errno_map import answers_kernel
@@ -34,13 +34,13 @@ def _requester(ctx: pyfuse3.RequestContext) -> Requester:
 
 
 class Operations(pyfuse3.Operations):
-    """One mount's operations over one FileSystem."""
+    """One mount's operations, over its Areas."""
 
     supports_dot_lookup = True
     enable_writeback_cache = False  # other hosts may change files: the kernel must not own sizes
     enable_acl = False  # B2 keeps no ACLs, and set they would shadow the mode
 
-    def __init__(self, filesystem: FileSystem, pages: KernelPages) -> None:
+    def __init__(self, filesystem: Areas, pages: KernelPages) -> None:
         super().__init__()
         self._fs = filesystem
         self._pages = pages

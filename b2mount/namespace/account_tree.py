@@ -23,11 +23,6 @@ class AccountTree:
     _store: ObjectStore
     _buckets: Tree
 
-    @property
-    def writable(self) -> bool:
-        """What the buckets are."""
-        return self._buckets.writable
-
     async def page(self, directory: ObjectPath, cursor: str, rows: int) -> Level:
         """The entries of a directory from `cursor` on, one request. Buckets come all at once."""
         if not directory.is_account:

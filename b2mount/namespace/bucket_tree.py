@@ -35,11 +35,6 @@ class BucketTree:
     """The only names that the application key may list begin so. It need not end with a slash: the
     directory that it cuts through shows what is allowed."""
 
-    @property
-    def writable(self) -> bool:
-        """The live bucket can be changed."""
-        return True
-
     async def page(self, directory: ObjectPath, cursor: str, rows: int = PAGE_ROWS) -> Level:
         """The entries of a directory from `cursor` on, one request."""
         start = directory.key + cursor

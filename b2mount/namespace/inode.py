@@ -150,10 +150,11 @@ class InodeTable:
         root: ObjectPath,
         attributes: Attributes,
         defaults: AttributeDefaults,
+        root_number: int = ROOT_NUMBER,
     ) -> None:
-        """`defaults` are for what B2 does not say of a file."""
+        """`defaults` are for what B2 does not say of a file. All numbers are from `root_number` on."""
         self.defaults: Final = defaults
-        self._next = ROOT_NUMBER
+        self._next = root_number
         self._by_number: WeakValueDictionary[int, Inode] = WeakValueDictionary()
         self._by_path: WeakValueDictionary[tuple[str, str], Inode] = WeakValueDictionary()
         """Those that are no rows."""

@@ -31,7 +31,7 @@ from b2mount.model import (
 )
 from b2mount.namespace.children import ChildStream
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
-from b2mount.namespace.inode import Inode
+from b2mount.namespace.inode import ROOT_NUMBER, Inode
 from b2mount.namespace.lister import Lister
 from b2mount.namespace.listing import empty_listing
 from b2mount.namespace.names import can_be_spelled, check_looked_up_name
@@ -64,6 +64,7 @@ class Namespace:
         ttl: float,
         max_names: int,
         now_ns: Callable[[], int] = time.time_ns,
+        root_number: int = ROOT_NUMBER,
     ) -> None:
         self._tree = tree
         self._defaults = defaults
@@ -71,7 +72,7 @@ class Namespace:
         self._now_ns = now_ns
         self._overlay = Overlay(ttl)
         self._cache = DirectoryCache(max_names, lambda directory: self._inodes.table(directory))
-        self._resolver = Resolver(root, self._overlay, self._cache, defaults, now_ns())
+        self._resolver = Resolver(root, self._overlay, self._cache, defaults, now_ns(), root_number)
         self._inodes = self._resolver.inodes
         self._lister = Lister(tree, self._cache, self._overlay, ttl, self._resolver.learn)
         self._changed: LRUCache[int, Inode] = LRUCache(maxsize=_CHANGED_DIRECTORIES)

@@ -15,7 +15,7 @@ import attrs
 
 from b2mount.model import Entry, Kind, ObjectPath
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
-from b2mount.namespace.inode import Inode, InodeTable
+from b2mount.namespace.inode import ROOT_NUMBER, Inode, InodeTable
 from b2mount.namespace.listing import Listing
 from b2mount.namespace.overlay import Overlay
 from b2mount.namespace.posix_info import (
@@ -36,13 +36,14 @@ class Resolver:
         cache: DirectoryCache,
         defaults: AttributeDefaults,
         started_ns: int,
+        root_number: int = ROOT_NUMBER,
     ) -> None:
         """Directories without a placeholder are as old as the mount: `started_ns`."""
         self._overlay = overlay
         self._cache = cache
         self._defaults = defaults
         self._bare: Final = bare_directory(defaults, started_ns)
-        self.inodes: Final = InodeTable(root, self._bare, defaults)
+        self.inodes: Final = InodeTable(root, self._bare, defaults, root_number)
 
     def resolve(self, directory: Inode, name: str, answer: Answer) -> Inode | None:
         """Who has the name now, `answer` being what the store says; None for nobody."""

@@ -18,11 +18,6 @@ from b2mount.store.interface import ObjectPage
 class Tree(Protocol):
     """A source of entries."""
 
-    @property
-    def writable(self) -> bool:
-        """Whether changing something in it makes sense at all."""
-        ...
-
     async def page(self, directory: ObjectPath, cursor: str, rows: int) -> Level:
         """The entries of a directory from `cursor` on (empty for the first), `rows` at most, one
         request."""

@@ -1,0 +1,202 @@
+"""Past: the directory `.b2` and all below it: other times, versions, what was removed.
+
+What is shown are versions, which never change; so all of it is read-only (ReadOnly for every change).
+Reading goes the way that all reading goes: a version's blocks, from the cache or B2.
+
+Must not know: how versions are found, the live bucket's names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+
+import attrs
+
+from b2mount.errors import InvalidArgument, IsADirectory, NotADirectory, NotFound, ReadOnly
+from b2mount.filesystem.handles import HandleTable
+from b2mount.filesystem.moments_directory import TopCatalog
+from b2mount.filesystem.node import Node
+from b2mount.filesystem.numbers import FIRST_VIEW, TOP, area_of, first_number
+from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
+from b2mount.model import ByteRange, Kind, ObjectVersion
+from b2mount.namespace.catalog import Catalog, Children
+from b2mount.namespace.inode import Inode
+from b2mount.reading.fetcher import BlockFetcher
+from b2mount.reading.reader import ObjectReader
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
+
+
+@attrs.define(eq=False)
+class _Directory:
+    catalog: Catalog
+    inode: Inode
+    stream: Children | None = None
+
+
+@attrs.define(eq=False)
+class _File:
+    number: int
+    reader: ObjectReader
+
+
+def _high_numbers() -> itertools.count[int]:
+    return itertools.count(first_number(TOP))
+
+
+@attrs.define(eq=False)
+class Past:
+    """Answers for all numbers that are not the live bucket's. Raises only classes of `errors`."""
+
+    _top: TopCatalog
+    _catalogs: Mapping[int, Catalog]
+    """Those that are there from the beginning, by the range of their numbers."""
+    _known: Counter[int]
+    """How often the kernel was told of inodes of a range, less what it has forgotten."""
+    _fetcher: BlockFetcher
+    _files: HandleTable[_File] = attrs.field(factory=lambda: HandleTable[_File](numbers=_high_numbers()))
+    _directories: HandleTable[_Directory] = attrs.field(
+        factory=lambda: HandleTable[_Directory](numbers=_high_numbers())
+    )
+
+    # -- inodes ----------------------------------------------------------------------------
+
+    def entrance(self) -> Node:
+        """The directory `.b2` itself."""
+        return self._node(self._top.root)
+
+    def inode(self, number: int) -> Inode:
+        """Raises NotFound."""
+        return self._catalog(number).inode(number)
+
+    async def child(self, parent: int, name: str) -> Inode:
+        """Raises NotFound, NotADirectory, NameTooLong."""
+        catalog = self._catalog(parent)
+        return await catalog.lookup(catalog.inode(parent), name)
+
+    async def lookup(self, parent: int, name: str) -> Node:
+        """As `child`; the caller knows the inode once more."""
+        inode = await self.child(parent, name)
+        self._count(inode)
+        return self._node(inode)
+
+    def looked_up(self, number: int) -> None:
+        """The caller took an entry of readdir: it knows this inode once more."""
+        self._count(self.inode(number))
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel knows it `count` times less. Never raises."""
+        with suppress(NotFound):
+            self._catalog(number).forget(number, count)
+            self._known[area_of(number)] -= count
+
+    def getattr(self, number: int) -> Node:
+        """Raises NotFound for a number that the kernel should not have."""
+        return self._node(self.inode(number))
+
+    def readlink(self, number: int) -> str:
+        """Raises InvalidArgument for anything but a symlink."""
+        target = self.inode(number).attributes.target
+        if target is None:
+            raise InvalidArgument("not a symlink")
+        return target
+
+    def getxattr(self, number: int, name: bytes) -> bytes:
+        """What B2 knows of the version. Raises NoAttribute."""
+        return attribute_of(self.inode(number).version, name)
+
+    def listxattr(self, number: int) -> list[bytes]:
+        """Names that belong to the file."""
+        version = self.inode(number).version
+        return listed_attributes(version.info) if version is not None else []
+
+    # -- directories -----------------------------------------------------------------------
+
+    def opendir(self, number: int) -> int:
+        """Raises NotADirectory."""
+        catalog = self._catalog(number)
+        inode = catalog.inode(number)
+        if not inode.is_directory:
+            raise NotADirectory("not a directory")
+        return self._directories.add(_Directory(catalog, inode))
+
+    async def readdir(self, fh: int, start: int) -> AsyncGenerator[tuple[int, str, Node], None]:
+        """Entries after `start`, each with the offset that goes on behind it. Waits for the first one."""
+        handle = self._directories.get(fh)
+        if start == 0 or handle.stream is None:
+            handle.stream = handle.catalog.children(handle.inode)
+        if start < 1:
+            yield 1, ".", self._node(handle.inode)
+        if start < 2:
+            yield 2, "..", self._node(await handle.catalog.lookup(handle.inode, ".."))
+        position, given = max(0, start - 2), start < 2
+        while not given or handle.stream.ready(position):
+            inode = await handle.stream.get(position)
+            if inode is None:
+                return
+            position += 1
+            if not inode.removed:
+                given = True
+                yield position + 2, self._top.name_of(inode), self._node(inode)
+
+    def releasedir(self, fh: int) -> None:
+        """Drop the snapshot."""
+        self._directories.pop(fh)
+
+    # -- files -----------------------------------------------------------------------------
+
+    def open(self, number: int, flags: int) -> int:
+        """A handle for reading. Raises ReadOnly, IsADirectory."""
+        inode = self.inode(number)
+        if inode.kind is not Kind.FILE or inode.version is None:
+            raise IsADirectory("only files can be opened")
+        if flags & _WRITING:
+            raise read_only()
+        return self._files.add(_File(number, ObjectReader(inode.version, self._fetcher)))
+
+    async def read(self, fh: int, offset: int, size: int) -> bytes | memoryview:
+        """At most `size` bytes; fewer only at the end."""
+        reader = self._files.get(fh).reader
+        return await reader.read(
+            ByteRange(offset, offset + size).intersect(ByteRange(0, reader.version.size))
+        )
+
+    def release(self, fh: int) -> None:
+        """The last descriptor of this open is gone."""
+        self._files.pop(fh).reader.close()
+
+    def numbers_of(self, version: ObjectVersion) -> list[int]:
+        """The inodes of open files that show this version."""
+        return [file.number for file in self._files if file.reader.version.version_id == version.version_id]
+
+    @property
+    def open_files(self) -> int:
+        """How many handles are open."""
+        return len(self._files)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _count(self, inode: Inode) -> None:
+        self._catalog(inode.number).looked_up(inode)
+        self._known[area_of(inode.number)] += 1
+
+    def _catalog(self, number: int) -> Catalog:
+        area = area_of(number)
+        if area >= FIRST_VIEW:
+            return self._top.view(area)
+        if area not in self._catalogs:
+            raise NotFound(f"no inode {number}")
+        return self._catalogs[area]
+
+    def _node(self, inode: Inode) -> Node:
+        valid_for = self._catalog(inode.number).valid_for(inode)
+        return Node(inode.number, inode.attributes, valid_for)
+
+
+def read_only() -> ReadOnly:
+    """What every change is answered with."""
+    return ReadOnly("what is in .b2 is as it was: copy it to where you want to change it")

@@ -1,0 +1,163 @@
+"""What docs promise of other times, on a real mount: `.b2/` and what is in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.mounted.conftest import MountMaker
+from tests.mounted.harness import Mount
+
+pytestmark = pytest.mark.kernel
+
+
+def moment() -> str:
+    """Now, with nothing else in the same millisecond."""
+    time.sleep(0.003)
+    name = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    time.sleep(0.003)
+    return name
+
+
+def tree_of(root: Path) -> dict[str, bytes | str | None]:
+    """Everything below a directory: bytes of files, targets of links, None for directories."""
+    found: dict[str, bytes | str | None] = {}
+    for path in root.rglob("*"):
+        name = str(path.relative_to(root))
+        if path.is_symlink():
+            found[name] = os.readlink(path)
+        else:
+            found[name] = None if path.is_dir() else path.read_bytes()
+    return found
+
+
+def refused(code: int, work: Callable[[], object]) -> None:
+    with pytest.raises(OSError) as caught:
+        work()
+    assert caught.value.errno == code, errno.errorcode[caught.value.errno or 0]
+
+
+def test_the_tree_as_of_a_moment(mount: Mount) -> None:
+    """`.b2/` at the mount's root is not listed, but is there: `.b2/at/2026-01-31T12:00:00Z/...` is the
+    tree as of that moment, read-only."""
+    at = mount.path / ".b2" / "at"
+    before = moment()
+    (mount.path / "a" / "deep").mkdir(parents=True)
+    (mount.path / "a" / "file").write_bytes(b"first")
+    (mount.path / "a" / "deep" / "link").symlink_to("../file")
+    first, seen = moment(), tree_of(mount.path)
+    (mount.path / "a" / "file").write_bytes(b"second, longer")
+    (mount.path / "a" / "deep" / "link").unlink()
+    second, then = moment(), tree_of(mount.path)
+    mount.programs.run("rm", "-r", mount.path / "a")
+    (mount.path / "a").write_bytes(b"a file by now")
+    assert os.listdir(mount.path) == ["a"]
+    assert (tree_of(at / before), tree_of(at / first), tree_of(at / second)) == ({}, seen, then)
+    assert tree_of(at / moment()) == tree_of(mount.path)
+    assert (at / first / "a" / "file").read_bytes() == b"first"
+    assert (at / first / "a" / "deep" / "link").resolve() == at / first / "a" / "file"
+    mount.programs.run("cp", "-a", at / first / "a", mount.path / "back")
+    assert (mount.path / "back" / "file").read_bytes() == b"first"
+    assert os.getxattr(at / first / "a" / "file", "user.b2.name") == b"a/file"
+
+
+def test_nothing_changes_there(mount: Mount) -> None:
+    (mount.path / "file").write_bytes(b"bytes")
+    there = mount.path / ".b2" / "at" / moment()
+    changes: list[Callable[[], object]] = [
+        lambda: (there / "file").write_bytes(b""),
+        lambda: (there / "new").write_bytes(b""),
+        (there / "file").unlink,
+        lambda: (there / "file").rename(there / "other"),
+        lambda: (there / "file").rename(mount.path / "other"),
+        lambda: (mount.path / "file").rename(there / "other"),
+        lambda: (there / "file").chmod(0o600),
+        lambda: os.utime(there / "file"),
+        lambda: os.truncate(there / "file", 1),
+        lambda: os.setxattr(there / "file", "user.x", b"y"),
+        (there / "new").mkdir,
+        lambda: (there / "new").symlink_to("x"),
+        there.rmdir,
+        (mount.path / ".b2").rmdir,
+        lambda: (mount.path / ".b2").rename(mount.path / "mine"),
+        lambda: (mount.path / ".b2" / "new").write_bytes(b""),
+    ]
+    for change in changes:
+        refused(errno.EROFS, change)
+    refused(errno.EEXIST, (mount.path / ".b2").mkdir)
+    refused(errno.EISDIR, lambda: (mount.path / ".b2").write_bytes(b""))
+    assert list(mount.bucket.objects()) == ["file"]
+    assert mount.bucket.versions("file") == ["upload"]
+    assert (there / "file").read_bytes() == b"bytes"
+
+
+def test_moments_as_people_type_them(mount: Mount) -> None:
+    """Moments in every form a person types."""
+    (mount.path / "file").write_bytes(b"bytes")
+    at = mount.path / ".b2" / "at"
+    moment()
+    for name, shown in {
+        "now": ["file"],
+        "2 days ago": [],
+        "2026-01-31": [],
+        "2026-01-31T12:00:00+02:00": [],
+        "10 minutes ago": [],
+        "yesterday": [],
+    }.items():
+        assert os.listdir(at / name) == shown, name
+    assert os.listdir(at) == []
+    for name in ("soon", "tomorrow", "2026-02-30", ".b2", "x" * 255):
+        assert not (at / name).exists()
+    refused(errno.ENAMETOOLONG, lambda: (at / ("x" * 256)).stat())
+
+
+def test_an_object_called_like_it_is_counted(make_mount: MountMaker) -> None:
+    bucket = make_mount.bucket()
+    bucket.fill([".b2/at", "file", "below/.b2"], b"bytes")
+    mount = make_mount(bucket=bucket)
+    assert sorted(os.listdir(mount.path)) == ["below", "file"]
+    assert os.listdir(mount.path / "below") == [".b2"]
+    assert "at" in os.listdir(mount.path / ".b2")
+    assert os.listdir(mount.path / ".b2" / "at") == []
+    code, output = mount.b2mount("status", mount.path)
+    assert code == 0
+    assert "1 objects whose names no path can spell" in output
+    assert bucket.read(".b2/at") == b"bytes"
+
+
+def test_a_prefix_mount_shows_its_own_past(make_mount: MountMaker) -> None:
+    mount = make_mount.prepare()
+    mount.bucket.put("p/in/file", b"1")
+    mount.bucket.put("out", b"2")
+    mount.source += "/p"
+    mount.start()
+    then = moment()
+    mount.programs.run("rm", "-r", mount.path / "in")
+    assert tree_of(mount.path) == {}
+    assert (mount.path / ".b2" / "at" / then / "in" / "file").read_bytes() == b"1"
+    assert os.listdir(mount.path / ".b2" / "at" / then) == ["in"]
+
+
+def test_many_moments_at_once(mount: Mount) -> None:
+    """A moment's tree lives as long as somebody is in it."""
+    at = mount.path / ".b2" / "at"
+    times = []
+    for number in range(40):
+        (mount.path / "file").write_bytes(b"x" * number)
+        times.append(moment())
+    held = [os.open(at / name / "file", os.O_RDONLY) for name in times[:5]]
+    try:
+        assert [(at / name / "file").stat().st_size for name in times] == list(range(40))
+        assert [len(os.read(fd, 100)) for fd in held] == list(range(5))
+        assert [(at / name / "file").stat().st_size for name in times] == list(range(40))
+    finally:
+        for fd in held:
+            os.close(fd)
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+    assert [(at / name / "file").stat().st_size for name in reversed(times)] == list(reversed(range(40)))
