@@ -7,7 +7,8 @@ so only that has a time to live, and an open file is pinned to one version.
     cli                      what a person types
      |
     mount                    builds one mount from all the parts below, runs it, drains it
-     |                       (access: what is to be mounted, and what the key may do with it)
+     |                       (access: what is to be mounted, and what the key may do with it; costs:
+     |                       what was asked of B2 is kept, and a budget begins economies)
     fuse      control        two front doors: the kernel, and a unix socket for `b2mount status`
       \\         /
       filesystem             what each file operation means; knows the three services below
@@ -17,7 +18,7 @@ so only that has a time to live, and an open file is pinned to one version.
         store                B2: ObjectStore (a protocol) and B2Store; the only home of b2sdk
           |
        threads               the only way from trio into a thread
-    model, errors, options   leaves that everybody may use
+    model, errors, options, budget   leaves that everybody may use
     emulator                 off to one side: a local B2 over HTTP; imports nothing of ours
 
     namespace  what exists under which name and number: directory cache (names expire), overlay

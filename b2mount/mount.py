@@ -11,13 +11,10 @@ acknowledged, and the next mount on the same cache directory goes on from there.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 import os
-import resource
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,9 +26,11 @@ import attrs
 import pyfuse3
 import trio
 
+from b2mount import process
 from b2mount.access import Access, find_access, open_store
 from b2mount.control.server import ControlServer
 from b2mount.control.unmounting import clear_dead, detach
+from b2mount.costs import Costs
 from b2mount.errors import (
     B2MountError,
     MountPointUnusable,
@@ -40,7 +39,7 @@ from b2mount.errors import (
 from b2mount.filesystem.areas import Areas
 from b2mount.filesystem.dot_b2 import make_past
 from b2mount.filesystem.filesystem import FileSystem
-from b2mount.filesystem.status import CallCounts, EvictStatus, MountStatus, WarmStatus
+from b2mount.filesystem.status import EvictStatus, MountStatus, WarmStatus
 from b2mount.fuse.kernel import KernelNames, KernelPages, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
@@ -53,7 +52,7 @@ from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.store.b2_store import B2Store
-from b2mount.store.ledger import Usage
+from b2mount.store.usage_file import UsageFile
 from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
@@ -78,8 +77,6 @@ NAMED: Final = 20
 """Unsent files that the log names at the end."""
 UNSENT: Final = 8
 """Exit code: something is left to the next mount."""
-ENDING_TIME: Final = 3
-"""Seconds that requests to B2 have for ending at the very end, when all that matters is durable."""
 LEAVING_TIME: Final = 5.0
 """Seconds that programs have for closing their files when the mount is told to end."""
 
@@ -94,22 +91,13 @@ def run_mount(options: MountOptions, on_ready: Callable[[], None]) -> int:
     Raises, before it is ready: UsageError, NotAuthorized, AccessDenied, NotFound (no such bucket),
     Unavailable, MountPointUnusable.
     """
-    # a thread that holds the interpreter for its whole default slice of 5 ms multiplies the
-    # latency of a stat by 80
-    sys.setswitchinterval(0.0005)
-    # the same goes for a collection of garbage: what is loaded by now is none and need not be gone
-    # through each time, and a page of names makes little that has to be looked for
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    # every file that is being written takes a descriptor, and 1024 are soon used up
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    process.tune()
     try:
         return trio.run(Mount(options, on_ready).run)
     except BaseExceptionGroup as group:
         raise cause_of(group) from group
     finally:
-        signal.alarm(0)
+        process.ends_by_itself()
 
 
 @attrs.define(eq=False)
@@ -133,6 +121,7 @@ class Mount:
     _filesystem: FileSystem = attrs.field(init=False)
     _areas: Areas = attrs.field(init=False)
     _access: Access = attrs.field(init=False)
+    _costs: Costs = attrs.field(init=False)
     _services: trio.Nursery = attrs.field(init=False)
     _device: int | None = None
     """What the mount table calls us, once we are in it."""
@@ -172,10 +161,11 @@ class Mount:
                 with trio.CancelScope(shield=True):
                     left = await self._drain()
                     await self._journal.close()
+                    await self._costs.save()
                 pyfuse3.close(unmount=True)
                 with trio.move_on_after(LEAVING_TIME, shield=True):
                     await self._kernel.run(clear_dead, self._options.mountpoint)
-                _end_soon(UNSENT if left else 0)
+                process.end_soon(UNSENT if left else 0)
                 services.cancel_scope.cancel()
         return UNSENT if left else 0
 
@@ -230,6 +220,11 @@ class Mount:
             room=self._cache.room,
         )
         self._areas = Areas(self._filesystem, make_past(store, root, defaults, fetcher))
+        usage = UsageFile(directory, store.account.account_id)
+        economize = self._filesystem.economize
+        self._costs = Costs(store.ledger, usage, options.budget, economize, self._disk)
+        await self._costs.open()
+        services.start_soon(self._costs.run)
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)
         services.start_soon(self._filesystem.run)
@@ -356,8 +351,10 @@ class Mount:
             cache_capacity=cache.capacity,
             cache_hits=cache.hits,
             cache_misses=cache.misses,
-            today=_calls(self._store.ledger.today),
-            since_mount=_calls(self._store.ledger.total),
+            today=self._costs.today,
+            since_mount=self._costs.since_mount,
+            free_calls_left=self._costs.free_calls_left,
+            budget=self._costs.budget,
             odd_names=self._namespace.odd_names + self._areas.shadowed,
             open_files=self._areas.open_files,
         )
@@ -381,15 +378,4 @@ class Mount:
     async def refresh(self, path: str | None) -> None:
         """Whoever looks at names from now on is told what B2 has."""
         told = self._filesystem.by_path.refresh(path or "")
-        await self._names.expire(told, within=self._options.ttl)
-
-
-def _calls(usage: Usage) -> CallCounts:
-    return CallCounts(usage.by_class, usage.price, usage.bytes_down, usage.bytes_up)
-
-
-def _end_soon(code: int) -> None:
-    """Don't wait for threads that are deep in a request to an unreachable B2: their time-outs are
-    longer than anybody's patience, and the journal has whatever they were sending."""
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
-    signal.alarm(ENDING_TIME)
+        await self._names.expire(told, within=self._namespace.lifetime.longest)

@@ -23,12 +23,21 @@ from typing import Final, TypeVar
 
 import attrs
 
+from b2mount.budget import Budget, parse_budget
 from b2mount.errors import UsageError
+from b2mount.option_values import (
+    one_of,
+    parse_duration,
+    parse_path,
+    parse_rate,
+    parse_size,
+    parse_umask,
+    parse_word,
+    whole_number,
+)
 
 T = TypeVar("T")
 
-SIZE_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _GENERIC_WORDS: Final = (
@@ -101,33 +110,6 @@ class Option:
             raise UsageError(f"option {self.name}: {error}") from None
 
 
-# -- values ---------------------------------------------------------------------------------
-
-
-def parse_size(text: str) -> int:
-    """Bytes from `500`, `64K`, `10M`, `1.5G`, `2T`: powers of 1024. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise ValueError(f"{text!r} is not a size such as 500M or 10G")
-    return int(float(match[1]) * SIZE_UNITS[match[2].upper()])
-
-
-def parse_rate(text: str) -> int:
-    """Bytes a second, as parse_size, but not zero. Raises ValueError."""
-    size = parse_size(text.removesuffix("/s"))
-    if size == 0:
-        raise ValueError("must be more than 0; leave it out for no limit")
-    return size
-
-
-def parse_duration(text: str) -> float:
-    """Seconds from `90`, `1.5`, `5m`, `2h`, `1d`, `1w`. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*(ms|[smhdw]?)", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise ValueError(f"{text!r} is not a time such as 90, 5m or 1d")
-    return float(match[1]) * SECONDS[match[2].lower()]
-
-
 def parse_source(text: str) -> Source:
     """`BUCKET[/PREFIX]`, `b2://BUCKET[/PREFIX]`, or `b2://` for the whole account.
 
@@ -156,49 +138,8 @@ def default_cache_dir() -> Path:
     return Path(os.path.expanduser("~")) / ".cache" / "b2mount"
 
 
-def _number(lowest: int, base: int = 10) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text, base)
-        except ValueError:
-            raise ValueError(f"{text!r} is not {'an octal' if base == 8 else 'a whole'} number") from None
-        if number < lowest:
-            raise ValueError(f"must be at least {lowest}")
-        return number
-
-    return parse
-
-
-def _umask(text: str) -> int:
-    number = _number(0, 8)(text)
-    if number > 0o777:
-        raise ValueError(f"{text!r} is not a umask such as 022")
-    return number
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"{text!r} is none of {', '.join(words)}")
-        return text.lower()
-
-    return parse
-
-
 def _unlink(text: str) -> Unlink:
-    return Unlink(_choice(*Unlink)(text))
-
-
-def _path(text: str) -> Path:
-    if not text:
-        raise ValueError("is empty")
-    return Path(os.path.abspath(os.path.expanduser(text)))
-
-
-def _word(text: str) -> str:
-    if not text:
-        raise ValueError("is empty")
-    return text
+    return Unlink(one_of(*Unlink)(text))
 
 
 # -- the table ------------------------------------------------------------------------------
@@ -238,7 +179,11 @@ class MountOptions:
     foreground: bool = _flag("Stay in the foreground and log to stderr.")
     read_only: bool = _flag("Refuse every change.")
     cache_dir: Path = _computed(
-        default_cache_dir, _path, "DIR", "Where cached blocks and unsent files are kept.", "~/.cache/b2mount"
+        default_cache_dir,
+        parse_path,
+        "DIR",
+        "Where cached blocks and unsent files are kept.",
+        "~/.cache/b2mount",
     )
     cache_size: int = _option(
         10 << 30, parse_size, "SIZE", "How much of the disk cached blocks may take.", shown="10G"
@@ -252,11 +197,17 @@ class MountOptions:
         shown="off; 1 when given bare",
     )
     ttl: float = _option(
-        60.0, parse_duration, "TIME", "How long names are believed before B2 is asked again.", shown="60"
+        60.0,
+        parse_duration,
+        "TIME",
+        "How long names are believed before B2 is asked again.",
+        shown="60",
     )
-    uid: int = _computed(os.getuid, _number(0), "UID", "Owner of files that carry none.", "yours")
-    gid: int = _computed(os.getgid, _number(0), "GID", "Group of files that carry none.", "yours")
-    umask: int = _option(0o022, _umask, "OCTAL", "Permissions that files without a mode lack.", shown="022")
+    uid: int = _computed(os.getuid, whole_number(0), "UID", "Owner of files that carry none.", "yours")
+    gid: int = _computed(os.getgid, whole_number(0), "GID", "Group of files that carry none.", "yours")
+    umask: int = _option(
+        0o022, parse_umask, "OCTAL", "Permissions that files without a mode lack.", shown="022"
+    )
     allow_other: bool = _flag("Let other users in, as far as the files' modes allow.")
     unlink: Unlink = _option(
         Unlink.HIDE,
@@ -266,10 +217,10 @@ class MountOptions:
         shown="hide",
     )
     credentials: Path | None = _option(
-        None, _path, "FILE", "JSON file with key_id and application_key, readable by nobody else."
+        None, parse_path, "FILE", "JSON file with key_id and application_key, readable by nobody else."
     )
     profile: str | None = _option(
-        None, _word, "NAME", "Profile of the b2 command line tool whose login is used."
+        None, parse_word, "NAME", "Profile of the b2 command line tool whose login is used."
     )
     limit_download: int | None = _option(
         None, parse_rate, "SIZE", "Bytes a second to read from B2 at most.", shown="no limit"
@@ -282,20 +233,32 @@ class MountOptions:
     )
     max_names: int = _option(
         1_200_000,  # a bucket of a million files, with its directories
-        _number(1000),
+        whole_number(1000),
         "N",
         "How many cached names to keep in memory; a million take about 250 MB.",
         shown="1200000",
     )
+    budget: Budget | None = _option(
+        None,
+        parse_budget,
+        "DOLLARS[/PERIOD]",
+        "What B2 may cost in an hour, a day or a month (0.10/day, 2/month): at 80 % the mount warns, then "
+        "believes names for ten times --ttl, 10 minutes at least, and fetches nothing ahead. Fails nothing.",
+        shown="none",
+    )
     log_level: str = _option(
         "info",
-        _choice(*LOG_LEVELS),
+        one_of(*LOG_LEVELS),
         "LEVEL",
         "Least grave event to log: debug, info, warning, error.",
         shown="info",
     )
     log_file: Path | None = _option(
-        None, _path, "FILE", "Where to log when in the background.", shown="a file in the cache directory"
+        None,
+        parse_path,
+        "FILE",
+        "Where to log when in the background.",
+        shown="a file in the cache directory",
     )
 
 

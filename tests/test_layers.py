@@ -13,12 +13,14 @@ import b2mount
 PACKAGE = Path(b2mount.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"model", "errors", "options", "moments"}
+LEAVES = {"model", "errors", "options", "option_values", "budget", "moments"}
 STACK = {"store", "namespace", "reading", "writing", "filesystem"}
 BELOW: dict[str, set[str]] = {
     "model": set(),
     "errors": set(),
-    "options": {"errors"},
+    "budget": set(),
+    "option_values": set(),
+    "options": {"errors", "budget", "option_values"},
     "moments": set(),
     "threads": set(),
     "emulator": set(),
@@ -30,7 +32,9 @@ BELOW: dict[str, set[str]] = {
     "fuse": {*LEAVES, "filesystem"},
     "control": {*LEAVES, "filesystem"},
     "access": {*LEAVES, "store"},
-    "mount": {*LEAVES, "threads", *STACK, "access", "fuse", "control"},
+    "costs": {*LEAVES, "threads", "store", "filesystem"},
+    "process": set(),
+    "mount": {*LEAVES, "threads", *STACK, "access", "costs", "process", "fuse", "control"},
     "cli": {*LEAVES, "mount", "control", "emulator", "store", "filesystem"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -9,7 +9,8 @@ from typing import Final, NoReturn
 
 import b2mount
 from b2mount.errors import UsageError
-from b2mount.options import OPTIONS, Option, find_option, parse_duration, parse_words
+from b2mount.option_values import parse_duration
+from b2mount.options import OPTIONS, Option, find_option, parse_words
 
 COMMANDS: Final = {
     "mount": "mount a bucket, or a directory of it",

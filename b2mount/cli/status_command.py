@@ -12,7 +12,7 @@ from b2mount.cli import wording
 from b2mount.control.client import NotAnswering, client_at, find_mount, reachable_mounts
 from b2mount.control.messages import status_to_json
 from b2mount.control.places import mount_table
-from b2mount.filesystem.status import CallCounts, MountStatus
+from b2mount.filesystem.status import BudgetStatus, CallCounts, MountStatus
 
 SHOWN = 20
 """Unsent files that are listed; --json has all."""
@@ -76,6 +76,11 @@ def _lines(status: MountStatus) -> Iterator[str]:
     yield f"  cache     {wording.size(status.cache_bytes)} of {wording.size(status.cache_capacity)}{rate}"
     yield f"  today     {_counts(status.today)}"
     yield f"  mounted   {_counts(status.since_mount)}"
+    if status.free_calls_left:
+        free = " and ".join(f"{left:,} {name}" for name, left in sorted(status.free_calls_left.items()))
+        yield f"  free      {free} calls are left today"
+    if status.budget is not None:
+        yield f"  budget    {_budget(status.budget)}"
     yield f"  open      {wording.files(status.open_files)}"
     if status.odd_names:
         yield f"  unseen    {status.odd_names} objects whose names no path can spell"
@@ -85,6 +90,11 @@ def _counts(counts: CallCounts) -> str:
     calls = ", ".join(f"{number:,} {name}" for name, number in sorted(counts.by_class.items()))
     moved = f"{wording.size(counts.bytes_down)} down, {wording.size(counts.bytes_up)} up"
     return f"{f'calls by class: {calls}' if calls else 'no calls'}; {moved}; ${counts.cost:.4f}"
+
+
+def _budget(budget: BudgetStatus) -> str:
+    saving = ": names are believed longer, nothing is fetched ahead" if budget.is_saving else ""
+    return f"${budget.spent:.4f} of {budget.text}, {100 * budget.spent / budget.dollars:.0f} %{saving}"
 
 
 def _silent() -> Iterator[str]:

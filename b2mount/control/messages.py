@@ -8,13 +8,22 @@ but for the URL that was asked for. What takes long sends lines `{"progress": ..
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from b2mount import errors
 from b2mount.errors import B2MountError, InvalidArgument
-from b2mount.filesystem.status import CallCounts, MountStatus, PendingFile, Unfetched, WarmStatus
+from b2mount.filesystem.status import (
+    BudgetStatus,
+    CallCounts,
+    MountStatus,
+    PendingFile,
+    Unfetched,
+    WarmStatus,
+)
+
+T = TypeVar("T")
 
 MAX_REQUEST: Final = 64 * 1024
 
@@ -147,21 +156,34 @@ def status_to_json(status: MountStatus) -> dict[str, Any]:
 
 
 def status_from_json(fields: dict[str, Any]) -> MountStatus:
-    """The status that status_to_json was given."""
-    return MountStatus(
-        **{
-            **fields,
-            "missing_capabilities": tuple(fields["missing_capabilities"]),
-            "pending": tuple(PendingFile(**pending) for pending in fields["pending"]),
-            "today": CallCounts(**fields["today"]),
-            "since_mount": CallCounts(**fields["since_mount"]),
-        }
-    )
+    """The status that status_to_json was given, by this version of b2mount or by one that runs since
+    before an upgrade. Raises B2MountError where the two are too far apart."""
+    try:
+        budget = fields.get("budget")
+        return _known_of(
+            MountStatus,
+            {
+                **fields,
+                "missing_capabilities": tuple(fields["missing_capabilities"]),
+                "pending": tuple(_known_of(PendingFile, pending) for pending in fields["pending"]),
+                "today": _known_of(CallCounts, fields["today"]),
+                "since_mount": _known_of(CallCounts, fields["since_mount"]),
+                "budget": _known_of(BudgetStatus, budget) if budget else None,
+            },
+        )
+    except (KeyError, TypeError) as error:
+        raise B2MountError("the mount is of another version of b2mount: mount it again") from error
 
 
 def warm_from_json(fields: dict[str, Any]) -> WarmStatus:
     """The WarmStatus whose fields these are."""
     return WarmStatus(**{**fields, "failed": tuple(Unfetched(**one) for one in fields["failed"])})
+
+
+def _known_of(kind: type[T], fields: dict[str, Any]) -> T:
+    """What can be made of these fields; those that this version does not know are left out."""
+    known = {field.name for field in attrs.fields(kind)}  # type: ignore[arg-type]  # any attrs class
+    return kind(**{name: value for name, value in fields.items() if name in known})
 
 
 def _line(fields: dict[str, Any]) -> bytes:

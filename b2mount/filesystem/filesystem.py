@@ -339,6 +339,12 @@ class FileSystem:
             nursery.start_soon(self._witness.run)
             nursery.start_soon(self._prefetch.run)
 
+    def economize(self, on: bool) -> None:
+        """Ask B2 as little as can be, or as usual again: names are believed longer, and nothing is
+        listed or fetched for those who may ask for it later."""
+        self._namespace.lifetime.economize(on)
+        self._prefetch.is_off = on
+
     async def recover(self) -> int:
         """Take up what an earlier mount left: unsent files are visible at once and sent behind.
         Returns how many there were."""

@@ -36,6 +36,8 @@ class Prefetch:
     _begun: deque[Visit] = attrs.field(factory=deque, init=False)
     _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
     _is_running: bool = False
+    is_off: bool = attrs.field(default=False, init=False)
+    """What it costs is to be saved."""
 
     def __attrs_post_init__(self) -> None:
         self.walks = Walks(self._order, self._is_big)
@@ -46,7 +48,7 @@ class Prefetch:
     def begun(self, path: ObjectPath, version: ObjectVersion) -> Visit:
         """A program has begun to read a file; it is to tell the visit how far it reads."""
         visit = Visit(path, version)
-        if self._is_running:
+        if self._is_running and not self.is_off:
             self._begun.append(visit)
             self._woken.set()
         return visit

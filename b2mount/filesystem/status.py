@@ -59,12 +59,27 @@ class PendingFile:
 
 @attrs.frozen
 class CallCounts:
-    """Calls by transaction class, and what they cost in dollars."""
+    """Calls by transaction class, and what they cost in dollars at list price, nothing being free."""
 
     by_class: Mapping[str, int] = attrs.field(hash=False)
     cost: float
     bytes_down: int
     bytes_up: int
+
+
+@attrs.frozen
+class BudgetStatus:
+    """What may be spent in a period, and what is."""
+
+    text: str
+    """As `$0.10/day`."""
+    dollars: float
+    period: str
+    """hour, day or month."""
+    spent: float
+    """Dollars at list price, in the period that it is."""
+    is_saving: bool
+    """Whether names are believed longer and nothing is fetched ahead."""
 
 
 @attrs.frozen
@@ -84,9 +99,13 @@ class MountStatus:
     cache_hits: int
     cache_misses: int
     today: CallCounts
+    """Since 00:00 UTC; of all mounts of the account that have this one's cache directory."""
     since_mount: CallCounts
     odd_names: int
     open_files: int
+    free_calls_left: Mapping[str, int] = attrs.field(hash=False, factory=dict)
+    """By class: what is left today of the account's free calls, if nothing else has used them."""
+    budget: BudgetStatus | None = None
 
 
 @attrs.frozen

@@ -22,10 +22,11 @@ from b2mount.namespace.directory_cache import Answer, DirectoryCache
 from b2mount.namespace.flat import Piece, pieces_of
 from b2mount.namespace.flights import Flights
 from b2mount.namespace.inode import Inode
+from b2mount.namespace.lifetime import Lifetime
 from b2mount.namespace.listing import Level, Listing
 from b2mount.namespace.names import OddNames
 from b2mount.namespace.overlay import Ask, Overlay
-from b2mount.namespace.planner import Planner, Scan, rows_of_page
+from b2mount.namespace.planner import PAGE, Planner, Scan, rows_of_page
 from b2mount.namespace.tree import Tree
 from b2mount.namespace.turns import in_turns, level_in_turns
 from b2mount.store.interface import ObjectPage
@@ -44,14 +45,14 @@ class Lister:
         tree: Tree,
         cache: DirectoryCache,
         overlay: Overlay,
-        ttl: float,
+        lifetime: Lifetime,
         learnt: Callable[[ObjectPath, Listing], None],
     ) -> None:
         """`learnt` is told of each page of a directory, after it has come in."""
         self._tree = tree
         self._cache = cache
         self._overlay = overlay
-        self._ttl = ttl
+        self._lifetime = lifetime
         self._learnt = learnt
         self._planner = Planner(cache)
         self._pages: Flights[None] = Flights()
@@ -125,7 +126,7 @@ class Lister:
         moves, drops = self._directory_moves, self._cache.drops
         with self._overlay.asking() as ask:
             entry = await self._tree.entry(path, name)
-            answer = Answer(entry, ask.time + self._ttl)
+            answer = Answer(entry, ask.time + self._lifetime.ttl)
             if moves == self._directory_moves and drops == self._cache.drops:
                 self._overlay.heard(path, name, entry, ask)
                 self._cache.put_answer(path, name, answer)
@@ -139,7 +140,7 @@ class Lister:
             path, begin = directory.path, listing.cursor
             self._cache.read_on(path, listing)
             with self._overlay.asking() as ask:
-                level = await self._tree.page(path, begin, rows_of_page(listing.pages))
+                level = await self._tree.page(path, begin, self._rows(listing.pages))
                 if directory.path != path:
                     continue
                 for short in level_in_turns(level):
@@ -164,7 +165,7 @@ class Lister:
         if path is not None and listing is not None:
             self._cache.read_on(path, listing)
         with self._overlay.asking() as ask:
-            page = await self._tree.flat(scan.root, scan.cursor, rows_of_page(scan.followed))
+            page = await self._tree.flat(scan.root, scan.cursor, self._rows(scan.followed))
             for short in in_turns(page):
                 if moves != self._directory_moves or scan.cursor is None:
                     return
@@ -199,7 +200,7 @@ class Lister:
 
     def _absorb(self, path: ObjectPath, listing: Listing, piece: Piece, ask: Ask) -> None:
         if not listing.has_begun:
-            listing.start(ask.time, self._ttl)
+            listing.start(ask.time, self._lifetime.ttl)
         self.odd.saw(listing.absorb(piece.level))
         self._overlay.heard_page(path, listing, piece.before, ask)
         if listing.keeps_itself:
@@ -208,10 +209,14 @@ class Lister:
         if listing.is_complete or not piece.before:
             self._cache.put(path, listing)
 
+    def _rows(self, before: int) -> int:
+        """How many rows to ask for: each thousand that comes costs a call."""
+        return PAGE if self._lifetime.is_saving else rows_of_page(before)
+
     # -- ahead -----------------------------------------------------------------------------
 
     def _in_background(self, what: object, request: Callable[[], Awaitable[None]]) -> None:
-        if self._nursery is not None and what not in self._ahead:
+        if self._nursery is not None and what not in self._ahead and not self._lifetime.is_saving:
             self._ahead.add(what)
             self._nursery.start_soon(self._quietly, what, request)
 

@@ -32,6 +32,7 @@ from b2mount.model import (
 from b2mount.namespace.children import ChildStream
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
 from b2mount.namespace.inode import ROOT_NUMBER, Inode
+from b2mount.namespace.lifetime import Lifetime
 from b2mount.namespace.lister import Lister
 from b2mount.namespace.listing import empty_listing
 from b2mount.namespace.names import can_be_spelled, check_looked_up_name
@@ -68,13 +69,13 @@ class Namespace:
     ) -> None:
         self._tree = tree
         self._defaults = defaults
-        self._ttl = ttl
+        self.lifetime: Final = Lifetime(ttl)
         self._now_ns = now_ns
-        self._overlay = Overlay(ttl)
+        self._overlay = Overlay(self.lifetime)
         self._cache = DirectoryCache(max_names, lambda directory: self._inodes.table(directory))
         self._resolver = Resolver(root, self._overlay, self._cache, defaults, now_ns(), root_number)
         self._inodes = self._resolver.inodes
-        self._lister = Lister(tree, self._cache, self._overlay, ttl, self._resolver.learn)
+        self._lister = Lister(tree, self._cache, self._overlay, self.lifetime, self._resolver.learn)
         self._changed: LRUCache[int, Inode] = LRUCache(maxsize=_CHANGED_DIRECTORIES)
         self.root: Final = self._inodes.root
         self.order: Final = WalkOrder(self._cache, self._overlay)
@@ -119,7 +120,7 @@ class Namespace:
         """Seconds for which the kernel may keep name and attributes: what is left of the ttl."""
         now = trio.current_time()
         if inode is self.root:
-            return self._ttl
+            return self.lifetime.ttl
         if inode.removed:
             return 0.0
         if inode.origin is not None:
@@ -127,7 +128,7 @@ class Namespace:
         record = self._record(inode.path)
         if record is None or record.inode is not inode:
             return max(0.0, inode.fresh_until - now)
-        return self._ttl if record.is_pending else max(0.0, record.until - now)
+        return self.lifetime.ttl if record.is_pending else max(0.0, record.until - now)
 
     def absent_for(self, directory: Inode, name: str) -> float:
         """Seconds for which the kernel may take it that there is no such name; 0 for unknown."""
@@ -201,7 +202,7 @@ class Namespace:
         inode = self._inodes.add(path, attributes, version)
         if is_directory:
             now = trio.current_time()
-            listing = empty_listing(now, now + self._ttl)
+            listing = empty_listing(now, now + self.lifetime.ttl)
             listing.placeholder = version
             self._cache.put(path, listing)
         if version is None and not path.is_bucket:

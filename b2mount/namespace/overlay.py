@@ -5,7 +5,7 @@ Invariants: a record that is pending (not in B2 yet) wins over every listing. On
 listings that lag behind it; a listing that shows something newer takes over. A directory with
 anything pending in it is pending itself. Settled records go away by themselves.
 
-The guard is one time to live: a listing from before the change, cached, is gone by then.
+The guard is the longest time to live: a listing from before the change, cached, is gone by then.
 
 Must not know: the store, the cache of listings, lookup counts.
 """
@@ -23,6 +23,7 @@ import trio
 
 from b2mount.model import Entry, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
+from b2mount.namespace.lifetime import Lifetime
 from b2mount.namespace.listing import Listing, passed
 
 _OLD_ANSWER_GUARD: Final = 1.0
@@ -81,8 +82,8 @@ class _Level:
 class Overlay:
     """All records of a mount, by directory and name."""
 
-    def __init__(self, guard: float) -> None:
-        self._guard = guard
+    def __init__(self, lifetime: Lifetime) -> None:
+        self._lifetime = lifetime
         self._order = itertools.count(1)
         self._levels: dict[ObjectPath, _Level] = {}
         self._expiring: deque[tuple[float, Record, ObjectPath, str]] = deque()
@@ -216,14 +217,14 @@ class Overlay:
             entry,
             is_pending,
             order=next(self._order),
-            until=trio.current_time() + self._guard,
+            until=trio.current_time() + self._lifetime.longest,
             past=old.past if old else (),
             newest_ms=old.newest_ms if old else 0,
         )
 
     def _renewed(self, record: Record, at_least: float = 0.0) -> Record:
         """The record as if it had just been made, for what is still on its way to those who asked."""
-        until = max(record.until, trio.current_time() + max(self._guard, at_least))
+        until = max(record.until, trio.current_time() + max(self._lifetime.longest, at_least))
         return attrs.evolve(record, order=next(self._order), until=until)
 
     def _put(self, directory: ObjectPath, name: str, record: Record) -> None:

@@ -14,6 +14,7 @@ from b2mount.cli.main import main
 from b2mount.control.client import ControlClient, NotAnswering
 from b2mount.control.messages import status_to_json
 from b2mount.errors import OverQuota
+from b2mount.filesystem.status import BudgetStatus
 from tests.cli.conftest import MountTable, Running
 from tests.control.fake_mount import pending
 
@@ -192,9 +193,22 @@ def test_status_for_people(running: Running, capsys: Captured) -> None:
         "3.0 MiB of 10.0 GiB, 75 % hits",
         "calls by class: 4 A, 1,200 B; 5.0 MiB down, 7.0 KiB up; $0.0012",
         "mounted   no calls",
+        "free      1,300 B and 2,500 C calls are left today",
         "2 objects whose names no path can spell",
     ):
         assert expected in text
+
+
+def test_status_of_a_budget(running: Running, capsys: Captured) -> None:
+    assert main(["status", running.mountpoint]) == 0
+    assert "  budget    " not in capsys.readouterr().out
+    running.mount.budget = BudgetStatus("$0.10/day", 0.1, "day", 0.0412, False)
+    assert main(["status", running.mountpoint]) == 0
+    assert "  budget    $0.0412 of $0.10/day, 41 %\n" in capsys.readouterr().out
+    running.mount.budget = BudgetStatus("$0.10/day", 0.1, "day", 0.13, True)
+    assert main(["status", running.mountpoint]) == 0
+    saving = "  budget    $0.1300 of $0.10/day, 130 %: names are believed longer, nothing is fetched ahead\n"
+    assert saving in capsys.readouterr().out
 
 
 def test_status_names_what_failed_even_among_many(running: Running, capsys: Captured) -> None:

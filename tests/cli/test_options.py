@@ -6,7 +6,9 @@ from pathlib import Path
 import attrs
 import pytest
 
+from b2mount.budget import Budget, Period, parse_budget
 from b2mount.errors import UsageError
+from b2mount.option_values import parse_duration, parse_rate, parse_size
 from b2mount.options import (
     OPTIONS,
     MountOptions,
@@ -15,9 +17,6 @@ from b2mount.options import (
     default_cache_dir,
     mount_options,
     options_table,
-    parse_duration,
-    parse_rate,
-    parse_size,
     parse_source,
     parse_words,
 )
@@ -100,6 +99,32 @@ def test_no_sources(text: str) -> None:
         parse_source(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "dollars", "period"),
+    [
+        ("0.10/day", 0.1, Period.DAY),
+        ("$2/month", 2, Period.MONTH),
+        (".01/hour", 0.01, Period.HOUR),
+        ("5", 5, Period.DAY),
+        ("1./Month", 1, Period.MONTH),
+    ],
+)
+def test_budgets(text: str, dollars: float, period: Period) -> None:
+    assert parse_budget(text) == Budget(dollars, period)
+    assert parse_budget(str(parse_budget(text))) == Budget(dollars, period)
+
+
+@pytest.mark.parametrize("text", ["", "/day", "$", ".", "1/week", "-1", "0", "0.00/day", "1e3", "1 €", "1/2"])
+def test_no_budgets(text: str) -> None:
+    with pytest.raises(UsageError, match="option budget: "):
+        parse_words(f"budget={text}")
+
+
+def test_how_a_budget_is_shown() -> None:
+    shown = [str(Budget(dollars, Period.DAY)) for dollars in (0.1, 2, 12.345, 0.000001, 100)]
+    assert shown == ["$0.10/day", "$2.00/day", "$12.345/day", "$0.000001/day", "$100.00/day"]
+
+
 def test_every_option_is_a_field_and_has_a_reason() -> None:
     fields = {field.name.replace("_", "-") for field in attrs.fields(MountOptions)}
     assert fields == set(OPTIONS) | {"source", "mountpoint"}
@@ -120,6 +145,7 @@ VALUES = {
     "gid": "8",
     "umask": "077",
     "unlink": "delete",
+    "budget": "0.10/day",
     "credentials": "/k",
     "profile": "me",
     "limit-download": "1M",
@@ -141,6 +167,7 @@ PARSED = {
     "gid": 8,
     "umask": 0o77,
     "unlink": Unlink.DELETE,
+    "budget": Budget(0.1, Period.DAY),
     "credentials": Path("/k"),
     "profile": "me",
     "limit-download": 1 << 20,

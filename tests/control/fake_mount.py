@@ -9,6 +9,7 @@ import trio
 
 from b2mount.errors import B2MountError, IsADirectory, NotFound
 from b2mount.filesystem.status import (
+    BudgetStatus,
     CallCounts,
     EvictStatus,
     MountStatus,
@@ -46,6 +47,7 @@ class FakeMount:
     evicted: list[str] = attrs.field(factory=list)
     refreshed: list[str | None] = attrs.field(factory=list)
     left: bool = False
+    budget: BudgetStatus | None = None
     looks: int = 0
     """How often its status was asked for."""
 
@@ -65,6 +67,8 @@ class FakeMount:
             cache_misses=1,
             today=CallCounts({"A": 4, "B": 1200}, 0.0012, 5 << 20, 7 << 10),
             since_mount=NO_CALLS,
+            free_calls_left={"B": 1300, "C": 2500},
+            budget=self.budget,
             odd_names=2,
             open_files=1,
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
 from b2mount.control.messages import (
@@ -19,6 +20,7 @@ from b2mount.control.messages import (
     status_to_json,
 )
 from b2mount.errors import B2MountError, InvalidArgument, NotFound, OverQuota
+from b2mount.filesystem.status import BudgetStatus
 from tests.control.fake_mount import FakeMount, pending
 
 
@@ -76,5 +78,20 @@ def test_nonsense_is_no_reply(line: bytes) -> None:
 
 
 def test_status_survives_json() -> None:
-    status = FakeMount(unsent=(pending("a", state="failed", reason="cap"), pending("b"))).status()
+    mount = FakeMount(unsent=(pending("a", state="failed", reason="cap"), pending("b")))
+    status = mount.status()
     assert status_from_json(json.loads(json.dumps(status_to_json(status)))) == status
+    mount.budget = BudgetStatus("$0.10/day", 0.1, "day", 0.13, True)
+    status = mount.status()
+    assert status_from_json(json.loads(json.dumps(status_to_json(status)))) == status
+
+
+def test_status_of_a_mount_of_another_version() -> None:
+    status = FakeMount(unsent=(pending("a"),)).status()
+    fields = status_to_json(status)
+    newer = {**fields, "invented_later": 1, "today": {**fields["today"], "invented_later": 1}}
+    assert status_from_json(json.loads(json.dumps(newer))) == status
+    older = {name: value for name, value in fields.items() if name not in ("budget", "free_calls_left")}
+    assert status_from_json(older) == attrs.evolve(status, free_calls_left={})
+    with pytest.raises(B2MountError, match="another version"):
+        status_from_json({"source": "b2://bucket"})

@@ -67,6 +67,17 @@ async def test_what_comes_next_is_here_before_it_is_asked_for(tmp_path: Path) ->
         assert sorted(key for key, _ in fetched(store)) == keys  # each one once
 
 
+async def test_nothing_is_fetched_ahead_while_calls_are_saved(tmp_path: Path) -> None:
+    store, keys = filled(100)
+    async with world(store, tmp_path) as w:
+        w.fs.economize(True)
+        await read(w, keys[:40])
+        assert [key for key, _ in fetched(store)] == keys[:40]
+        w.fs.economize(False)
+        await read(w, keys[40:60])
+        assert len(fetched(store)) > 60
+
+
 async def test_the_reader_goes_first(tmp_path: Path) -> None:
     store, keys = filled(100)
     async with world(store, tmp_path) as w:

@@ -6,6 +6,7 @@ import trio.testing
 
 from b2mount.model import Entry, Kind, ObjectVersion
 from b2mount.namespace.directory_cache import DirectoryCache
+from b2mount.namespace.lifetime import Lifetime
 from b2mount.namespace.listing import Level, Listing
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.order import WalkOrder
@@ -76,7 +77,7 @@ def known(*directories: str, cursor: str | None = None) -> WalkOrder:
         listing = Listing(expires=trio.current_time() + 60)
         listing.absorb(Level(tuple(rows.values()), None, None, (), cursor))
         cache.put(path(directory), listing)
-    return WalkOrder(cache, Overlay(60))
+    return WalkOrder(cache, Overlay(Lifetime(60)))
 
 
 @pytest.mark.parametrize(
