@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import attrs
@@ -118,12 +119,14 @@ class B2Client:
     _reach: Reach = attrs.field(init=False, factory=Reach)
     _paces: Paces = attrs.field(init=False, factory=Paces)
     _under_way: list[tuple[ObjectPath, UploadBody]] = attrs.field(init=False, factory=list)
-    _uploads: trio.CapacityLimiter = attrs.field(init=False)
-    """Whoever waits for the upload lane must not hold a URL meanwhile."""
+    _places: dict[str, trio.CapacityLimiter] = attrs.field(init=False)
+    """By lane. Whoever waits for a lane must neither hold an upload URL meanwhile nor go on when B2 has
+    asked for fewer requests since."""
 
-    @_uploads.default
-    def _as_wide_as_the_lane(self) -> trio.CapacityLimiter:
-        return trio.CapacityLimiter(self.lanes.upload.width)
+    @_places.default
+    def _as_wide_as_the_lanes(self) -> dict[str, trio.CapacityLimiter]:
+        lanes = (self.lanes.metadata, self.lanes.download, self.lanes.upload)
+        return {lane.name: trio.CapacityLimiter(lane.width) for lane in lanes}
 
     # -- authorization -------------------------------------------------------------------------
 
@@ -178,6 +181,16 @@ class B2Client:
         """Close all connections."""
         close_account(self.session)
 
+    @asynccontextmanager
+    async def _turn(self, lane: ThreadLane, patience: Patience) -> AsyncIterator[None]:
+        """A place in a lane, when a request may go out. A pause for the next try holds none."""
+        while True:
+            await patience.turn()
+            async with self._places[lane.name]:
+                if not patience.is_held:
+                    yield
+                    return
+
     def _patience(self, call: str) -> Patience:
         return Patience(self.retry_for, self._reach, self._paces.of(call))
 
@@ -186,7 +199,7 @@ class B2Client:
     async def call(self, name: str, work: Callable[[B2Session], T], *, lane: ThreadLane | None = None) -> T:
         """`work(session)`, retried. When cancelled, returns at once: it may or may not happen."""
         into = lane or self.lanes.metadata
-        return await self._retried(name, lambda: into.run(work, self.session))
+        return await self._retried(name, into, lambda: into.run(work, self.session))
 
     async def change(
         self,
@@ -197,23 +210,24 @@ class B2Client:
     ) -> T:
         """As `call`, but known to have ended when it returns, also when cancelled. `when_refused`
         is asked when another try than the first is refused: the first may have been heard."""
-        return await self._retried(
-            name, lambda: self.lanes.metadata.run_uncancelled(work, self.session), when_refused
-        )
+        lane = self.lanes.metadata
+        return await self._retried(name, lane, lambda: lane.run_uncancelled(work, self.session), when_refused)
 
     async def _retried(
         self,
         name: str,
+        lane: ThreadLane,
         attempt: Callable[[], Awaitable[T]],
         when_refused: Callable[[B2MountError], Awaitable[T]] | None = None,
     ) -> T:
         patience = self._patience(name)
         for tries in itertools.count(1):
-            await patience.turn()
             generation = self._generation
-            self.ledger.called(name)
             try:
-                result = await attempt()
+                async with self._turn(lane, patience):
+                    generation = self._generation  # as of when it goes out
+                    self.ledger.called(name)
+                    result = await attempt()
             except Exception as error:
                 try:
                     await self._before_next_try(error, generation, patience)
@@ -247,8 +261,7 @@ class B2Client:
         """B2's reply, and the SHA-1 of what was sent. Raises OSError when `source` can't be read."""
         patience = self._patience(target.call)
         while True:
-            await patience.turn()
-            async with self._uploads:
+            async with self._turn(self.lanes.upload, patience):
                 sent = await self._upload_once(target, source)
             if sent.error is None:
                 self._reach.found()
@@ -342,19 +355,20 @@ class B2Client:
         delivery = Delivery(span, deliver, self.ledger)
         patience = self._patience("b2_download_file_by_id")
         while left := delivery.left:
-            await patience.turn()
             generation = self._generation
-            self.ledger.called("b2_download_file_by_id")
             try:
-                await self.lanes.download.stream(
-                    b2_calls.download,
-                    delivery.take,
-                    self.session,
-                    version.version_id,
-                    left,
-                    digest,
-                    self.limits.download,
-                )
+                async with self._turn(self.lanes.download, patience):
+                    generation = self._generation
+                    self.ledger.called("b2_download_file_by_id")
+                    await self.lanes.download.stream(
+                        b2_calls.download,
+                        delivery.take,
+                        self.session,
+                        version.version_id,
+                        left,
+                        digest,
+                        self.limits.download,
+                    )
             except Exception as error:
                 progress = delivery.left != left
                 if progress:

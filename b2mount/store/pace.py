@@ -53,8 +53,13 @@ class Pace:
             place = self._next_place()
             if place > trio.current_time():
                 await trio.sleep_until(place)
-            if self._held_until <= trio.current_time():
+            if not self.is_held:
                 return
+
+    @property
+    def is_held(self) -> bool:
+        """Whether none is to go out now."""
+        return self._held_until > trio.current_time()
 
     def hold(self, seconds: float) -> None:
         """B2 has asked for fewer requests: none for so long, and fewer then."""

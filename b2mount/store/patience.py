@@ -82,6 +82,11 @@ class Patience:
         for longer than there is time."""
         await self._pace.turn(self._deadline)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether B2 has asked for fewer requests since the turn."""
+        return self._pace.is_held
+
     def renew(self) -> None:
         """There was progress: everything begins anew."""
         self.is_new = False

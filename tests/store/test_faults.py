@@ -194,6 +194,23 @@ async def test_what_is_said_to_one_listing_is_said_to_all(
     await list_versions(site)
 
 
+async def test_those_who_wait_for_their_turn_hear_it_too(
+    site: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Of many listings at once a few go out together; the others have not been sent when B2 complains."""
+    site.fault(FaultKind.ERROR, "b2_list_*", status=429, retry_after=3600, times=None)
+
+    async def fails() -> None:
+        with pytest.raises(Unavailable):
+            await list_versions(site)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(fails)
+    assert site.calls("b2_list_file_versions") <= site.store._client.lanes.metadata.width
+    assert site.store.ledger.total.calls["b2_list_file_versions"] == site.calls("b2_list_file_versions")
+
+
 async def test_too_many_requests_without_a_time(site: Site, autojump_clock: trio.testing.MockClock) -> None:
     """Each 429 holds back all listings a little, so that together they ask not much more than one would."""
     site.fault(FaultKind.ERROR, "b2_list_file_names", status=429, times=None)
