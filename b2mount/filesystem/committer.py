@@ -104,9 +104,21 @@ class Committer:
             if staged is not None and content.dirty and not inode.removed:
                 await self._write_back.checkpoint(staged.seal(path, _metadata(inode), inode.attributes))
 
+    async def settle_held(self, path: ObjectPath) -> None:
+        """For who holds the gate of `path`: B2 has what was written at and below it when this returns.
+        Raises the first upload's error."""
+        for content in self.under(path):
+            await self._seal_as(content, content.inode.path)
+        await self._write_back.flush(path)
+
     async def _seal(self, content: FileContent) -> SealedFile | None:
         inode = content.inode
-        async with self._gate.using(lambda: inode.path) as path, content.lock:
+        async with self._gate.using(lambda: inode.path) as path:
+            return await self._seal_as(content, path)
+
+    async def _seal_as(self, content: FileContent, path: ObjectPath) -> SealedFile | None:
+        inode = content.inode
+        async with content.lock:
             staged = content.staged
             if staged is None or not content.dirty or inode.removed:
                 return None
@@ -159,6 +171,14 @@ class Committer:
         else:
             self._namespace.adopted(inode.path, version)
         self.drop_idle(content)
+
+    def arrived(self, version: ObjectVersion) -> None:
+        """B2 has moved an object here, at the name that it has now in the namespace."""
+        for content in self.under(version.path):
+            if content.staged or content.sealed:
+                self._namespace.rebased(version.path, version)
+                return
+        self._namespace.adopted(version.path, version)
 
     async def withdraw_for_good(self, content: FileContent) -> None:
         """Its name is gone: nothing of it may be sent any more. Bytes that open handles can still

@@ -5,7 +5,8 @@ Locks, in the order in which they are taken:
     1. the kernel's own, per directory, around lookup, create, unlink, mkdir, rmdir and rename
     2. PathGate: `using` single paths, or `moving` a whole directory
     3. FileContent.lock, per inode, while its edits are sealed
-None is held while waiting for an upload; rename and unlink hold 2 while B2 moves or hides.
+None is held while waiting for an upload; rename and unlink hold 2 while B2 moves or hides, an exchange
+also for the upload of what was written since it had everything sent.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from b2mount.filesystem.changing import Changer, check_size, without_set_id
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.creating import Creator
+from b2mount.filesystem.exchanging import Swapper
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.handles import DirectoryHandle, FileHandle, HandleTable
 from b2mount.filesystem.node import Node, Requester
@@ -76,6 +78,7 @@ class FileSystem:
     _remover: Remover = attrs.field(init=False)
     _changer: Changer = attrs.field(init=False)
     _renamer: Renamer = attrs.field(init=False)
+    _swapper: Swapper = attrs.field(init=False)
     _xattrs: Xattrs = attrs.field(init=False)
     _prefetch: Prefetch = attrs.field(init=False)
     by_path: ByPath = attrs.field(init=False)
@@ -90,9 +93,8 @@ class FileSystem:
         self._creator = Creator(names, store, self._committer, gate)
         self._remover = Remover(names, store, self._committer, gate, self._deletes)
         self._changer = Changer(names, self._committer, self._creator, self._remover)
-        self._renamer = Renamer(
-            names, store, self._committer, self._write_back, self._mover, self._remover, gate
-        )
+        moving = (names, store, self._committer, self._write_back, self._mover, self._remover, gate)
+        self._renamer, self._swapper = Renamer(*moving), Swapper(*moving)
         self._xattrs = Xattrs(store, self._committer, self._changer)
         self._prefetch = Prefetch(self._fetcher, names.order)
         self.by_path = ByPath(names, self._fetcher, store, self._absences)
@@ -202,6 +204,11 @@ class FileSystem:
         """Copy inside B2 and hide the old name; a directory with everything below it."""
         inode = self._namespace.inode
         await self._renamer.rename((inode(old[0]), old[1]), (inode(new[0]), new[1]), may_replace=may_replace)
+
+    async def exchange(self, one: tuple[int, str], other: tuple[int, str]) -> None:
+        """Two names change places, with everything below them: copies inside B2, all of them or none."""
+        inode = self._namespace.inode
+        await self._swapper.exchange((inode(one[0]), one[1]), (inode(other[0]), other[1]))
 
     # -- directories -----------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ class Renamer:
                     self._namespace.removed(target)
                 self._namespace.moved(inode, directory, name)
                 for version in versions:
-                    self._adopt_moved(version)
+                    self._committer.arrived(version)
         await self._remover.keep(inode)
 
     async def _move_tree(self, inode: Inode, path: ObjectPath) -> list[ObjectVersion]:
@@ -210,10 +210,3 @@ class Renamer:
                 for content in renamed:
                     await self._rename_unsent(content, content.inode.path)
             raise (error.cause if isinstance(error, MoveIncomplete) else error) from None
-
-    def _adopt_moved(self, version: ObjectVersion) -> None:
-        for content in self._committer.under(version.path):
-            if content.staged or content.sealed:
-                self._namespace.rebased(version.path, version)
-                return
-        self._namespace.adopted(version.path, version)

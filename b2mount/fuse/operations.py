@@ -147,13 +147,13 @@ class Operations(pyfuse3.Operations):
         flags: pyfuse3.FlagT,
         ctx: pyfuse3.RequestContext,
     ) -> None:
-        if flags & ~pyfuse3.RENAME_NOREPLACE:
-            raise errors.InvalidArgument("only RENAME_NOREPLACE is known")
-        await self._fs.rename(
-            (parent_inode_old, _name(name_old)),
-            (parent_inode_new, _name(name_new)),
-            may_replace=not flags & pyfuse3.RENAME_NOREPLACE,
-        )
+        old, new = (parent_inode_old, _name(name_old)), (parent_inode_new, _name(name_new))
+        if flags == pyfuse3.RENAME_EXCHANGE:
+            await self._fs.exchange(old, new)
+        elif flags in (0, pyfuse3.RENAME_NOREPLACE):
+            await self._fs.rename(old, new, may_replace=not flags)
+        else:
+            raise errors.InvalidArgument("only RENAME_NOREPLACE and RENAME_EXCHANGE are known")
 
     # -- directories -----------------------------------------------------------------------
 

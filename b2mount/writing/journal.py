@@ -28,7 +28,8 @@ What a crash can leave, and what the next mount does about it:
    10. a rename recorded, not copied: copied, then the old name hidden, unless somebody else has
        changed either name since (then nothing is touched)
    11. a rename recorded, copied, the old name not hidden: the copy is recognised, the name hidden
-   12. a rename recorded, all done: nothing is left to do but to drop the record
+   12. a rename recorded, all done: nothing is left to do but to drop the record; names that were changing
+       places: see exchanger
    13. a transaction cut short: SQLite has all of it or nothing
    14. the disk is full and nothing on it gives way: the journal gives up its reserve, so that what B2
        has is struck off and its local bytes make room. Without a reserve those bytes go first, and a
@@ -85,6 +86,7 @@ CREATE TABLE IF NOT EXISTS moves (
     bucket TEXT NOT NULL, key TEXT NOT NULL, begun_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS large_files (
     upload_id TEXT PRIMARY KEY, staging_id TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS exchanges (id TEXT PRIMARY KEY, record TEXT NOT NULL);
 """
 
 _UPSERT: Final = """

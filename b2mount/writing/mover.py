@@ -10,8 +10,8 @@ What a replay finds of a rename, and what it does, so that nothing is lost and n
       sent to the destination             reported as failed
     the old name shows something else     nothing more: somebody has removed or replaced it since
 
-Our copy is known by its size, SHA-1, content type and info (the mtime to the nanosecond included):
-were it somebody else's, the bytes would be the same.
+Our copy is known by its size, SHA-1, content type and info: see `copying`. Objects that change places
+are the Exchanger's.
 
 Invariants: a rename is in the journal before its first request and until it is done or has been
 reported as failed; a name is hidden only after B2 has confirmed the copy.
@@ -22,8 +22,8 @@ Must not know: directories, inodes, what is unsent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import attrs
 import trio
@@ -31,13 +31,13 @@ import trio
 from b2mount.errors import B2MountError, NotFound, Unavailable
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
+from b2mount.writing.copying import in_parallel, is_copy, newest
+from b2mount.writing.exchanger import Exchanger, Swap
 from b2mount.writing.journal import Journal, MoveRecord
 from b2mount.writing.staged_file import SealedFile
 from b2mount.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 60.0
 
@@ -66,6 +66,11 @@ class Mover:
     _parallel: int = attrs.field(default=16, kw_only=True)
     _unsure: set[int] = attrs.field(factory=set, init=False)
     """Renames that were begun and may not be done; they stay in the journal."""
+    _exchanger: Exchanger = attrs.field(init=False)
+
+    @_exchanger.default
+    def _make_exchanger(self) -> Exchanger:
+        return Exchanger(self._store, self._journal, self._uploader, self._parallel)
 
     async def move(
         self, moves: Sequence[tuple[ObjectVersion, ObjectPath]], replaces: Sequence[SealedFile] = ()
@@ -88,7 +93,7 @@ class Mover:
             except Exception as error:
                 failed[record.number] = error
 
-        await _in_parallel(self._parallel, move_one, records)
+        await in_parallel(self._parallel, move_one, records)
         with trio.CancelScope(shield=True):
             await self._end([record for record in records if record.number not in self._unsure])
         if failed and len(records) == 1:
@@ -100,23 +105,28 @@ class Mover:
             )
         return [results[record.number] for record in records]
 
+    async def exchange(self, swaps: Sequence[Swap]) -> list[ObjectVersion]:
+        """Let objects change places: all of them, or none. See Exchanger."""
+        return await self._exchanger.exchange(swaps)
+
     async def replay(self) -> None:
         """Finish what an earlier process began. Waits for B2 as long as it is out of reach; let
         uploads begin after it. Never raises but when the journal can't be read."""
         left = await self._journal.moves()
         pause = 1.0
-        while left:
+        while True:
             waiting: list[MoveRecord] = []
 
             async def finish_one(record: MoveRecord, waiting: list[MoveRecord] = waiting) -> None:
                 if not await self._finish(record):
                     waiting.append(record)
 
-            await _in_parallel(self._parallel, finish_one, left)
+            await in_parallel(self._parallel, finish_one, left)
             left = waiting
-            if left:
-                await trio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+            if await self._exchanger.replay() and not left:
+                return
+            await trio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     # -- one object ------------------------------------------------------------------------
 
@@ -140,7 +150,7 @@ class Mover:
         both names stay as they are and the next mount finishes the rename: to take the copy back
         could leave neither."""
         try:
-            current = await self._newest(record.version.path)
+            current = await newest(self._store, record.version.path)
         except B2MountError:
             current = record.version
         if current is not None and current.version_id == record.version.version_id:
@@ -162,7 +172,7 @@ class Mover:
                 await self._put_back(record)
             elif await self._is_still_wanted(record):
                 log.info("finishing the rename of %s to %s", source.path, destination)
-                if not _is_copy(await self._newest(destination), source):
+                if not is_copy(await newest(self._store, destination), source):
                     await self._uploader.copy(source, destination)
                 await self._store.hide(source.path)
         except NotFound:
@@ -178,49 +188,23 @@ class Mover:
     async def _put_back(self, record: MoveRecord) -> None:
         """The rename was reported as failed, and what it was to replace is about to be sent: what was
         moved must have its old name, and nothing else."""
-        copy = await self._newest(record.destination)
-        if _is_copy(copy, record.version) and await self._newest(record.version.path) is None:
+        copy = await newest(self._store, record.destination)
+        if is_copy(copy, record.version) and await newest(self._store, record.version.path) is None:
             log.info("%s has its name again", record.version.path)
             await self._uploader.copy(record.version, record.version.path)
 
     async def _is_still_wanted(self, record: MoveRecord) -> bool:
-        source = await self._newest(record.version.path)
+        source = await newest(self._store, record.version.path)
         if source is None or source.version_id != record.version.version_id:
             return False
-        there = await self._newest(record.destination)
-        if there is None or _is_copy(there, source) or there.uploaded_ms < record.begun_ms:
+        there = await newest(self._store, record.destination)
+        if there is None or is_copy(there, source) or there.uploaded_ms < record.begun_ms:
             return True
         log.warning("%s was not renamed: %s has been written since", source.path, there.path)
         return False
-
-    async def _newest(self, path: ObjectPath) -> ObjectVersion | None:
-        try:
-            return await self._store.stat(path)
-        except NotFound:
-            return None
 
     async def _end(self, records: Iterable[MoveRecord]) -> None:
         try:
             await self._journal.end_moves(records)
         except (B2MountError, OSError) as error:
             log.warning("the journal still lists renames that are done: %s", error)
-
-
-def _is_copy(version: ObjectVersion | None, source: ObjectVersion) -> bool:
-    return version is not None and (
-        (version.size, version.sha1, version.content_type, dict(version.info))
-        == (source.size, source.sha1, source.content_type, dict(source.info))
-    )
-
-
-async def _in_parallel(width: int, work: Callable[[T], Awaitable[None]], items: Sequence[T]) -> None:
-    """Do `work` for every item, at most `width` at once. `work` must not raise."""
-    todo = iter(items)
-
-    async def some() -> None:
-        for item in todo:
-            await work(item)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(min(width, len(items))):
-            nursery.start_soon(some)

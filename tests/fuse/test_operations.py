@@ -169,7 +169,13 @@ async def test_setattr_says_only_what_was_asked() -> None:
     assert fake.asked == [("setattr", 4, AttributeChange(mode=0o4755), ("size", 77), ("fh", None))]
 
 
-@pytest.mark.parametrize("flags", [pyfuse3.RENAME_EXCHANGE, 4])
+async def test_names_are_exchanged() -> None:
+    asked, fake = adapter()
+    await asked.rename(1, b"a", 2, b"b", pyfuse3.RENAME_EXCHANGE, CALLER)
+    assert fake.asked == [("exchange", (1, "a"), (2, "b"))]
+
+
+@pytest.mark.parametrize("flags", [pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE, 4])
 async def test_renames_of_other_kinds_are_refused(flags: int) -> None:
     asked, fake = adapter()
     with pytest.raises(pyfuse3.FUSEError) as caught:

@@ -11,11 +11,11 @@ import sys
 import traceback
 from pathlib import Path
 
-from tests.mounted.conformance import changing, making, opening, paths, removing, renaming
+from tests.mounted.conformance import changing, exchanging, making, opening, paths, removing, renaming
 from tests.mounted.conformance.registry import CASES
 from tests.mounted.conformance.scene import play
 
-MODULES = (paths, making, changing, opening, renaming, removing)
+MODULES = (paths, making, changing, opening, renaming, exchanging, removing)
 
 
 def names() -> list[str]:

@@ -1,0 +1,44 @@
+"""What renames and exchanges of objects have in common: copies inside B2, known again after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from b2mount.errors import NotFound
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.store.interface import ObjectStore
+
+T = TypeVar("T")
+
+
+def is_copy(version: ObjectVersion | None, source: ObjectVersion) -> bool:
+    """Whether it is what a copy of `source` would be. Our copy is known by its size, SHA-1, content type
+    and info (the mtime to the nanosecond included): were it somebody else's, the bytes would be the same."""
+    return version is not None and (
+        (version.size, version.sha1, version.content_type, dict(version.info))
+        == (source.size, source.sha1, source.content_type, dict(source.info))
+    )
+
+
+async def newest(store: ObjectStore, path: ObjectPath) -> ObjectVersion | None:
+    """What has the name now; None for nothing. Raises what the store raises."""
+    try:
+        return await store.stat(path)
+    except NotFound:
+        return None
+
+
+async def in_parallel(width: int, work: Callable[[T], Awaitable[None]], items: Sequence[T]) -> None:
+    """Do `work` for every item, at most `width` at once. `work` must not raise."""
+    todo = iter(items)
+
+    async def some() -> None:
+        for item in todo:
+            await work(item)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(min(width, len(items))):
+            nursery.start_soon(some)

@@ -1,0 +1,222 @@
+"""Exchanger: objects that change places inside B2, all of them or none. Journaled.
+
+Each object is copied, by its version id, over what has its new name: no name is without bytes at any
+moment, and no other name is needed meanwhile. When all copies are there, those old names are hidden
+that are not the new name of another one.
+
+What a replay finds of an exchange, and what it does:
+
+    it was under way               what was not copied yet is copied, then the old names are hidden; a
+                                   name that somebody else has written since is left alone
+    it was being taken back        the copies that are still there are deleted: what was under their
+      (a copy had failed)          names before shows again
+
+Invariants: an exchange is in the journal, as one record, before its first request and until it is done
+or taken back; nothing is hidden before B2 has confirmed every copy.
+
+Must not know: directories, inodes, what is unsent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+
+import attrs
+
+from b2mount.errors import B2MountError, NotFound, Unavailable
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.store.interface import ObjectStore
+from b2mount.writing.copying import in_parallel, is_copy, newest
+from b2mount.writing.journal import UNREADABLE, Journal
+from b2mount.writing.records import version_from_json, version_to_json
+from b2mount.writing.uploader import Uploader
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Swap:
+    """One object, and where it goes."""
+
+    source: ObjectVersion
+    destination: ObjectPath
+    replaces: str | None
+    """The id of the version that has the new name before; None for nothing."""
+    hides: bool
+    """Whether the old name is nobody's then."""
+
+
+@attrs.frozen
+class Exchange:
+    """An exchange on record."""
+
+    key: str
+    swaps: tuple[Swap, ...]
+    failed_ms: int | None = None
+    """Since when it is being taken back."""
+    copies: tuple[str, ...] = ()
+    """The ids of the versions that are to be taken back; there may be more, whose reply was lost."""
+
+
+def swaps_of(moves: Sequence[tuple[ObjectVersion, ObjectPath]]) -> list[Swap]:
+    """Objects with their new names, which may be each other's old ones."""
+    there = {version.path: version.version_id for version, _ in moves}
+    taken = {path for _, path in moves}
+    return [Swap(version, path, there.get(path), version.path not in taken) for version, path in moves]
+
+
+@attrs.define(eq=False)
+class Exchanger:
+    """See the module."""
+
+    _store: ObjectStore
+    _journal: Journal
+    _uploader: Uploader
+    _parallel: int
+    _owed: list[Exchange] = attrs.field(factory=list, init=False)
+    """Those that could not be taken back yet."""
+
+    async def exchange(self, swaps: Sequence[Swap]) -> list[ObjectVersion]:
+        """Returns the new versions, in order. Raises the first error, and then everything is as before.
+        When cancelled, the next mount finishes it, or goes on taking it back. Raises what the store
+        raises while an earlier one can't be taken back."""
+        await self._pay()
+        exchange = Exchange(uuid.uuid4().hex, tuple(swaps))
+        await self._record(exchange)
+        results: dict[int, ObjectVersion] = {}
+        failed: list[Exception] = []
+
+        async def copy_one(number: int) -> None:
+            try:
+                results[number] = await self._uploader.copy(swaps[number].source, swaps[number].destination)
+            except Exception as error:
+                failed.append(error)
+
+        await in_parallel(self._parallel, copy_one, range(len(swaps)))
+        if failed:
+            await self._take_back(exchange, [copy.version_id for copy in results.values()])
+            raise failed[0]
+        await self._hide_old_names(exchange.swaps)
+        await self._end(exchange)
+        return [results[number] for number in range(len(swaps))]
+
+    async def replay(self) -> bool:
+        """Go on with what an earlier process left. False when B2 is out of reach. Raises when the journal
+        can't be read."""
+        for exchange in await self._recorded():
+            try:
+                if exchange.failed_ms is None:
+                    log.info("finishing an exchange of %d objects", len(exchange.swaps))
+                    await self._finish(exchange)
+                else:
+                    await self._delete_copies(exchange, exchange.failed_ms)
+            except Unavailable as error:
+                log.warning("an exchange of objects waits: %s", error)
+                return False
+            except B2MountError:
+                log.exception("an exchange of objects stays half done")
+            await self._end(exchange)
+        return True
+
+    # -- there -----------------------------------------------------------------------------
+
+    async def _finish(self, exchange: Exchange) -> None:
+        for swap in exchange.swaps:
+            there = await newest(self._store, swap.destination)
+            if (there.version_id if there else None) == swap.replaces:
+                await self._uploader.copy(swap.source, swap.destination)
+            elif not is_copy(there, swap.source):
+                log.warning("%s has been written since", swap.destination)
+        await self._hide_old_names([swap for swap in exchange.swaps if await self._is_left(swap)])
+
+    async def _is_left(self, swap: Swap) -> bool:
+        """Whether the old name still shows what was there."""
+        there = await newest(self._store, swap.source.path)
+        return there is not None and there.version_id == swap.source.version_id
+
+    async def _hide_old_names(self, swaps: Sequence[Swap]) -> None:
+        async def hide_one(swap: Swap) -> None:
+            try:
+                await self._store.hide(swap.source.path)
+            except NotFound:
+                pass  # somebody removed it meanwhile
+            except B2MountError as error:
+                log.warning("%s is under its old name too: %s", swap.source.path, error)
+
+        await in_parallel(self._parallel, hide_one, [swap for swap in swaps if swap.hides])
+
+    # -- and back --------------------------------------------------------------------------
+
+    async def _take_back(self, exchange: Exchange, copies: Sequence[str]) -> None:
+        failed_ms = time.time_ns() // 1_000_000
+        exchange = attrs.evolve(exchange, failed_ms=failed_ms, copies=tuple(copies))
+        try:
+            await self._record(exchange)
+            await self._delete_copies(exchange, None)
+        except (B2MountError, OSError) as error:
+            log.warning("an exchange of objects could not be taken back yet: %s", error)
+            self._owed.append(exchange)
+        else:
+            await self._end(exchange)
+
+    async def _pay(self) -> None:
+        while self._owed:
+            await self._delete_copies(self._owed[-1], self._owed[-1].failed_ms)
+            await self._end(self._owed.pop())
+
+    async def _delete_copies(self, exchange: Exchange, until_ms: int | None) -> None:
+        """Also those whose reply was lost. Unless it happens at once (None), nothing that came later."""
+        for swap in exchange.swaps:
+            there = await newest(self._store, swap.destination)
+            if there is None or there.version_id == swap.replaces or not is_copy(there, swap.source):
+                continue
+            if there.version_id in exchange.copies or until_ms is None or there.uploaded_ms <= until_ms:
+                await self._store.delete_version(there)
+
+    # -- the journal -----------------------------------------------------------------------
+
+    async def _record(self, exchange: Exchange) -> None:
+        insert = "INSERT OR REPLACE INTO exchanges (id, record) VALUES (?, ?)"
+        await self._journal.write([(insert, (exchange.key, _to_json(exchange)))])
+
+    async def _end(self, exchange: Exchange) -> None:
+        try:
+            await self._journal.write([("DELETE FROM exchanges WHERE id = ?", (exchange.key,))])
+        except (B2MountError, OSError) as error:
+            log.warning("the journal still lists an exchange that is done: %s", error)
+
+    async def _recorded(self) -> list[Exchange]:
+        found = []
+        for key, text in await self._journal.read("SELECT id, record FROM exchanges"):
+            try:
+                found.append(_from_json(str(key), str(text)))
+            except UNREADABLE:
+                log.exception("the record of an exchange can't be read; it stays")
+        return found
+
+
+def _to_json(exchange: Exchange) -> str:
+    swaps = [
+        [
+            version_to_json(swap.source),
+            swap.destination.bucket,
+            swap.destination.key,
+            swap.replaces,
+            swap.hides,
+        ]
+        for swap in exchange.swaps
+    ]
+    return json.dumps({"swaps": swaps, "failed_ms": exchange.failed_ms, "copies": exchange.copies})
+
+
+def _from_json(key: str, text: str) -> Exchange:
+    record = json.loads(text)
+    swaps = [
+        Swap(version_from_json(source), ObjectPath(bucket, name), replaces, hides)
+        for source, bucket, name, replaces, hides in record["swaps"]
+    ]
+    return Exchange(key, tuple(swaps), record["failed_ms"], tuple(record["copies"]))

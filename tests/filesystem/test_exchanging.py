@@ -1,0 +1,142 @@
+"""Two names change places: files, directories, what is open and what is not sent yet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from b2mount import errors
+from b2mount.model import AttributeChange, Kind
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.memory_store import MemoryStore
+from tests.filesystem.world import ME, ROOT, World, world
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    return FaultyStore(MemoryStore())
+
+
+def bucket(store: FaultyStore) -> dict[str, bytes]:
+    inner = store.inner
+    assert isinstance(inner, MemoryStore)
+    return {key: data for key, data in inner.contents().items() if not key.endswith(".bzEmpty")}
+
+
+async def exchange(w: World, one: str, other: str) -> None:
+    await w.fs.exchange(await w.split(one), await w.split(other))
+
+
+async def test_files(store: FaultyStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path / "first") as w:
+        await w.write("a", b"one")
+        await w.mkdir("d")
+        await w.write("d/b", b"other")
+        first, second = await w.node("a"), await w.node("d/b")
+        await exchange(w, "a", "d/b")
+        assert (await w.node("a")).number == second.number
+        assert (await w.node("d/b")).number == first.number
+        assert (await w.read("a"), await w.read("d/b")) == (b"other", b"one")
+    async with world(store, tmp_path / "second") as w:
+        assert (await w.read("a"), await w.read("d/b")) == (b"other", b"one")
+        assert (await w.names(), await w.names("d")) == (["a", "d"], ["b"])
+
+
+async def test_directories_with_all_that_is_in_them(store: FaultyStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path / "first") as w:
+        for path in ("one", "one/sub", "other", "other/empty"):
+            await w.mkdir(path)
+        await w.fs.setattr((await w.node("one")).number, AttributeChange(mode=0o700), size=None, fh=None)
+        for path in ("one/a", "one/sub/b", "other/a"):
+            await w.write(path, path.encode())
+        await exchange(w, "one", "other")
+        assert (await w.names("one"), await w.names("other")) == (["a", "empty"], ["a", "sub"])
+        assert await w.read("other/sub/b") == b"one/sub/b"
+    async with world(store, tmp_path / "second") as w:
+        assert (await w.names("one"), await w.names("other")) == (["a", "empty"], ["a", "sub"])
+        assert (await w.read("one/a"), await w.read("other/a")) == (b"other/a", b"one/a")
+        assert await w.names("one/empty") == []
+        assert (await w.node("other")).attributes.mode == 0o700
+
+
+async def test_a_file_and_a_directory(store: FaultyStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path / "first") as w:
+        await w.write("file", b"bytes")
+        await w.mkdir("dir")
+        await w.write("dir/a", b"a")
+        await w.fs.mknod(ROOT, "pipe", Kind.FIFO, 0o600, 0, ME)
+        await exchange(w, "file", "dir")
+        await exchange(w, "dir", "pipe")
+    async with world(store, tmp_path / "second") as w:
+        assert await w.names() == ["dir", "file", "pipe"]
+        assert await w.read("file/a") == b"a"
+        assert await w.read("pipe") == b"bytes"
+        assert (await w.node("dir")).attributes.kind is Kind.FIFO
+    assert bucket(store) == {"file/a": b"a", "pipe": b"bytes", "dir": b""}
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_what_is_not_sent_yet(store: FaultyStore, tmp_path: Path, *, waits: bool) -> None:
+    async with world(store, tmp_path, waits=waits, delay=0 if waits else 60) as w:
+        one, other = await w.create("a"), await w.create("b")
+        await w.fs.write(one, 0, b"ONE")
+        await w.fs.write(other, 0, b"OTHER")
+        await w.fs.fsync(other)
+        await exchange(w, "a", "b")
+        assert bucket(store) == {"a": b"OTHER", "b": b"ONE"}
+        await w.fs.write(one, 3, b" more")
+        await w.close(one)
+        await w.close(other)
+        await w.fs.flush_path()
+        assert bucket(store) == {"a": b"OTHER", "b": b"ONE more"}
+        assert await w.read("b") == b"ONE more"
+
+
+async def test_an_upload_that_fails_leaves_both_names(
+    store: FaultyStore, tmp_path: Path, expect_warning
+) -> None:
+    expect_warning("stays staged: cap")
+    async with world(store, tmp_path) as w:
+        await w.write("a", b"one")
+        await w.write("b", b"other")
+        fh = await w.open("a", os.O_WRONLY)
+        await w.fs.write(fh, 0, b"ONE")
+        store.fail("put", errors.OverQuota("cap"))
+        with pytest.raises(errors.OverQuota):
+            await exchange(w, "a", "b")
+        assert (await w.read("a"), await w.read("b")) == (b"ONE", b"other")
+        await exchange(w, "a", "b")
+        await w.close(fh)
+        assert bucket(store) == {"a": b"other", "b": b"ONE"}
+
+
+async def test_a_copy_that_fails_leaves_both_names(store: FaultyStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path) as w:
+        await w.mkdir("d")
+        await w.write("d/a", b"one")
+        await w.write("b", b"other")
+        store.fail("copy", errors.OverQuota("cap"), at=2)
+        with pytest.raises(errors.OverQuota):
+            await exchange(w, "d", "b")
+        assert (await w.read("d/a"), await w.read("b")) == (b"one", b"other")
+        assert await w.names() == ["b", "d"]
+        assert bucket(store) == {"d/a": b"one", "b": b"other"}
+
+
+async def test_what_is_refused(store: FaultyStore, tmp_path: Path) -> None:
+    async with world(store, tmp_path) as w:
+        await w.mkdir("d")
+        await w.write("d/a", b"one")
+        for one, other, error in (
+            ("d", "d/a", errors.InvalidArgument),
+            ("d/a", "d", errors.InvalidArgument),
+            ("d", "nothing", errors.NotFound),
+            ("nothing", "d", errors.NotFound),
+        ):
+            with pytest.raises(error):
+                await exchange(w, one, other)
+        await exchange(w, "d", "d")
+        assert await w.read("d/a") == b"one"
+        assert store.calls["copy"] == 0

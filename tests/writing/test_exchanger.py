@@ -1,0 +1,166 @@
+"""Objects change places: all of them or none, whatever fails and wherever the process dies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from b2mount.errors import B2MountError, OverQuota, Unavailable
+from b2mount.model import ObjectPath
+from b2mount.writing.exchanger import Swap, swaps_of
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.memory_store import MemoryStore
+from tests.writing.world import World, at, open_world
+
+BEFORE = {"a/1": b"one", "a/2": b"two", "b/1": b"other", "c": b"alone"}
+AFTER = {"b/1": b"one", "b/2": b"two", "a/1": b"other", "c": b"alone"}
+
+
+@pytest.fixture
+def memory() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def store(memory: MemoryStore) -> FaultyStore:
+    return FaultyStore(memory)
+
+
+def seeded(memory: MemoryStore) -> list[Swap]:
+    """a/ and b/ are to change places."""
+    versions = {key: memory.seed(at(key), data, {"mark": key}) for key, data in BEFORE.items()}
+    new = {"a/1": "b/1", "a/2": "b/2", "b/1": "a/1"}
+    return swaps_of([(versions[old], at(key)) for old, key in new.items()])
+
+
+async def recorded(world: World) -> int:
+    return len(await world.journal.read("SELECT id FROM exchanges"))
+
+
+async def replayed(path: Path, store: FaultyStore) -> None:
+    async with open_world(path, store) as world:
+        await world.mover.replay()
+        assert await recorded(world) == 0
+
+
+async def test_objects_change_places(tmp_path: Path, store: FaultyStore, memory: MemoryStore) -> None:
+    async with open_world(tmp_path, store) as world:
+        versions = await world.mover.exchange(seeded(memory))
+        assert [version.path.key for version in versions] == ["b/1", "b/2", "a/1"]
+        assert memory.contents() == AFTER
+        assert (store.calls["copy"], store.calls["hide"]) == (3, 1)
+        assert await recorded(world) == 0
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("verb", "number"), [("copy", 1), ("copy", 2), ("copy", 3), ("hide", 1)])
+async def test_the_next_mount_finishes_it(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, verb: str, number: int, *, after: bool
+) -> None:
+    async with open_world(tmp_path, store) as world:
+        hold = store.hold(verb, at=number, after=after)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.mover.exchange, seeded(memory))
+            await hold.reached.wait()
+            nursery.cancel_scope.cancel()
+        assert await recorded(world) == 1
+    await replayed(tmp_path, store)
+    assert memory.contents() == AFTER
+    await replayed(tmp_path, store)
+    assert memory.contents() == AFTER
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("error", "after"), [(OverQuota("cap"), False), (Unavailable("lost"), False), (Unavailable("lost"), True)]
+)
+async def test_all_or_nothing(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, number: int, error: B2MountError, *, after: bool
+) -> None:
+    swaps = seeded(memory)
+    store.fail("copy", error, at=number, after=after)
+    async with open_world(tmp_path, store) as world:
+        with pytest.raises(type(error)):
+            await world.mover.exchange(swaps)
+        assert memory.contents() == BEFORE
+        assert await recorded(world) == 0
+        await world.mover.exchange(swaps)
+        assert memory.contents() == AFTER
+
+
+async def test_the_next_mount_goes_on_taking_it_back(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("could not be taken back yet")
+    async with open_world(tmp_path, store) as world:
+        swaps = seeded(memory)
+        store.fail("copy", OverQuota("cap"), at=3)
+        store.fail("delete_version", Unavailable("no network"), times=2)
+        with pytest.raises(OverQuota):
+            await world.mover.exchange(swaps)
+        with pytest.raises(Unavailable):  # the same names again, which are in no state for it
+            await world.mover.exchange(swaps)
+        assert await recorded(world) == 1
+    await replayed(tmp_path, store)
+    assert memory.contents() == BEFORE
+
+
+async def test_what_was_taken_back_late_does_not_take_what_came_later(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("could not be taken back yet")
+    async with open_world(tmp_path, store) as world:
+        swaps = seeded(memory)
+        store.fail("copy", OverQuota("cap"), at=3)
+        store.fail("stat", Unavailable("no network"))
+        with pytest.raises(OverQuota):
+            await world.mover.exchange(swaps)
+        await trio.sleep(0.01)
+        await world.mover.move([(swaps[0].source, swaps[0].destination)])
+    await replayed(tmp_path, store)
+    assert memory.contents()["b/1"] == b"one"
+
+
+async def test_what_somebody_wrote_since_is_left_alone(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("has been written since")
+    async with open_world(tmp_path, store) as world:
+        hold = store.hold("copy", at=1)
+        store.hold("copy", at=2)
+        store.hold("copy", at=3)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.mover.exchange, seeded(memory))
+            await hold.reached.wait()
+            nursery.cancel_scope.cancel()
+    memory.seed(at("b/1"), b"theirs")
+    await replayed(tmp_path, store)
+    assert memory.contents() == {**AFTER, "b/1": b"theirs"}
+
+
+async def test_an_old_name_that_cannot_be_hidden_is_named(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("is under its old name too")
+    store.fail("hide", OverQuota("cap"))
+    async with open_world(tmp_path, store) as world:
+        await world.mover.exchange(seeded(memory))
+        assert memory.contents() == {**AFTER, "a/2": b"two"}
+
+
+async def test_what_is_the_same_on_both_sides_is_exchanged_too(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore
+) -> None:
+    one, other = memory.seed(at("a"), b"same", {}), memory.seed(at("b"), b"same", {})
+    async with open_world(tmp_path, store) as world:
+        hold = store.hold("copy", at=2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                world.mover.exchange, swaps_of([(one, ObjectPath("bucket", "b")), (other, at("a"))])
+            )
+            await hold.reached.wait()
+            nursery.cancel_scope.cancel()
+    await replayed(tmp_path, store)
+    assert memory.contents() == {"a": b"same", "b": b"same"}
