@@ -120,6 +120,10 @@ class Areas:
         with self._changing(*old), self._changing(*new):
             await self._live.rename(old, new, may_replace=may_replace)
 
+    async def exchange(self, one: tuple[int, str], other: tuple[int, str]) -> None:
+        with self._changing(*one), self._changing(*other):
+            await self._live.exchange(one, other)
+
     # -- directories -----------------------------------------------------------------------
 
     def opendir(self, number: int) -> int:
