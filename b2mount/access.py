@@ -1,6 +1,6 @@
 """What is to be mounted, and what the key may do with it: asked once, before anything is built.
 
-One line in the log says what the mount will not be able to do; what makes it pointless is an error.
+One line in the log (`tell`) says what the mount can't do; what makes it pointless is an error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from b2mount.store.b2_client import Lanes
 from b2mount.store.b2_session import Timeouts
 from b2mount.store.b2_store import B2Store, open_b2_store
 from b2mount.store.credentials import find_credentials
-from b2mount.store.interface import ObjectStore
+from b2mount.store.interface import Account, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,19 @@ PATIENCE: Final = 5.0
 """Seconds of silence at the start, after which a person wants to know why."""
 SHORTEST_WAIT: Final = 10.0
 """Seconds that one request may take at least, however short --retry-for is."""
-USED: Final = ("listFiles", "readFiles", "writeFiles")
-USED_FOR_BUCKETS: Final = ("writeBuckets", "deleteBuckets")
-"""For making and removing them at the top of a whole account."""
+LACKS: Final = {
+    "readFiles": "files can't be read",
+    "writeFiles": "nothing can be changed: it is mounted read-only",
+    "shareFiles": "`b2mount url --expires` makes no links",
+    "writeBuckets": "mkdir at the top makes no buckets",
+    "deleteBuckets": "rmdir at the top removes no buckets",
+}
+"""What a mount can't do without a capability."""
+FOR_READING: Final = frozenset({"readFiles", "shareFiles"})
+FOR_BUCKETS: Final = frozenset({"writeBuckets", "deleteBuckets"})
+"""Of use to a mount of the whole account only."""
+UNIMPORTANT: Final = frozenset({"shareFiles"})
+"""Nobody is to be warned of what few will ask for."""
 
 
 @attrs.frozen
@@ -41,6 +51,10 @@ class Access:
     read_only: bool
     missing: tuple[str, ...]
     """Capabilities that the key has not."""
+    remarks: tuple[str, ...] = ()
+    """What the mount can't do for want of them, that it shows less than was asked for, or nothing yet."""
+    is_remarkable: bool = False
+    """Whether a person should be told unasked."""
 
 
 async def open_store(options: MountOptions) -> B2Store:
@@ -67,24 +81,51 @@ async def open_store(options: MountOptions) -> B2Store:
 
 async def find_access(store: ObjectStore, options: MountOptions) -> Access:
     """Raises UsageError, NotFound for the bucket, AccessDenied when the key can't do what is asked."""
+    check_options(store.account, options)
     root = await _root(store, options.source)
-    used = USED + (USED_FOR_BUCKETS if root.is_account else ())
-    missing = tuple(name for name in used if name not in store.account.capabilities)
-    if "listFiles" in missing:
-        raise AccessDenied("the key may not list files (no listFiles): use another key")
-    if options.unlink is Unlink.DELETE and "deleteFiles" not in store.account.capabilities:
-        raise AccessDenied("the key may not delete files (no deleteFiles): leave out --unlink=delete")
-    if "readFiles" in missing:
-        log.warning("the key may not read files (no readFiles): what is in them can't be seen")
-    if "writeFiles" in missing and not options.read_only:
-        log.warning("the key may not write (no writeFiles): %s is mounted read-only", options.source)
-    elif "writeBuckets" in missing or "deleteBuckets" in missing:
-        lacking = ", ".join(name for name in missing if name in USED_FOR_BUCKETS)
-        log.warning("buckets can't be made or removed at the top: the key has no %s", lacking)
+    names = lacking(store.account, options)
     source = Source(root.bucket, root.key)
+    found = []
     if source != options.source:
-        log.warning("the key sees only a part of the bucket: %s is mounted", source)
-    return Access(root, source, options.read_only or "writeFiles" in missing, missing)
+        found.append(f"{source} is mounted: the key sees only a part of the bucket")
+    elif source.prefix and await _is_bare(store, root):
+        found.append(f"there is nothing in {root} yet")
+    return Access(
+        root,
+        source,
+        options.read_only or "writeFiles" in names,
+        names,
+        (*(in_words(name) for name in names), *found),
+        bool(found) or not UNIMPORTANT.issuperset(names),
+    )
+
+
+def lacking(account: Account, options: MountOptions) -> tuple[str, ...]:
+    """The capabilities that a mount with these options could use and the key has not."""
+    useless = {name for name in LACKS if options.read_only and name not in FOR_READING}
+    if options.source.bucket:
+        useless |= FOR_BUCKETS
+    return tuple(name for name in LACKS if name not in useless | account.capabilities)
+
+
+def in_words(capability: str) -> str:
+    """What a mount can't do without it."""
+    return f"{LACKS[capability]} (the key has no {capability})"
+
+
+def check_options(account: Account, options: MountOptions) -> None:
+    """Raises AccessDenied when the key lacks what the options can't do without."""
+    if "listFiles" not in account.capabilities:
+        raise AccessDenied("the key may not list files (no listFiles): use another key")
+    if options.unlink is Unlink.DELETE and "deleteFiles" not in account.capabilities:
+        raise AccessDenied("the key may not delete files (no deleteFiles): leave out --unlink=delete")
+
+
+def tell(access: Access) -> None:
+    """The one line in the log that says what the mount can't do."""
+    if access.remarks:
+        level = logging.WARNING if access.is_remarkable else logging.INFO
+        log.log(level, "%s", "; ".join(access.remarks))
 
 
 async def _root(store: ObjectStore, source: Source) -> ObjectPath:
@@ -93,6 +134,11 @@ async def _root(store: ObjectStore, source: Source) -> ObjectPath:
         if "listBuckets" not in store.account.capabilities and store.account.buckets is None:
             raise AccessDenied("the key may not list buckets (no listBuckets): name the bucket to mount")
         return ObjectPath("", "")
+    if store.account.buckets is None and "listBuckets" not in store.account.capabilities:
+        raise AccessDenied(
+            f"the key may not list buckets (no listBuckets), so {bucket!r} can't be found: "
+            "use a key with it, or one that is bound to the bucket"
+        )
     names = [found.name for found in await store.list_buckets()]
     if bucket not in names:
         known = f"; there are: {', '.join(names[:10])}" if names else ""
@@ -103,24 +149,19 @@ async def _root(store: ObjectStore, source: Source) -> ObjectPath:
             allowed = f"{bucket}/{visible}"
             raise AccessDenied(f"the key sees only {allowed!r}: mount that, or use another key")
         prefix = visible[: visible.rfind("/") + 1]
-    root = ObjectPath(bucket, prefix)
-    if source.prefix and prefix == source.prefix:
-        await _check_directory(store, root)
-    return root
+    return ObjectPath(bucket, prefix)
 
 
-async def _check_directory(store: ObjectStore, root: ObjectPath) -> None:
-    """A mistyped directory is worth a word, a file is an error."""
-    if "listFiles" not in store.account.capabilities:
-        return
+async def _is_bare(store: ObjectStore, root: ObjectPath) -> bool:
+    """A mistyped directory is worth a word. Raises UsageError for a file."""
     page = await store.list_objects(root.bucket, root.key, limit=1)
     if page.objects or page.next_key is not None:
-        return
+        return False
     name = root.key.removesuffix("/")
     page = await store.list_objects(root.bucket, name, limit=1)
     if any(version.path.key == name for version in page.objects):
         raise UsageError(f"{root.bucket}/{name} is a file: name the directory that it is in")
-    log.warning("there is nothing in %s yet", root)
+    return True
 
 
 def _timeouts(retry_for: float) -> Timeouts:

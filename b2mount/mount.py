@@ -27,7 +27,7 @@ import pyfuse3
 import trio
 
 from b2mount import process
-from b2mount.access import Access, find_access, open_store
+from b2mount.access import Access, find_access, open_store, tell
 from b2mount.control.server import ControlServer
 from b2mount.control.unmounting import clear_dead, detach
 from b2mount.costs import Costs
@@ -144,6 +144,7 @@ class Mount:
             raise cause_of(group) from group
         try:
             self._access = await find_access(self._store, self._options)
+            tell(self._access)
             return await self._live()
         finally:
             self._store.close()

@@ -29,6 +29,7 @@ MODULES: Final = {
     "evict": "b2mount.cli.evict_command",
     "refresh": "b2mount.cli.refresh_command",
     "url": "b2mount.cli.url_command",
+    "doctor": "b2mount.cli.doctor_command",
     "emulator": "b2mount.cli.emulator_command",
 }
 """Each has `execute(arguments) -> exit code`. Only the one that was asked for is loaded: b2sdk and

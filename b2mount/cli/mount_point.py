@@ -32,19 +32,23 @@ def check_machine(*, allow_other: bool) -> None:
             f"{DEVICE} is missing: load the kernel module with `modprobe fuse`; "
             "a container needs --device /dev/fuse --cap-add SYS_ADMIN"
         )
-    if not os.access(DEVICE, os.R_OK | os.W_OK):
+    try:
+        os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
         raise FuseMissing(
-            f"{DEVICE} can't be opened by this user: `chmod 666 {DEVICE}` as root, as udev has it"
-        )
+            f"{DEVICE} can't be opened by this user ({error.strerror}): `chmod 666 {DEVICE}` as root, as "
+            "udev has it; a container needs --device /dev/fuse"
+        ) from error
     if os.getuid() == 0:
         return
     if shutil.which("fusermount3") is None:
         raise FuseMissing("fusermount3 is missing: install it with `apt-get install fuse3`")
-    if allow_other and not _others_allowed():
+    if allow_other and not others_allowed():
         raise UsageError(f"allow-other needs the line user_allow_other in {FUSE_CONFIG}")
 
 
-def _others_allowed() -> bool:
+def others_allowed() -> bool:
+    """Whether an ordinary user may let others into a mount."""
     try:
         lines = FUSE_CONFIG.read_text().splitlines()
     except OSError:

@@ -21,10 +21,11 @@ COMMANDS: Final = {
     "evict": "drop files or trees from the cache",
     "refresh": "forget cached names, so that the next look asks B2",
     "url": "the URL of a file",
+    "doctor": "what would keep a mount from working, and how to mend it",
     "emulator": "a local B2 on 127.0.0.1, to try things out",
 }
 
-RESERVED: Final = frozenset({"versions", "restore", "undelete", "doctor", "help"})
+RESERVED: Final = frozenset({"versions", "restore", "undelete"})
 """Words that read as a command: a bucket of such a name is mounted as b2://WORD."""
 
 
@@ -65,12 +66,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         raise UsageError("what to do? see `b2mount --help`")
     if words[0] in RESERVED:
         raise UsageError(f"there is no command {words[0]!r}; for a bucket of that name write b2://{words[0]}")
+    if words[0] == "help":
+        words = [*words[1:2], "--help"]
     if words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "mount")
     parsed, unknown = _parser().parse_known_args(words)
     if unknown:
         name = unknown[0]
-        if parsed.command == "mount" and name.startswith("--"):
+        if parsed.command in ("mount", "doctor") and name.startswith("--"):
             find_option(name[2:].partition("=")[0])
         raise UsageError(f"unknown argument {name!r} (see `b2mount {parsed.command} --help`)")
     return parsed
@@ -109,6 +112,7 @@ def _parser() -> Parser:
     }
     _add_mount(made["mount"])
     _add_control(made)
+    _add_doctor(made["doctor"])
     made["emulator"].add_argument("--data", required=True, metavar="DIR", help="where it keeps everything")
     made["emulator"].add_argument("--port", type=_port, default=0, metavar="N", help="default: a free one")
     made["emulator"].add_argument(
@@ -128,8 +132,21 @@ def _add_places(parser: Parser) -> None:
 
 def _add_mount(parser: Parser) -> None:
     parser.usage = "b2mount mount SOURCE MOUNTPOINT [options]"
-    parser.set_defaults(settings=[])
     _add_places(parser)
+    _add_options(parser)
+
+
+def _add_doctor(parser: Parser) -> None:
+    parser.usage = "b2mount doctor [SOURCE] [--json] [options of the mount]"
+    parser.add_argument(
+        "source", nargs="?", metavar="SOURCE", help="what you want to mount; its old versions are counted too"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_options(parser)
+
+
+def _add_options(parser: Parser) -> None:
+    parser.set_defaults(settings=[])
     parser.add_argument(
         "-o", action=_Words, metavar="WORDS", help="options as name,name=value; ro is read-only"
     )

@@ -145,7 +145,8 @@ def multipart_uploads(reply: object, bucket: str, prefix: str) -> tuple[Multipar
 
 def multipart_upload(found: ObjectVersion) -> MultipartUpload:
     """An unfinished large file, of its row."""
-    return MultipartUpload(found.version_id, found.path, ObjectMetadata(found.content_type, found.info))
+    metadata = ObjectMetadata(found.content_type, found.info)
+    return MultipartUpload(found.version_id, found.path, metadata, found.uploaded_ms)
 
 
 def parts(reply: object) -> tuple[PartRecord, ...]:

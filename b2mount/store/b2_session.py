@@ -196,6 +196,19 @@ def seconds_until(date: str | None, now: str | None) -> int:
     return max(0, math.ceil(until.timestamp() - begin))
 
 
+class RawApi(B2RawHTTPApi):  # type: ignore[misc]  # b2sdk has no types
+    """B2RawHTTPApi that remembers what b2sdk does not keep of an authorization."""
+
+    key_expires_ms: int | None = None
+
+    def authorize_account(self, realm_url: str, key_id: str, application_key: str) -> Mapping[str, object]:
+        """One request."""
+        reply: Mapping[str, object] = super().authorize_account(realm_url, key_id, application_key)
+        expires = reply.get("applicationKeyExpirationTimestamp")
+        self.key_expires_ms = expires if isinstance(expires, int) and expires > 0 else None
+        return reply
+
+
 class OneTrySession(B2Session):  # type: ignore[misc]  # b2sdk has no types
     """B2Session that lets a refused token be seen instead of authorizing again by itself."""
 
@@ -224,10 +237,10 @@ def open_account(
         InMemoryAccountInfo(),
         DummyCache(),
         B2HttpApiConfig(
-            http_session_factory=lambda: _http_session(credentials.realm),
+            http_session_factory=lambda: http_session(credentials.realm),
             install_clock_skew_hook=False,  # refuses to work on a machine whose clock is 10 min off
             user_agent_append="b2mount",
-            _raw_api_class=B2RawHTTPApi,
+            _raw_api_class=RawApi,
         ),
     )
     http = session.raw_api.b2_http
@@ -247,10 +260,10 @@ def close_account(session: B2Session) -> None:
 def authorize(session: B2Session, credentials: Credentials) -> Authorization:
     """Fetch a token and what the key may do. One request."""
     session.authorize_account(credentials.realm, credentials.key_id, credentials.application_key)
-    return _authorization(session.account_info)
+    return _authorization(session.account_info, session.raw_api.key_expires_ms)
 
 
-def _authorization(info: AbstractAccountInfo) -> Authorization:
+def _authorization(info: AbstractAccountInfo, expires_ms: int | None) -> Authorization:
     allowed = info.get_allowed()
     bound = allowed.get("buckets")
     bucket_ids = {each["name"]: each["id"] for each in bound or () if each["name"] is not None}
@@ -275,11 +288,12 @@ def _authorization(info: AbstractAccountInfo) -> Authorization:
         download_url=info.get_download_url(),
         minimum_part_size=sizes[0],
         recommended_part_size=max(sizes),
+        expires_ms=expires_ms,
     )
     return Authorization(account, bucket_ids)
 
 
-def _http_session(realm: str) -> requests.Session:
+def http_session(realm: str) -> requests.Session:
     """No ~/.netrc (it would replace our Authorization header), no redirects, no cookies; the
     environment's certificates, and its proxies except on the way to this machine, looked up once."""
     session = requests.Session()

@@ -45,6 +45,10 @@ class Credentials:
     application_key: str = attrs.field(repr=False)
     realm: str = DEFAULT_REALM
     """`production`, another word that b2sdk knows, or a URL."""
+    origin: str = attrs.field(default="", eq=False)
+    """Where they were found, in words."""
+    file: Path | None = attrs.field(default=None, eq=False)
+    """The file that they are in."""
 
 
 def find_credentials(
@@ -75,7 +79,7 @@ def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
     if not key_id or not key:
         missing = "B2_APPLICATION_KEY" if key_id else "B2_APPLICATION_KEY_ID"
         raise NotAuthorized(f"{missing} is not set")
-    return Credentials(key_id, key)
+    return Credentials(key_id, key, origin="B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY")
 
 
 def _from_config(environment: Mapping[str, str], home: Path) -> Credentials | None:
@@ -97,7 +101,7 @@ def _from_file(path: Path, parse: Callable[[str], object]) -> Credentials:
     key_id, key, realm = (values.get(name) for name in ("key_id", "application_key", "realm"))
     if not (isinstance(key_id, str) and key_id and isinstance(key, str) and key):
         raise NotAuthorized(f"{path} must have key_id and application_key")
-    return Credentials(key_id, key, realm if isinstance(realm, str) else DEFAULT_REALM)
+    return Credentials(key_id, key, realm if isinstance(realm, str) else DEFAULT_REALM, str(path), path)
 
 
 def _from_b2_tool(profile: str | None, environment: Mapping[str, str], home: Path) -> Credentials | None:
@@ -116,7 +120,10 @@ def _from_b2_tool(profile: str | None, environment: Mapping[str, str], home: Pat
         raise NotAuthorized(f"the b2 tool's login in {path} can't be read: {error}") from error
     if row is None and profile:
         raise NotAuthorized(f"the b2 tool is not logged in with profile {profile}")
-    return None if row is None else Credentials(*(str(value) for value in row))
+    if row is None:
+        return None
+    key_id, key, realm = (str(value) for value in row)
+    return Credentials(key_id, key, realm, f"the b2 tool's login in {path}", path)
 
 
 def _b2_tool_file(profile: str | None, environment: Mapping[str, str], home: Path) -> Path | None:

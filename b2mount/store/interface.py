@@ -42,6 +42,8 @@ class Account:
     download_url: str
     minimum_part_size: int
     recommended_part_size: int
+    expires_ms: int | None = None
+    """When the key ends, in Unix milliseconds; None for never."""
 
 
 @attrs.frozen
@@ -79,6 +81,8 @@ class MultipartUpload:
     upload_id: str
     path: ObjectPath
     metadata: ObjectMetadata
+    started_ms: int = attrs.field(default=0, eq=False)
+    """Unix milliseconds, where B2 said it; 0 where nobody asked."""
 
 
 @attrs.frozen

@@ -175,6 +175,13 @@ def test_help_names_every_command_and_option(capsys: pytest.CaptureFixture[str])
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, found in ((["help"], "COMMAND"), (["help", "umount"], "MOUNTPOINT")):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert (ended.value.code, found in capsys.readouterr().out) == (0, True)
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
