@@ -32,9 +32,9 @@ class Changer:
     _remover: Remover
 
     async def change(self, inode: Inode, change: AttributeChange) -> None:
-        """B2 has the attributes when this returns (or they are queued, or go with the bytes of a file
-        that is being written). Whoever asks for what is so already changes the ctime, which is known
-        here only, as the atime is."""
+        """Of a file, the attributes are durable on the local disk when this returns, and on their way;
+        further changes in the next moments go with them. Of anything else B2 has them. Whoever asks for
+        what is so already changes the ctime, which is known here only, as the atime is."""
         before, changed = inode.attributes, apply(change, inode.attributes)
         if kept(changed) == kept(before):
             inode.attributes = changed
@@ -46,7 +46,7 @@ class Changer:
             await self._creator.put_special(inode, changed)
         else:
             self._namespace.published(inode, changed)
-            await self._send(inode)
+            await self._send(inode, wait=False)
 
     async def change_metadata(self, inode: Inode, metadata: ObjectMetadata) -> None:
         """Content type and info of a file or directory, on the same way as attributes. Raises NotSupported
@@ -60,16 +60,16 @@ class Changer:
         inode.carried = metadata
         self._namespace.published(inode, changed)
         if not inode.unlinked:
-            await self._send(inode)
+            await self._send(inode, wait=True)
 
     def _is_top(self, inode: Inode) -> bool:
         """Whether no object stands for the directory: what it is given, it has for this mount only."""
         return inode is self._namespace.root or inode.path.is_bucket
 
-    async def _send(self, inode: Inode) -> None:
+    async def _send(self, inode: Inode, *, wait: bool) -> None:
         content = self._committer.content(inode)
         try:
-            await self._committer.change_attributes(content)
+            await self._committer.change_attributes(content, wait=wait)
         finally:
             self._committer.drop_idle(content)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 
 import attrs
 
@@ -23,10 +24,11 @@ from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import info_of
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.flattening import flatten
+from b2mount.writing.pending_upload import PendingUpload
 from b2mount.writing.staged_file import SealedFile, Staging
 from b2mount.writing.upload_plan import is_streamed
 from b2mount.writing.upload_queue import UploadState
-from b2mount.writing.write_back import PendingUpload, WriteBack
+from b2mount.writing.write_back import WriteBack
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +85,11 @@ class Committer:
             if not content.inode.removed and (own == path or path.holds(own)):
                 yield content
 
-    async def commit(self, content: FileContent, *, wait: bool = True) -> None:
+    async def commit(self, content: FileContent, *, wait: bool = True, gathers: bool = False) -> None:
         """What a close does: the bytes are durable and queued when this returns; and in B2, unless
-        the mount writes back or `wait` is off. Raises the upload's error; the bytes stay staged."""
-        sealed = await self._seal(content) or content.sealed
+        the mount writes back or `wait` is off. With `gathers` it is only about attributes, and further
+        changes go with it. Raises the upload's error; the bytes stay staged."""
+        sealed = await self._seal(content, gathers=gathers) or content.sealed
         if sealed is not None and wait and self._waits:
             await self._write_back.settle(sealed.staging_id)
 
@@ -111,12 +114,14 @@ class Committer:
             await self._seal_as(content, content.inode.path)
         await self._write_back.flush(path)
 
-    async def _seal(self, content: FileContent) -> SealedFile | None:
+    async def _seal(self, content: FileContent, *, gathers: bool = False) -> SealedFile | None:
         inode = content.inode
         async with self._gate.using(lambda: inode.path) as path:
-            return await self._seal_as(content, path)
+            return await self._seal_as(content, path, gathers=gathers)
 
-    async def _seal_as(self, content: FileContent, path: ObjectPath) -> SealedFile | None:
+    async def _seal_as(
+        self, content: FileContent, path: ObjectPath, *, gathers: bool = False
+    ) -> SealedFile | None:
         inode = content.inode
         async with content.lock:
             staged = content.staged
@@ -128,16 +133,17 @@ class Committer:
             content.staged, content.sealed, content.dirty = None, sealed, False
             self._on_the_way[sealed.staging_id] = content
             try:
-                await self._write_back.submit(sealed)
+                await self._write_back.submit(sealed, gathers=gathers)
             except BaseException:
                 content.staged, content.sealed, content.dirty = staged, before, True
                 raise
             await self._staging.delete(self._staging.release(stood_on, sealed.staging_id))
             return sealed
 
-    async def change_attributes(self, content: FileContent) -> None:
+    async def change_attributes(self, content: FileContent, *, wait: bool) -> None:
         """Bring changed attributes of `content`'s inode to B2: with the bytes that are on their way
-        anyway, else as a copy inside B2."""
+        anyway, else as a copy inside B2. Durable on the local disk when this returns, and with `wait` in
+        B2; without, whatever else a program changes in the next moments goes with it."""
         if content.dirty:
             return  # they go up with the bytes, at the close
         inode = content.inode
@@ -145,11 +151,22 @@ class Committer:
         if sealed is not None and await self._write_back.amend(
             sealed.staging_id, _metadata(inode), inode.attributes
         ):
-            if self._waits:
+            if wait and self._waits:
                 await self._write_back.settle(sealed.staging_id)
             return
         content.edit()
-        await self.commit(content)
+        await self.commit(content, wait=wait, gathers=not wait)
+
+    def gathers(self, content: FileContent) -> bool:
+        """Whether changed attributes of it wait for more of that kind."""
+        return content.sealed is not None and self._write_back.gathers(content.sealed.staging_id)
+
+    async def arrive(self, content: FileContent) -> None:
+        """Wait until what is on its way is in B2, unless the mount writes back; trouble shows in `status`,
+        as nobody can be told of it any more."""
+        if content.sealed is not None and self._waits:
+            with suppress(B2MountError, OSError):
+                await self._write_back.settle(content.sealed.staging_id)
 
     def uploaded(self, sealed: SealedFile, version: ObjectVersion) -> None:
         """B2 has it: what is read from now on is the new version."""

@@ -94,6 +94,8 @@ class Renamer:
     async def _move_file(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         directory, name = new
         replaced = self._committer.known(target) if target is not None else None
+        content = self._committer.known(inode)
+        gathers = content is not None and self._committer.gathers(content)
         taken = False
         try:
             async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (_, path):
@@ -110,6 +112,8 @@ class Renamer:
                 with trio.CancelScope(shield=True):
                     await self._record_again(replaced, taken)
             raise
+        if content is not None and gathers:  # one copy for the new name and for what was changed before
+            await self._committer.arrive(content)
 
     async def _take_back(self, content: FileContent) -> bool:
         """Keep an unsent file from coming in over the one that is about to replace it."""

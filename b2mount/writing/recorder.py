@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import attrs
 import trio
@@ -24,6 +25,11 @@ from b2mount.writing.staged_file import SealedFile, Staging
 from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
 
 log = logging.getLogger(__name__)
+
+GATHERING: Final = 0.5
+"""Seconds after a change of attributes in which another one goes with it."""
+LONGEST_GATHERING: Final = 5.0
+"""Seconds after the first of them: then B2 has to hear of it."""
 
 
 @attrs.define(eq=False)
@@ -38,8 +44,9 @@ class Recorder:
     """Generations that are done with and whose records the journal could not drop yet. They go
     with the next one that it can drop, so that no older record of a name outlives a younger one."""
 
-    async def record(self, sealed: SealedFile, then: UploadState) -> None:
-        """Make a generation durable, data first, and take it into the queue."""
+    async def record(self, sealed: SealedFile, then: UploadState, *, gathers: bool = False) -> None:
+        """Make a generation durable, data first, and take it into the queue. With `gathers` it waits a
+        moment for further changes."""
         entry = self._queue.entries.get(sealed.staging_id)
         while entry is not None and entry.state in {UploadState.RECORDING, UploadState.UPLOADING}:
             await entry.next_change()
@@ -62,6 +69,7 @@ class Recorder:
             else:
                 self._queue.put_back(entry, before)
             raise
+        entry.gathers_until = trio.current_time() + LONGEST_GATHERING if gathers else None
         await self._recorded(entry, sealed, then, gone)
 
     async def amend(self, staging_id: str, changed: Callable[[SealedFile], SealedFile]) -> bool:
@@ -190,9 +198,15 @@ class Recorder:
         entry.error, entry.attempts, entry.sent = None, 0, 0
         entry.change(then)
         if then is UploadState.QUEUED:
-            self._queue.schedule(entry, trio.current_time() + self._delay)
+            self._queue.schedule(entry, self._due(entry))
         self._queue.unblock()
         await self._delete_files([other.sealed for other in gone if other.state is UploadState.DONE])
+
+    def _due(self, entry: Entry) -> float:
+        now = trio.current_time()
+        if entry.gathers_until is None or entry.waiters:
+            return now + self._delay
+        return max(now + self._delay, min(now + GATHERING, entry.gathers_until))
 
     async def _retire(self, gone: Sequence[SealedFile]) -> None:
         self._owed.extend(gone)

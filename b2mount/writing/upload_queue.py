@@ -64,6 +64,8 @@ class Entry:
     """About to be forgotten: not to be begun."""
     waiters: frozenset[object] = frozenset()
     """Closes that wait for the result."""
+    gathers_until: float | None = None
+    """Only attributes change, and nobody waits: more of that kind may come until then, and go with it."""
     _changed: trio.Event | None = None
 
     @property
@@ -140,6 +142,13 @@ class UploadQueue:
         self._pushes += 1
         heapq.heappush(self._heap, (due, self._pushes, entry))
         self.wake()
+
+    def hurry(self, entry: Entry) -> None:
+        """Somebody waits for it: what gathers changes goes at once."""
+        if entry.gathers_until is not None:
+            entry.gathers_until = None
+            if entry.state is UploadState.QUEUED:
+                self.schedule(entry, min(entry.due, trio.current_time()))
 
     def unblock(self) -> None:
         """Something ended: look again at what could not be begun."""

@@ -26,6 +26,7 @@ import trio
 from b2mount.errors import B2MountError, CorruptData, StoreFailure, Unavailable
 from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.journal import Journal
+from b2mount.writing.pending_upload import PendingUpload, pending_upload
 from b2mount.writing.recorder import Recorder
 from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
 from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
@@ -39,23 +40,6 @@ LONGEST_PAUSE: Final = 300.0
 """Seconds between two tries of the same file; the first pause is one second, then they double."""
 
 Uploaded = Callable[[SealedFile, ObjectVersion], None]
-
-
-@attrs.frozen
-class PendingUpload:
-    """A file that is not in B2 yet."""
-
-    staging_id: str
-    path: ObjectPath
-    size: int
-    sent: int
-    """Bytes that B2 has."""
-    state: UploadState
-    """QUEUED, UPLOADING or FAILED."""
-    reason: str | None
-    """What went wrong the last time."""
-    since: float
-    """Unix seconds of the close."""
 
 
 def _nobody(_sealed: SealedFile, _version: ObjectVersion) -> None:
@@ -96,11 +80,17 @@ class WriteBack:
         with trio.CancelScope(shield=True):
             await self._recorder.record(sealed, UploadState.EDITING)
 
-    async def submit(self, sealed: SealedFile) -> None:
-        """close: durable on the local disk and queued when this returns. Raises OSError,
+    async def submit(self, sealed: SealedFile, *, gathers: bool = False) -> None:
+        """close: durable on the local disk and queued when this returns. With `gathers` only attributes
+        have changed: it waits for more of that kind until somebody waits for it. Raises OSError,
         StoreFailure; then nothing has changed here, and the generation may be edited further."""
         with trio.CancelScope(shield=True):
-            await self._recorder.record(sealed, UploadState.QUEUED)
+            await self._recorder.record(sealed, UploadState.QUEUED, gathers=gathers)
+
+    def gathers(self, staging_id: str) -> bool:
+        """Whether it is on its way for its attributes only, and waits for more of that kind."""
+        entry = self._queue.entries.get(staging_id)
+        return entry is not None and entry.gathers_until is not None
 
     def wrote(self, staged: StagedFile, path: ObjectPath, metadata: Callable[[], ObjectMetadata]) -> None:
         """It was written to: what there is of a big file goes ahead. `metadata` tells what it would go
@@ -228,12 +218,12 @@ class WriteBack:
     def pending(self) -> list[PendingUpload]:
         """What B2 does not have yet of all that was closed."""
         entries = self._queue.entries.values()
-        return [_pending(entry) for entry in entries if entry.state is not UploadState.EDITING]
+        return [pending_upload(entry) for entry in entries if entry.state is not UploadState.EDITING]
 
     def pending_upload(self, staging_id: str) -> PendingUpload | None:
         """One of them; None when B2 has it, or when it is being edited."""
         entry = self._queue.entries.get(staging_id)
-        return None if entry is None or entry.state is UploadState.EDITING else _pending(entry)
+        return None if entry is None or entry.state is UploadState.EDITING else pending_upload(entry)
 
     @contextmanager
     def holding(self, path: ObjectPath) -> Iterator[None]:
@@ -262,6 +252,7 @@ class WriteBack:
                 if entry.state is UploadState.FAILED and entry.error is not None:
                     raise entry.error
                 now, wake = trio.current_time(), math.inf
+                self._queue.hurry(entry)
                 if entry.state is UploadState.QUEUED:
                     trouble = entry.error or self._trouble()
                     if now >= deadline and trouble is not None:
@@ -384,16 +375,3 @@ async def _end_of(entries: Iterable[Entry]) -> None:
     for entry in entries:
         while entry.state is UploadState.UPLOADING:
             await entry.next_change()
-
-
-def _pending(entry: Entry) -> PendingUpload:
-    recording = entry.state is UploadState.RECORDING
-    return PendingUpload(
-        entry.staging_id,
-        entry.path,
-        entry.sealed.size,
-        entry.sent,
-        UploadState.QUEUED if recording else entry.state,
-        str(entry.error) if entry.error else None,
-        entry.sealed.since,
-    )

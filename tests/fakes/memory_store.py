@@ -159,6 +159,12 @@ class MemoryStore(ObjectStore):
         """Put a legal hold on a version."""
         self._protected.add(version.version_id)
 
+    def newest(self, key: str, bucket: str = "bucket") -> ObjectVersion:
+        """What a name shows now."""
+        row = self._bucket(bucket).current(key)
+        assert row is not None
+        return row.version
+
     # -- ObjectStore: account and buckets -----------------------------------------------------
 
     @property

@@ -320,6 +320,7 @@ async def test_attributes_are_a_copy_inside_b2(store: FaultyStore, tmp_path: Pat
         node = await w.node("a")
         change = AttributeChange(mode=0o640, uid=7, gid=8, modified_ns=1_600_000_000_123_456_789)
         await w.fs.setattr(node.number, change, size=None, fh=None)
+        await w.fs.flush_path()
         assert (store.calls["put"], store.calls["copy"], store.calls["read_range"]) == (1, 1, 0)
     async with world(store, tmp_path / "other") as w:
         attributes = (await w.node("a")).attributes

@@ -216,7 +216,7 @@ async def test_one_file_that_cannot_be_sealed_keeps_no_other_from_it(
                 raise OSError(28, "no space")
             await submit(sealed)
 
-        monkeypatch.setattr(type(w.write_back), "submit", lambda _self, sealed: submit_or_fail(sealed))
+        monkeypatch.setattr(type(w.write_back), "submit", lambda _self, sealed, **_: submit_or_fail(sealed))
         with pytest.raises(OSError, match="no space"):
             await w.fs.seal_everything()
         assert sorted(seen) == ["a", "b", "c"]

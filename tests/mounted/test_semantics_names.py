@@ -57,6 +57,7 @@ def test_mtime_is_what_other_tools_write(make_mount: MountMaker) -> None:
     assert abs((mount.path / "without").stat().st_mtime - time.time()) < 100
     (mount.path / "ours").write_bytes(b"x")
     os.utime(mount.path / "ours", ns=(0, 1_111_111_111_222_333_444))
+    assert mount.b2mount("flush", mount.path)[0] == 0
     assert bucket.objects()["ours"].info["src_last_modified_millis"] == "1111111111222"
 
 

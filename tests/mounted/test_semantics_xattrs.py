@@ -289,7 +289,7 @@ def test_programs_carry_attributes_along(make_mount: MountMaker, copy: tuple[str
     assert xattrs(target / "d") == {"user.comment": b"a directory"}
     assert (target / "d" / "file").read_bytes() == DATA
     if way != "out":
-        assert mount.b2mount("flush")[0] == 0
+        assert mount.b2mount("flush", mount.path)[0] == 0
         assert mount.bucket.objects("to/")["to/d/file"].info["author"] == "Ana"
 
 

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from b2mount.emulator.counts import Counts
-from tests.mounted.bucket import RemoteBucket
+from tests.mounted.bucket import RemoteBucket, sha1_of
 from tests.mounted.conftest import MountMaker
 from tests.mounted.trees import pattern
 
@@ -67,15 +67,19 @@ def test_a_change_of_a_big_file(make_mount: MountMaker, change: str, sent: int, 
             assert file.read(10 + length) == bytes(10) + piece[:length]
 
 
-def test_rsync_with_write_back(make_mount: MountMaker, tmp_path: Path) -> None:
-    """Write-chmod-rename ends as one upload under the final name."""
-    source = tmp_path / "source"
-    for number in range(200):
+def few_files(source: Path, count: int) -> None:
+    for number in range(count):
         path = source / f"folder{number % 4}" / f"file{number}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pattern(number, 10_000))
         path.chmod(0o640)
         os.utime(path, ns=(10**18, 10**18 + number))
+
+
+def test_rsync_with_write_back(make_mount: MountMaker, tmp_path: Path) -> None:
+    """Write-chmod-rename ends as one upload under the final name."""
+    source = tmp_path / "source"
+    few_files(source, 200)
     mount, counts = make_mount("--write-back"), make_mount.server.counts
     assert isinstance(mount.bucket, RemoteBucket)
     uploads, copies = counts.calls["b2_upload_file"], counts.calls["b2_copy_file"]
@@ -89,3 +93,20 @@ def test_rsync_with_write_back(make_mount: MountMaker, tmp_path: Path) -> None:
     assert files == sorted(f"copy/folder{number % 4}/file{number}" for number in range(200))
     mount.remount(fresh_cache=True)
     assert mount.programs.run("rsync", "-an", "--itemize-changes", f"{source}/", f"{mount.path}/copy/") == ""
+
+
+def test_rsync_by_default(make_mount: MountMaker, tmp_path: Path) -> None:
+    """A change of attributes is merged with a pending rename: one upload and one copy for a file, and B2
+    has it under its last name when rsync ends."""
+    source = tmp_path / "source"
+    few_files(source, 20)
+    mount, counts = make_mount(), make_mount.server.counts
+    copies = counts.calls["b2_copy_file"]
+    mount.programs.run("rsync", "-a", f"{source}/", f"{mount.path}/copy/")
+    # one for a file, unless this machine took half a second between two of rsync's calls
+    assert 20 <= counts.calls["b2_copy_file"] - copies < 30
+    for number in range(20):
+        found = mount.bucket.objects("copy/")[f"copy/folder{number % 4}/file{number}"]
+        assert found.sha1 == sha1_of(pattern(number, 10_000))
+        assert found.info["src_last_modified_millis"] == "1000000000000"
+        assert "mode=100640" in found.info["posix"]
