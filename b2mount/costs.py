@@ -38,7 +38,8 @@ class Costs:
     _file: UsageFile
     _budget: Budget | None
     _economize: Callable[[bool], None]
-    """Told once when economies begin, and once when they end."""
+    """Told once when economies begin, and once when they end; in the middle of some request, so it may
+    only take note."""
     _disk: ThreadLane
     _is_saving: bool = attrs.field(init=False, default=False)
     _changed: trio.Event = attrs.field(init=False, factory=trio.Event)

@@ -81,7 +81,7 @@ class Prefetch:
             blocks = range(math.ceil(wanted.size / BLOCK_SIZE))
             if self._fetcher.lost(wanted.version, blocks) is None:
                 self.walks.give_back(walk, wanted)
-            elif not await self._fetch(wanted, blocks, walk):
+            elif self.is_off or not await self._fetch(wanted, blocks, walk):
                 self.walks.give_back(walk, wanted)
                 return
 

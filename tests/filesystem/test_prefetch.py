@@ -78,6 +78,19 @@ async def test_nothing_is_fetched_ahead_while_calls_are_saved(tmp_path: Path) ->
         assert len(fetched(store)) > 60
 
 
+async def test_what_was_to_be_fetched_next_is_not_when_saving_begins(tmp_path: Path) -> None:
+    store, keys = filled(100)
+    async with world(store, tmp_path) as w:
+        await read(w, keys[:5])
+        before = len(fetched(store))
+        inode = await w.namespace.lookup(w.namespace.root, keys[5])
+        assert inode.version is not None
+        w.fs._prefetch.begun(inode.path, inode.version)
+        w.fs.economize(True)  # the walk has been told, and has not gone on yet
+        await settle()
+        assert len(fetched(store)) == before
+
+
 async def test_the_reader_goes_first(tmp_path: Path) -> None:
     store, keys = filled(100)
     async with world(store, tmp_path) as w:
