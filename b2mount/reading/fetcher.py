@@ -1,4 +1,5 @@
-"""BlockFetcher: a block from the cache, else from the flight it is in, else from a new flight.
+"""BlockFetcher: a block from the cache, else from the flight it is in, else from a new flight. Where
+there is nothing to compare a block with, its bytes are given as they arrive, before it is whole.
 
 A reader who waits goes before anyone's readahead, and readahead takes turns by reader (see
 flight_queue), so that sixteen of them share the line; it is bounded in bytes over all of them. Short
@@ -100,7 +101,7 @@ class BlockFetcher:
         witness = witness or Witness()
         await self.begin(version, witness)
         indexes = range(span.start // BLOCK_SIZE, -(-span.stop // BLOCK_SIZE))
-        pieces = await self._pieces(version, indexes, witness)
+        pieces = await self._pieces(version, indexes, witness, span.stop - indexes[-1] * BLOCK_SIZE)
         first = span.start - indexes.start * BLOCK_SIZE
         if len(pieces) == 1:
             return memoryview(pieces[0])[first : first + span.size]
@@ -109,13 +110,17 @@ class BlockFetcher:
         pieces[-1] = memoryview(pieces[-1])[: len(pieces[-1]) - surplus]
         return b"".join(pieces)
 
-    async def _pieces(self, version: ObjectVersion, indexes: range, witness: Witness) -> list[Data]:
+    async def _pieces(
+        self, version: ObjectVersion, indexes: range, witness: Witness, size: int
+    ) -> list[Data]:
+        """Blocks, of the last one `size` bytes or more."""
         if len(indexes) > 1:
             run = await self._cache.get_run(version.version_id, indexes)
             if run is not None and all([await self._integrity.admit(index, witness) for index in indexes]):
                 return run
         self._demand(version, indexes)
-        return [await self._get(version, index, witness) for index in indexes]
+        whole = [await self._get(version, index, witness) for index in indexes[:-1]]
+        return [*whole, await self._get(version, indexes[-1], witness, size)]
 
     async def get(self, version: ObjectVersion, index: int) -> Data:
         """One block. Raises what the store raises, and CorruptData."""
@@ -199,14 +204,20 @@ class BlockFetcher:
 
     # -- one block --------------------------------------------------------------------------------
 
-    async def _get(self, version: ObjectVersion, index: int, witness: Witness) -> Data:
+    async def _get(
+        self, version: ObjectVersion, index: int, witness: Witness, size: int = BLOCK_SIZE
+    ) -> Data:
         while True:
-            data = await self._obtain(version, index)
+            data = await self._obtain(version, index, size)
+            if len(data) < span_of(version, range(index, index + 1)).size:
+                self._integrity.admit_part(index, witness)
+                return data
             if await self._integrity.admit(index, witness):
                 return data
 
-    async def _obtain(self, version: ObjectVersion, index: int) -> Data:
-        """The block, from wherever it is. Wrong bytes that show at once are fetched again."""
+    async def _obtain(self, version: ObjectVersion, index: int, size: int) -> Data:
+        """The block, from wherever it is, or its beginning while it is on its way. Wrong bytes that
+        show at once are fetched again."""
         block = BlockId(version.version_id, index)
         spoilt = 0
         while True:
@@ -220,7 +231,8 @@ class BlockFetcher:
             self._cache.count_miss()
             self._demand(version, range(index, index + 1))
             try:
-                return await self._flights[block].wait(index)
+                enough = size if self._integrity.gives_parts(version, index) else BLOCK_SIZE
+                return await self._flights[block].wait(index, enough)
             except CorruptData:
                 spoilt += 1
                 if spoilt == _TRIES:
@@ -300,7 +312,7 @@ class BlockFetcher:
 
     async def _fetch(self, flight: Flight) -> None:
         if not self._integrity.is_checked_whole(flight.version):
-            await self._stream(flight.version, flight.indexes, lambda data: self._arrive(flight, data))
+            await self._hand_on(flight)
             return
         if len(flight.indexes) <= LONGEST:
             blocks = await self._fetch_apart(flight.version, flight.indexes)
@@ -315,17 +327,26 @@ class BlockFetcher:
     async def _fetch_apart(self, version: ObjectVersion, indexes: range) -> list[Data]:
         """Blocks as the store gives them now, past the cache and all flights."""
         blocks: list[Data] = []
-        await self._stream(version, indexes, blocks.append)
+        cutter = Cutter(blocks.append, span_of(version, indexes).size)
+        await self._stream(version, indexes, cutter, cutter.feed)
         return blocks
 
+    async def _hand_on(self, flight: Flight) -> None:
+        cutter = Cutter(lambda data: self._arrive(flight, data), flight.size)
+        flight.begun = cutter.chunks
+
+        def take(chunk: bytes) -> None:
+            cutter.feed(chunk)
+            flight.grow()
+
+        await self._stream(flight.version, flight.indexes, cutter, take)
+
     async def _stream(
-        self, version: ObjectVersion, indexes: range, hand_over: Callable[[Data], None]
+        self, version: ObjectVersion, indexes: range, cutter: Cutter, take: Callable[[bytes], None]
     ) -> None:
-        span = span_of(version, indexes)
-        cutter = Cutter(hand_over, span.size)
-        await self._store.read_range(version, span, cutter.feed)
+        await self._store.read_range(version, span_of(version, indexes), take)
         if cutter.left:
-            raise StoreFailure(f"{cutter.left} of {span.size} bytes of {version.path} never came")
+            raise StoreFailure(f"the last {cutter.left} bytes of a range of {version.path} never came")
 
     def _arrive(self, flight: Flight, data: Data) -> None:
         if flight.is_over:

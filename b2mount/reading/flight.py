@@ -1,14 +1,14 @@
 """Flight: one ranged GET for neighbouring blocks of a version, handed over as the bytes arrive.
 
 Invariants: a block arrives at most once; when a flight has landed, everyone who waits on it has got
-a block or an error; `next` is the first block that has not arrived.
+what it waits for or an error; `next` is the first block that has not arrived whole.
 
 Must not know: the cache, queues, other flights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
@@ -29,8 +29,10 @@ def count_of(version: ObjectVersion) -> int:
 
 @attrs.define(eq=False)
 class Waiter:
-    """One who waits for a block; woken with it or with an error."""
+    """One who waits for a block, or for so many bytes of its beginning; woken with them or with an
+    error."""
 
+    size: int
     woken: trio.Event = attrs.field(factory=trio.Event)
     data: Data | None = None
     error: Exception | None = None
@@ -43,8 +45,9 @@ class Cutter:
     hand_over: Callable[[Data], None]
     left: int
     """Bytes of the stream that have not come yet."""
-    _chunks: list[Data] = attrs.field(factory=list)
-    _size: int = 0
+    chunks: list[Data] = attrs.field(factory=list, init=False)
+    """What is here of the block that is not whole yet; always this list."""
+    _size: int = attrs.field(default=0, init=False)
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes. More than were announced are ignored."""
@@ -53,11 +56,11 @@ class Cutter:
         while rest:
             piece = rest[: BLOCK_SIZE - self._size]
             rest = rest[len(piece) :]
-            self._chunks.append(piece)
+            self.chunks.append(piece)
             self._size += len(piece)
             if self._size == BLOCK_SIZE or not (rest or self.left):
-                block = piece if len(self._chunks) == 1 else b"".join(self._chunks)
-                self._chunks.clear()
+                block = piece if len(self.chunks) == 1 else b"".join(self.chunks)
+                self.chunks.clear()
                 self._size = 0
                 self.hand_over(block)
 
@@ -79,6 +82,8 @@ class Flight:
     is_ahead: bool = False
     """Runs as readahead: nobody waited for it when it set off."""
     is_over: bool = False
+    begun: Sequence[Data] = ()
+    """What is here of the block `next`, where bytes are given before their block is whole."""
     _waiters: dict[int, list[Waiter]] = attrs.field(factory=dict)
 
     @next.default
@@ -95,9 +100,12 @@ class Flight:
         """Whether anyone waits for it or owns it."""
         return bool(self.owners or self._waiters)
 
-    async def wait(self, index: int) -> Data:
-        """The block, when it has arrived. Raises what the flight failed with."""
-        waiter = Waiter()
+    async def wait(self, index: int, size: int = BLOCK_SIZE) -> Data:
+        """The block, when it has arrived; or its beginning, as soon as `size` bytes of it are here.
+        Raises what the flight failed with."""
+        if index == self.next and size <= sum(map(len, self.begun)):
+            return b"".join(self.begun)
+        waiter = Waiter(size)
         self._waiters.setdefault(index, []).append(waiter)
         try:
             await waiter.woken.wait()
@@ -114,6 +122,14 @@ class Flight:
             others.remove(waiter)
         if not others:
             self._waiters.pop(index, None)
+
+    def grow(self) -> None:
+        """More of the block `next` is here: wake those for whom it is enough."""
+        size = sum(map(len, self.begun))
+        for waiter in self._waiters.get(self.next, ()):
+            if waiter.size <= size and waiter.data is None:
+                waiter.data = b"".join(self.begun)
+                waiter.woken.set()
 
     def arrive(self, index: int, data: Data) -> None:
         """Wake those who wait for a block."""

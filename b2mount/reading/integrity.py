@@ -6,7 +6,7 @@ this is what is caught, and when:
 
 * Up to `whole` bytes (SMALL, where TLS protects the line; UNPROTECTED, where nothing does), the
   version is fetched whole and checked before a reader gets any of it.
-* Above that, blocks are handed out as they arrive and hashed behind the readers' backs, in order.
+* Above that, bytes are handed out as they arrive and hashed behind the readers' backs, in order.
   Once all blocks are here, whatever nobody has had yet is held back until the SHA-1 is known; a
   reader in order therefore can't reach the end of a damaged version unnoticed.
 * If the SHA-1 is wrong, the version is fetched a second time. Blocks that came differently are
@@ -205,13 +205,21 @@ class Integrity:
 
     def accepts(self, version: ObjectVersion, index: int, data: Data) -> bool:
         """Whether a block that has just come may be kept, as far as anyone can tell."""
+        known = self._expected(version, index)
+        return known == UNKNOWN or known == checksum_of(data)
+
+    def gives_parts(self, version: ObjectVersion, index: int) -> bool:
+        """Whether bytes of a block may be given before it is whole: not where the whole is compared
+        with anything before anyone gets it."""
+        return not self.is_checked_whole(version) and self._expected(version, index) == UNKNOWN
+
+    def _expected(self, version: ObjectVersion, index: int) -> int:
+        """The checksum that a block must have."""
         check = self._checks.get(version.version_id)
         if check is None:
-            return True
+            return UNKNOWN
         known = check.expected[index] if check.expected else UNKNOWN
-        if known == UNKNOWN and index < len(check.digests):
-            known = check.digests[index]
-        return known == UNKNOWN or known == checksum_of(data)
+        return check.digests[index] if known == UNKNOWN and index < len(check.digests) else known
 
     def note(self, version: ObjectVersion, index: int) -> None:
         """A block is in the cache now."""
@@ -238,11 +246,17 @@ class Integrity:
                 await check.settled.wait()
                 self._refuse(witness)
                 return False
+        self.admit_part(index, witness)
+        return True
+
+    def admit_part(self, index: int, witness: Witness) -> None:
+        """A reader is given bytes of a block; of one that is not whole here never the last ones, so
+        what is held back at the end is held back from it too. Raises CorruptData."""
         self._refuse(witness)
-        if not check.is_verified:
+        check = witness.check
+        if check is not None and not check.is_verified:
             check.witnesses.add(witness)
             check.given.add(index)
-        return True
 
     def _refuse(self, witness: Witness) -> None:
         check = witness.check

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -24,9 +24,10 @@ from b2mount.model import ByteRange, ObjectMetadata
 from b2mount.store.rate_limit import RateLimit
 from b2mount.store.upload_body import SourceUnreadable, UploadBody
 
-PIECE_SIZE: Final = 256 * 1024
+PIECE_SIZE: Final = 128 * 1024
+"""Bytes that are handed over at once, but for the first so many. Each costs the loop a wake-up."""
 SLOWEST_PIECE: Final = 60.0
-"""Seconds that 256 KiB may take to arrive; a connection slower than that is taken for dead."""
+"""Seconds that a piece may take to arrive; a connection slower than that is taken for dead."""
 
 
 class Digest(Protocol):
@@ -212,33 +213,40 @@ def _pass_on(
     limit: RateLimit | None,
 ) -> None:
     left = size
-    while left:
-        piece = _piece(response, min(left, PIECE_SIZE))
-        if not piece:
-            raise sdk.TruncatedOutput(size - left, size)
+    for piece in _pieces(response, size):
         left -= len(piece)
         if digest is not None:
             digest.update(piece)
         emit(piece)
         if limit is not None:
             limit.take(len(piece))
+    if left:
+        raise sdk.TruncatedOutput(size - left, size)
 
 
-def _piece(response: requests.Response, size: int) -> bytes:
-    """The next `size` bytes, or fewer at the end of what the server sends."""
-    deadline = time.monotonic() + SLOWEST_PIECE
+def _pieces(response: requests.Response, size: int) -> Iterator[bytes]:
+    """The next `size` bytes, or fewer when the server sends no more: as they arrive in the beginning,
+    which is what somebody is waiting for; from then on PIECE_SIZE at a time."""
     chunks: list[bytes] = []
-    while size:
+    done, deadline = 0, time.monotonic() + SLOWEST_PIECE
+    while done < size:
         try:
-            chunk = response.raw.read1(size, decode_content=False)
+            room = min(PIECE_SIZE - done % PIECE_SIZE, size - done)
+            chunk = response.raw.read1(room, decode_content=False)
         except Exception:
             if chunks:
-                break  # what has come is of use; the next read meets the error again
+                yield b"".join(chunks)  # what has come is of use
             raise
         if not chunk:
             break
+        done += len(chunk)
         chunks.append(chunk)
-        size -= len(chunk)
         if time.monotonic() > deadline:
             raise requests.Timeout("the bytes drip in")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(chunk) == room:
+            deadline = time.monotonic() + SLOWEST_PIECE
+        if len(chunk) == room or done < PIECE_SIZE:
+            yield chunk if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+    if chunks:
+        yield b"".join(chunks)

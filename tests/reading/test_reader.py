@@ -118,7 +118,7 @@ def test_the_first_bytes_come_after_one_round_trip(tmp_path: Path) -> None:
     async def test(line: Line, fetcher: BlockFetcher) -> None:
         began = trio.current_time()
         await ObjectReader(version_of(GIB), fetcher).read(ByteRange(0, 64 * KIB))
-        assert trio.current_time() - began <= FIRST_BYTE + 128 * KIB / CONNECTION + 0.001
+        assert trio.current_time() - began <= FIRST_BYTE + 64 * KIB / CONNECTION + 0.001
         assert line.sent <= 128 * KIB
 
     on_the_line(tmp_path, test)

@@ -26,11 +26,12 @@ class Request:
 
 @attrs.frozen
 class Reply:
-    """What to send back. `tail` says what happens after the bytes: the connection stays open, or is
-    closed, or the server falls silent."""
+    """What to send back: `data`, then what `rest` returns when it does. `tail` says what happens after
+    the bytes: the connection stays open, or is closed, or the server falls silent."""
 
     data: bytes
     tail: str = "open"
+    rest: Callable[[], bytes] = bytes
 
 
 def reply(
@@ -123,6 +124,7 @@ class ScriptedServer:
                 self.requests.append(request)
                 answer = self.script[request.call](request)
                 connection.sendall(answer.data)
+                connection.sendall(answer.rest())
                 if answer.tail == "close":
                     connection.shutdown(socket.SHUT_RDWR)
                     return

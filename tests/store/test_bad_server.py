@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import attrs
@@ -367,6 +368,27 @@ async def test_a_download_goes_on_from_the_byte_it_had(
     site.server.script["b2_download_file_by_id"] = answer
     assert await read(site, ByteRange(0, len(DATA))) == DATA
     assert asked == [(start, len(DATA)) for start in range(0, len(DATA), 20_000)]
+
+
+async def test_the_first_bytes_are_delivered_while_the_others_are_on_their_way(site: Site) -> None:
+    came = threading.Event()
+    whole = reply(DATA, status=206, headers={"Content-Range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}"}).data
+    begun = len(whole) - len(DATA) + 5000
+
+    def rest() -> bytes:
+        assert came.wait(20)
+        return whole[begun:]
+
+    site.server.script["b2_download_file_by_id"] = lambda _: Reply(whole[:begun], rest=rest)
+    pieces: list[bytes] = []
+
+    def deliver(piece: bytes) -> None:
+        pieces.append(piece)
+        came.set()
+
+    await site.store.read_range(VERSION, ByteRange(0, len(DATA)), deliver)
+    assert len(pieces[0]) <= 5000
+    assert b"".join(pieces) == DATA
 
 
 async def test_a_server_that_ignores_the_range(site: Site, autojump_clock: trio.testing.MockClock) -> None:
