@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ import trio
 
 from b2mount import process
 from b2mount.access import Access, find_access, open_store, tell
+from b2mount.answers import Answers
 from b2mount.control.server import ControlServer
 from b2mount.control.unmounting import clear_dead, detach
 from b2mount.costs import Costs
@@ -39,7 +40,6 @@ from b2mount.errors import (
 from b2mount.filesystem.areas import Areas
 from b2mount.filesystem.dot_b2 import make_past
 from b2mount.filesystem.filesystem import FileSystem
-from b2mount.filesystem.status import EvictStatus, MountStatus, WarmStatus
 from b2mount.fuse.kernel import KernelNames, KernelPages, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
@@ -154,7 +154,7 @@ class Mount:
             self._services = services
             await self._build(services)
             services.start_soon(self._watch_signals)
-            await services.start(ControlServer(self, self._options.mountpoint, self._leave).run)
+            await services.start(ControlServer(self._answers(), self._options.mountpoint, self._leave).run)
             try:
                 await self._serve()
             finally:
@@ -220,7 +220,16 @@ class Mount:
             deletes=options.unlink is Unlink.DELETE,
             room=self._cache.room,
         )
-        self._areas = Areas(self._filesystem, make_past(store, root, defaults, fetcher))
+        past = make_past(
+            self._filesystem,
+            self._namespace,
+            store,
+            fetcher,
+            mover,
+            defaults,
+            lambda told: services.start_soon(self._expire, told),
+        )
+        self._areas = Areas(self._filesystem, past)
         usage = UsageFile(directory, store.account.account_id)
         economize = self._filesystem.economize
         self._costs = Costs(store.ledger, usage, options.budget, economize, self._disk)
@@ -250,6 +259,22 @@ class Mount:
         self._namespace.forget_listing(None)  # what was seen meanwhile were names on the move
         self._replayed.set()
         await self._write_back.run()
+
+    def _answers(self) -> Answers:
+        return Answers(
+            self._options,
+            self._access,
+            self._filesystem,
+            self._areas,
+            self._namespace,
+            self._cache,
+            self._costs,
+            self._expire,
+            self._started,
+        )
+
+    async def _expire(self, told: Mapping[int, Sequence[str]]) -> None:
+        await self._names.expire(told, within=self._namespace.lifetime.longest)
 
     # -- run -------------------------------------------------------------------------------
 
@@ -334,49 +359,3 @@ class Mount:
         """Blocks that came with wrong bytes were replaced: the kernel's pages of them must go."""
         for number in self._areas.numbers_of(version):
             self._pages.drop(number, self._services)
-
-    # -- what the control socket asks --------------------------------------------------------
-
-    def status(self) -> MountStatus:
-        """The mount at this moment."""
-        cache = self._cache.status()
-        return MountStatus(
-            source=str(self._access.source),
-            mountpoint=self._options.mountpoint,
-            pid=os.getpid(),
-            started=self._started,
-            read_only=self._access.read_only,
-            missing_capabilities=self._access.missing,
-            pending=self._filesystem.pending(),
-            cache_bytes=cache.bytes,
-            cache_capacity=cache.capacity,
-            cache_hits=cache.hits,
-            cache_misses=cache.misses,
-            today=self._costs.today,
-            since_mount=self._costs.since_mount,
-            free_calls_left=self._costs.free_calls_left,
-            budget=self._costs.budget,
-            odd_names=self._namespace.odd_names + self._areas.shadowed,
-            open_files=self._areas.open_files,
-        )
-
-    async def flush_path(self, path: str | None) -> None:
-        """Everything, or what is at `path`, is in B2 when this returns."""
-        await self._filesystem.flush_path(path)
-
-    async def url(self, path: str, expires: int | None) -> str:
-        """The URL of a file."""
-        return await self._filesystem.by_path.url(path, expires)
-
-    async def warm(self, path: str, tell: Callable[[WarmStatus], None]) -> WarmStatus:
-        """Files are in the cache when this returns, but for those that are named."""
-        return await self._filesystem.by_path.warm(path, tell)
-
-    async def evict(self, path: str) -> EvictStatus:
-        """Files are in the cache no more."""
-        return await self._filesystem.by_path.evict(path)
-
-    async def refresh(self, path: str | None) -> None:
-        """Whoever looks at names from now on is told what B2 has."""
-        told = self._filesystem.by_path.refresh(path or "")
-        await self._names.expire(told, within=self._namespace.lifetime.longest)

@@ -20,13 +20,13 @@ COMMANDS: Final = {
     "warm": "fetch files or trees into the cache",
     "evict": "drop files or trees from the cache",
     "refresh": "forget cached names, so that the next look asks B2",
+    "versions": "the versions of a file, newest first",
+    "restore": "make an old version of a file current again",
+    "undelete": "bring back a deleted file, or all deleted files below a directory",
     "url": "the URL of a file",
     "doctor": "what would keep a mount from working, and how to mend it",
     "emulator": "a local B2 on 127.0.0.1, to try things out",
 }
-
-RESERVED: Final = frozenset({"versions", "restore", "undelete"})
-"""Words that read as a command: a bucket of such a name is mounted as b2://WORD."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,8 +64,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     words = _expand_bare(list(arguments))
     if not words:
         raise UsageError("what to do? see `b2mount --help`")
-    if words[0] in RESERVED:
-        raise UsageError(f"there is no command {words[0]!r}; for a bucket of that name write b2://{words[0]}")
     if words[0] == "help":
         words = [*words[1:2], "--help"]
     if words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version"):
@@ -173,7 +171,12 @@ def _add_control(made: dict[str, Parser]) -> None:
         made[name].add_argument("path", nargs="?", metavar="PATH", help="default: every mount")
     for name in ("warm", "evict"):
         made[name].add_argument("paths", nargs="+", metavar="PATH", help="a directory: all below it")
-    made["url"].add_argument("path", metavar="PATH")
+    for name in ("versions", "restore", "undelete", "url"):
+        made[name].add_argument("path", metavar="PATH")
+    made["versions"].add_argument("--json", action="store_true", help="print JSON")
+    which = made["restore"].add_mutually_exclusive_group()
+    which.add_argument("--version", metavar="ID", help="this version; default: the one before the current")
+    which.add_argument("--at", metavar="MOMENT", help="the version of that moment, such as '2 days ago'")
     made["url"].add_argument(
         "--expires", type=_duration, metavar="TIME", help="make one that needs no key for TIME, 7d at most"
     )

@@ -23,8 +23,11 @@ from b2mount.control.messages import (
     LeaveRequest,
     RefreshRequest,
     Request,
+    RestoreRequest,
     StatusRequest,
+    UndeleteRequest,
     UrlRequest,
+    VersionsRequest,
     WarmRequest,
     decode_progress,
     decode_reply,
@@ -34,7 +37,7 @@ from b2mount.control.messages import (
 )
 from b2mount.control.places import absolute, known_sockets, mount_at, mount_holding, socket_name
 from b2mount.errors import B2MountError, MountPointUnusable
-from b2mount.filesystem.status import EvictStatus, MountStatus, WarmStatus
+from b2mount.filesystem.status import EvictStatus, MountStatus, VersionStatus, WarmStatus
 
 PATIENCE: Final = 10.0
 """Seconds that a mount has to answer what it can answer at once."""
@@ -137,6 +140,18 @@ class ControlClient:
     def refresh(self, path: str | None) -> None:
         """Have B2 asked again for the names at and below one path, or for all."""
         self._ask(RefreshRequest(path), SILENCE)
+
+    def versions(self, path: str) -> list[VersionStatus]:
+        """The versions of the file at `path`, newest first."""
+        return [VersionStatus(**one) for one in self._ask(VersionsRequest(path), SILENCE)]
+
+    def restore(self, path: str, version_id: str | None, moment_ms: int | None) -> VersionStatus:
+        """Make a version of the file at `path` current again, and say which."""
+        return VersionStatus(**self._ask(RestoreRequest(path, version_id, moment_ms), SILENCE))
+
+    def undelete(self, path: str) -> int:
+        """Bring back the hidden files at and below `path`, and say how many."""
+        return int(self._ask(UndeleteRequest(path), SILENCE))
 
     def leave(self) -> None:
         """Let the mount end without waiting for its uploads."""

@@ -77,12 +77,49 @@ class RefreshRequest:
 
 
 @attrs.frozen
+class VersionsRequest:
+    """The versions of a file, newest first."""
+
+    path: str = attrs.field(validator=attrs.validators.instance_of(str))
+
+
+@attrs.frozen
+class RestoreRequest:
+    """Answered when a version of a file is current again: the one with the id, the one of that moment
+    (milliseconds since 1970), or the one before."""
+
+    path: str = attrs.field(validator=attrs.validators.instance_of(str))
+    version_id: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(str))
+    )
+    moment_ms: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(int))
+    )
+
+
+@attrs.frozen
+class UndeleteRequest:
+    """Answered, with their number, when the hidden files at and below a path are there again."""
+
+    path: str = attrs.field(validator=attrs.validators.instance_of(str))
+
+
+@attrs.frozen
 class LeaveRequest:
     """Unmount if still mounted, and end without waiting for uploads: they stay staged."""
 
 
 Request = (
-    StatusRequest | FlushRequest | UrlRequest | WarmRequest | EvictRequest | RefreshRequest | LeaveRequest
+    StatusRequest
+    | FlushRequest
+    | UrlRequest
+    | WarmRequest
+    | EvictRequest
+    | RefreshRequest
+    | VersionsRequest
+    | RestoreRequest
+    | UndeleteRequest
+    | LeaveRequest
 )
 
 REQUESTS: Final[dict[str, type[Request]]] = {
@@ -92,6 +129,9 @@ REQUESTS: Final[dict[str, type[Request]]] = {
     "warm": WarmRequest,
     "evict": EvictRequest,
     "refresh": RefreshRequest,
+    "versions": VersionsRequest,
+    "restore": RestoreRequest,
+    "undelete": UndeleteRequest,
     "leave": LeaveRequest,
 }
 

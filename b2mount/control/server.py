@@ -1,5 +1,5 @@
-"""ControlServer: the door through which `b2mount status`, `flush`, `url`, `warm`, `evict`, `refresh`
-and `umount` come.
+"""ControlServer: the door through which `b2mount status`, `flush`, `url`, `warm`, `evict`, `refresh`,
+`versions`, `restore`, `undelete` and `umount` come.
 
 Invariants: only the mount's own user and root are answered; a client that hangs, talks nonsense
 or goes away hurts nobody but itself; the socket disappears with the server.
@@ -28,8 +28,11 @@ from b2mount.control.messages import (
     LeaveRequest,
     RefreshRequest,
     Request,
+    RestoreRequest,
     StatusRequest,
+    UndeleteRequest,
     UrlRequest,
+    VersionsRequest,
     WarmRequest,
     decode_request,
     encode_error,
@@ -39,7 +42,7 @@ from b2mount.control.messages import (
 )
 from b2mount.control.places import runtime_dir, socket_name
 from b2mount.errors import AccessDenied, B2MountError, InvalidArgument
-from b2mount.filesystem.status import EvictStatus, MountStatus, WarmStatus
+from b2mount.filesystem.status import EvictStatus, MountStatus, VersionStatus, WarmStatus
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +79,19 @@ class Controlled(Protocol):
 
     async def refresh(self, path: str | None) -> None:
         """Forgets the names at and below `path`, or all; the kernel too."""
+        ...
+
+    async def versions(self, path: str) -> tuple[VersionStatus, ...]:
+        """The versions of a file, newest first, whether it is hidden or not."""
+        ...
+
+    async def restore(self, path: str, version_id: str | None, moment_ms: int | None) -> VersionStatus:
+        """Makes a version of a file current again: the one with the id, the one of that moment, or the one
+        before the current."""
+        ...
+
+    async def undelete(self, path: str) -> int:
+        """Brings back the hidden files at and below `path`; returns how many."""
         ...
 
 
@@ -133,6 +149,12 @@ class ControlServer:
                 return await self.filesystem.url(path, expires)
             case FlushRequest(path):
                 await self.filesystem.flush_path(path)
+            case VersionsRequest(path):
+                return [attrs.asdict(version) for version in await self.filesystem.versions(path)]
+            case RestoreRequest(path, version_id, moment_ms):
+                return attrs.asdict(await self.filesystem.restore(path, version_id, moment_ms))
+            case UndeleteRequest(path):
+                return await self.filesystem.undelete(path)
             case RefreshRequest(path):
                 await self.filesystem.refresh(path)
             case LeaveRequest():

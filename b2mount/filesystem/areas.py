@@ -2,7 +2,8 @@
 knows the number.
 
 Invariants: `.b2` is at the mount's root, not listed, and always there: an object or a directory that has
-this name in the bucket is not shown, but counted with those that no path can spell.
+this name in the bucket is not shown, but counted with those that no path can spell. What the kernel
+changes in the bucket is seen below `.b2` at once.
 
 Must not know: what an operation means.
 """
@@ -15,11 +16,12 @@ from typing import Final
 
 import attrs
 
-from b2mount.errors import AlreadyExists, NotFound
+from b2mount.errors import AlreadyExists, NotFound, ReadOnly
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.node import Node, Requester
 from b2mount.filesystem.numbers import LIVE, area_of
 from b2mount.filesystem.past import Past, read_only
+from b2mount.filesystem.restoring import Restorer
 from b2mount.filesystem.status import SpaceStatus
 from b2mount.model import AttributeChange, Kind, ObjectVersion
 from b2mount.namespace.inode import ROOT_NUMBER
@@ -109,14 +111,24 @@ class Areas:
             return await self._live.mknod(parent, name, kind, mode, device, requester)
 
     async def unlink(self, parent: int, name: str) -> None:
+        if self._is_past(parent):
+            await self._there.unlink(parent, name)
+            return
         with self._changing(parent, name):
             await self._live.unlink(parent, name)
 
     async def rmdir(self, parent: int, name: str) -> None:
+        if self._is_past(parent):
+            await self._there.rmdir(parent, name)
+            return
         with self._changing(parent, name):
             await self._live.rmdir(parent, name)
 
     async def rename(self, old: tuple[int, str], new: tuple[int, str], *, may_replace: bool) -> None:
+        if self._is_past(old[0]):
+            with self._changing(*new):
+                await self._there.move_out(*old, new)
+            return
         with self._changing(*old), self._changing(*new):
             await self._live.rename(old, new, may_replace=may_replace)
 
@@ -179,7 +191,8 @@ class Areas:
 
     async def flush(self, fh: int) -> None:
         if not self._is_past(fh):
-            await self._live.flush(fh)
+            with self._changing(LIVE):
+                await self._live.flush(fh)
 
     async def fsync(self, fh: int) -> None:
         if not self._is_past(fh):
@@ -192,6 +205,18 @@ class Areas:
             await self._live.release(fh)
 
     # -- the mount as a whole --------------------------------------------------------------
+
+    def bucket_changed(self) -> None:
+        """Something was changed in the bucket: what `.b2` shows of it is asked again."""
+        if self._past is not None:
+            self._past.bucket_changed()
+
+    @property
+    def restorer(self) -> Restorer:
+        """What brings versions back. Raises ReadOnly in a mount of one moment."""
+        if self._past is None:
+            raise ReadOnly("this is a mount of one moment")
+        return self._past.restorer
 
     def numbers_of(self, version: ObjectVersion) -> list[int]:
         """The inodes of open files that show this version."""
@@ -223,7 +248,10 @@ class Areas:
         """Around a change of what `number` is, or of the name in it. Raises ReadOnly."""
         if self._is_past(number) or self._is_entrance(number, name):
             raise read_only()
-        yield
+        try:
+            yield
+        finally:
+            self.bucket_changed()
 
     @contextmanager
     def _making(self, parent: int, name: str) -> Iterator[None]:

@@ -59,6 +59,10 @@ class ByPath:
         where = self._namespace.root.path
         for name in path.split(DELIMITER):
             where = where.directory(name) if name else where
+        return self.refresh_at(where)
+
+    def refresh_at(self, where: ObjectPath) -> dict[int, list[str]]:
+        """As `refresh`, of a directory's path, whatever is there."""
         self._namespace.forget_listing(where)
         told = self._namespace.told(where)
         for number, name in self._absences:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
+from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.moments_directory import TopCatalog
-from b2mount.filesystem.numbers import TOP
+from b2mount.filesystem.numbers import TOP, TRASH, VERSIONS, first_number
 from b2mount.filesystem.past import Past
+from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.model import ObjectPath
 from b2mount.namespace.account_tree import AccountTree
 from b2mount.namespace.catalog import Catalog
-from b2mount.namespace.history import Rule, as_of
+from b2mount.namespace.history import Rule, as_of, trashed
 from b2mount.namespace.history_tree import HistoryTree
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults, bare_directory
+from b2mount.namespace.shelf import Shelf
 from b2mount.namespace.tree import Tree
+from b2mount.namespace.version_lists import VersionLists
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.store.interface import ObjectStore
+from b2mount.writing.mover import Mover
 
 PAST_TTL: Final = 600.0
 """Seconds for which the names of a moment are believed. What has passed changes only when versions are
 deleted, or when a large file that was started then is finished."""
+TTL: Final = 2.0
+"""Seconds for which it is believed what versions there are, and what is hidden."""
 MAX_NAMES: Final = 100_000
-"""Of one moment."""
+"""Of one moment, or of the trash."""
 NS_PER_MS: Final = 1_000_000
 
 
@@ -35,27 +43,49 @@ def history(store: ObjectStore, root: ObjectPath, rule: Rule) -> Tree:
 
 
 def make_past(
-    store: ObjectStore, root: ObjectPath, defaults: AttributeDefaults, fetcher: BlockFetcher
+    live: FileSystem,
+    names: Namespace,
+    store: ObjectStore,
+    fetcher: BlockFetcher,
+    mover: Mover,
+    defaults: AttributeDefaults,
+    tell_kernel: Callable[[Told], None],
 ) -> Past:
-    """The directory `.b2` of a mount."""
+    """The directory `.b2` of a mount; `names` are those of the bucket as it is."""
+    root, started_ns = names.root.path, time.time_ns()
     known: Counter[int] = Counter()
 
-    def at_moment(moment_ms: int, first: int) -> Catalog:
+    def tree(rule: Rule, first: int, ttl: float, made_ns: int) -> Namespace:
         return Namespace(
-            history(store, root, as_of(moment_ms)),
+            history(store, root, rule),
             root,
             defaults=defaults,
-            ttl=PAST_TTL,
+            ttl=ttl,
             max_names=MAX_NAMES,
-            now_ns=lambda: moment_ms * NS_PER_MS,
+            now_ns=lambda: made_ns,
             root_number=first,
         )
 
+    lists = VersionLists(store, store.account.prefix)
+    versions = Shelf(
+        lists,
+        root,
+        defaults=defaults,
+        ttl=TTL,
+        root_number=first_number(VERSIONS),
+        started_ns=started_ns,
+    )
+    trash = tree(trashed, first_number(TRASH), TTL, started_ns)
+    restorer = Restorer(
+        names, store, lists, history(store, root, trashed), mover.copy, live.flush_at, live.by_path.refresh_at
+    )
     top = TopCatalog(
         root.directory(".b2"),
-        bare_directory(defaults, time.time_ns()),
-        {},
-        at_moment,
+        bare_directory(defaults, started_ns),
+        {"trash": trash, "versions": versions},
+        lambda moment, first: tree(as_of(moment), first, PAST_TTL, moment * NS_PER_MS),
         lambda area: known[area] > 0,
     )
-    return Past(top, {TOP: top}, known, fetcher)
+    forgetful = (lambda: trash.forget_listing(None), versions.forget_listing)
+    catalogs: dict[int, Catalog] = {TOP: top, TRASH: trash, VERSIONS: versions}
+    return Past(top, catalogs, known, fetcher, trash, restorer, tell_kernel, forgetful)

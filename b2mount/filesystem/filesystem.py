@@ -40,7 +40,7 @@ from b2mount.filesystem.renaming import Renamer
 from b2mount.filesystem.status import PendingFile, SpaceStatus
 from b2mount.filesystem.witness import Witness
 from b2mount.filesystem.xattrs import Xattrs, check_namespace
-from b2mount.model import AttributeChange, ByteRange, Kind, ObjectVersion
+from b2mount.model import AttributeChange, ByteRange, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.reading.fetcher import BlockFetcher
@@ -360,9 +360,12 @@ class FileSystem:
     async def flush_path(self, path: str | None = None) -> None:
         """Everything, or the file or directory `path`, is in B2 when this returns. Raises NotFound,
         and the first upload's error."""
-        where = (await self.by_path.inode(path)).path if path else self._namespace.root.path
-        await self._committer.commit_all(where)
-        await self._write_back.flush(where if path else None)
+        await self.flush_at((await self.by_path.inode(path)).path if path else None)
+
+    async def flush_at(self, where: ObjectPath | None) -> None:
+        """As flush_path, whether anything is there or not; None is for everything."""
+        await self._committer.commit_all(where or self._namespace.root.path)
+        await self._write_back.flush(where)
 
     async def seal_everything(self) -> None:
         """Nobody writes any more: whatever is still dirty is durable and queued."""

@@ -1,6 +1,7 @@
 """Past: the directory `.b2` and all below it: other times, versions, what was removed.
 
-What is shown are versions, which never change; so all of it is read-only (ReadOnly for every change).
+What is shown are versions, which never change; so all of it is read-only (ReadOnly for every change), but
+for the trash: what is moved out of it is there again, what is removed from it is gone for good.
 Reading goes the way that all reading goes: a version's blocks, from the cache or B2.
 
 Must not know: how versions are found, the live bucket's names.
@@ -11,20 +12,22 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 
 import attrs
 
-from b2mount.errors import InvalidArgument, IsADirectory, NotADirectory, NotFound, ReadOnly
+from b2mount.errors import InvalidArgument, IsADirectory, NotADirectory, NotEmpty, NotFound, ReadOnly
 from b2mount.filesystem.handles import HandleTable
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.node import Node
-from b2mount.filesystem.numbers import FIRST_VIEW, TOP, area_of, first_number
+from b2mount.filesystem.numbers import FIRST_VIEW, TOP, TRASH, area_of, first_number
+from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
 from b2mount.model import ByteRange, Kind, ObjectVersion
 from b2mount.namespace.catalog import Catalog, Children
 from b2mount.namespace.inode import Inode
+from b2mount.namespace.namespace import Namespace
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.reading.reader import ObjectReader
 
@@ -58,6 +61,12 @@ class Past:
     _known: Counter[int]
     """How often the kernel was told of inodes of a range, less what it has forgotten."""
     _fetcher: BlockFetcher
+    _trash: Namespace
+    restorer: Restorer
+    _tell_kernel: Callable[[Told], None]
+    """Takes names that have to be asked again; returns at once."""
+    _forgetful: Sequence[Callable[[], None]]
+    """What has to be asked again when something was changed in the bucket."""
     _files: HandleTable[_File] = attrs.field(factory=lambda: HandleTable[_File](numbers=_high_numbers()))
     _directories: HandleTable[_Directory] = attrs.field(
         factory=lambda: HandleTable[_Directory](numbers=_high_numbers())
@@ -113,6 +122,40 @@ class Past:
         """Names that belong to the file."""
         version = self.inode(number).version
         return listed_attributes(version.info) if version is not None else []
+
+    # -- changes ---------------------------------------------------------------------------
+
+    async def unlink(self, parent: int, name: str) -> None:
+        """Delete a file of the trash for good, with all its versions. Raises ReadOnly for all others."""
+        inode = await self._in_trash(parent, name)
+        if inode.is_directory or inode.version is None:
+            raise IsADirectory(f"{name} is a directory")
+        await self.restorer.discard(inode.version.path)
+        self._trash.removed(inode)
+
+    async def rmdir(self, parent: int, name: str) -> None:
+        """Delete an empty directory of the trash for good. Raises ReadOnly for all others."""
+        inode = await self._in_trash(parent, name)
+        if not inode.is_directory:
+            raise NotADirectory(f"{name} is not a directory")
+        if not await self._trash.is_empty(inode):
+            raise NotEmpty(f"{name} is not empty")
+        for version in self._trash.keepers(inode):
+            await self.restorer.discard(version.path)
+        self._trash.removed(inode)
+
+    async def move_out(self, parent: int, name: str, new: tuple[int, str]) -> None:
+        """Give something of the trash a name in the bucket. Raises ReadOnly for all others."""
+        inode = await self._in_trash(parent, name)
+        try:
+            self._tell_kernel(await self.restorer.move_out(inode, *new))
+        finally:
+            self.bucket_changed()
+
+    def bucket_changed(self) -> None:
+        """Something was changed in the bucket: what is seen of it here is what is there now."""
+        for forget in self._forgetful:
+            forget()
 
     # -- directories -----------------------------------------------------------------------
 
@@ -180,6 +223,11 @@ class Past:
 
     # -- inside ----------------------------------------------------------------------------
 
+    async def _in_trash(self, parent: int, name: str) -> Inode:
+        if area_of(parent) != TRASH:
+            raise read_only()
+        return await self.child(parent, name)
+
     def _count(self, inode: Inode) -> None:
         self._catalog(inode.number).looked_up(inode)
         self._known[area_of(inode.number)] += 1
@@ -193,7 +241,8 @@ class Past:
         return self._catalogs[area]
 
     def _node(self, inode: Inode) -> Node:
-        valid_for = self._catalog(inode.number).valid_for(inode)
+        area = area_of(inode.number)
+        valid_for = 0.0 if area == TRASH else self._catalog(inode.number).valid_for(inode)
         return Node(inode.number, inode.attributes, valid_for)
 
 

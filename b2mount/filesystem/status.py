@@ -134,6 +134,19 @@ class WarmStatus:
 
 
 @attrs.frozen
+class VersionStatus:
+    """A version of a file, or a marker that hides it."""
+
+    version_id: str
+    uploaded_ms: int
+    size: int
+    action: str
+    """upload or hide."""
+    sha1: str | None
+    content_type: str
+
+
+@attrs.frozen
 class EvictStatus:
     """What was dropped from the cache."""
 

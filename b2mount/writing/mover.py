@@ -109,6 +109,10 @@ class Mover:
         """Let objects change places: all of them, or none. See Exchanger."""
         return await self._exchanger.exchange(swaps)
 
+    async def copy(self, version: ObjectVersion, path: ObjectPath) -> ObjectVersion:
+        """Copy a version of any size inside B2, with its metadata, and leave it where it is."""
+        return await self._uploader.copy(version, path)
+
     async def replay(self) -> None:
         """Finish what an earlier process began. Waits for B2 as long as it is out of reach; let
         uploads begin after it. Never raises but when the journal can't be read."""

@@ -17,7 +17,7 @@ from b2mount import errors
 from b2mount.cli import main as program
 from b2mount.cli.exit_codes import EXIT_CODES, exit_code, exit_codes_table
 from b2mount.cli.main import main, main_mount_helper
-from b2mount.cli.parser import COMMANDS, RESERVED
+from b2mount.cli.parser import COMMANDS
 from b2mount.errors import B2MountError
 from b2mount.options import MountOptions, mount_options
 
@@ -139,15 +139,6 @@ def test_wrong_command_lines(
     assert main(words.split()) == 2
     assert message in complaint(capsys)
     assert calls == []
-
-
-@pytest.mark.parametrize("word", sorted(RESERVED))
-def test_words_that_read_as_a_command_are_no_bucket(
-    word: str, calls: Calls, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([word, "/m"]) == 2
-    assert f"there is no command {word!r}; for a bucket of that name write b2://{word}" in complaint(capsys)
-    assert main([f"b2://{word}", "/m"]) == 0
 
 
 def test_a_name_that_the_locale_cant_spell(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from b2mount.filesystem.status import (
     MountStatus,
     PendingFile,
     Unfetched,
+    VersionStatus,
     WarmStatus,
 )
 
@@ -33,6 +34,13 @@ def pending(
     return PendingFile(path, size, sent, state, reason, since)
 
 
+VERSIONS = (
+    VersionStatus("id-3", 1_767_225_600_250, 0, "hide", None, "application/x-bz-hide-marker"),
+    VersionStatus("id-2", 1_767_225_600_000, 2048, "upload", "a" * 40, "text/plain"),
+    VersionStatus("id-1", 1_767_139_200_000, 5, "upload", None, "text/plain"),
+)
+
+
 @attrs.define
 class FakeMount:
     """What ControlServer asks: `unsent` goes down to nothing when `sent` is set."""
@@ -46,6 +54,8 @@ class FakeMount:
     unfetched: tuple[Unfetched, ...] = ()
     evicted: list[str] = attrs.field(factory=list)
     refreshed: list[str | None] = attrs.field(factory=list)
+    restored: list[tuple[str, str | None, int | None]] = attrs.field(factory=list)
+    undeleted: list[str] = attrs.field(factory=list)
     left: bool = False
     budget: BudgetStatus | None = None
     looks: int = 0
@@ -101,6 +111,23 @@ class FakeMount:
             raise NotFound("b2://bucket/photos/missing")
         self.evicted.append(path)
         return EvictStatus(2, 5 << 20)
+
+    async def versions(self, path: str) -> tuple[VersionStatus, ...]:
+        if path == "missing":
+            raise NotFound(f"{path}: B2 has no version of it")
+        return VERSIONS
+
+    async def restore(self, path: str, version_id: str | None, moment_ms: int | None) -> VersionStatus:
+        if path == "missing":
+            raise NotFound("it has had one version only")
+        self.restored.append((path, version_id, moment_ms))
+        return VERSIONS[-1]
+
+    async def undelete(self, path: str) -> int:
+        if path == "missing":
+            raise NotFound(f"{path}: nothing of that name is deleted")
+        self.undeleted.append(path)
+        return 3
 
     async def refresh(self, path: str | None) -> None:
         if self.failure is not None:

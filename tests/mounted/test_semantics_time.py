@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.mounted.bucket import sha1_of
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
+from tests.mounted.processes import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -148,16 +151,124 @@ def test_many_moments_at_once(mount: Mount) -> None:
     """A moment's tree lives as long as somebody is in it."""
     at = mount.path / ".b2" / "at"
     times = []
-    for number in range(40):
+    for number in range(1, 25):
         (mount.path / "file").write_bytes(b"x" * number)
         times.append(moment())
     held = [os.open(at / name / "file", os.O_RDONLY) for name in times[:5]]
     try:
-        assert [(at / name / "file").stat().st_size for name in times] == list(range(40))
-        assert [len(os.read(fd, 100)) for fd in held] == list(range(5))
-        assert [(at / name / "file").stat().st_size for name in times] == list(range(40))
+        assert [(at / name / "file").stat().st_size for name in times] == list(range(1, 25))
+        assert [len(os.read(fd, 100)) for fd in held] == list(range(1, 6))
+        assert [(at / name / "file").stat().st_size for name in times] == list(range(1, 25))
     finally:
         for fd in held:
             os.close(fd)
     Path("/proc/sys/vm/drop_caches").write_text("2")
-    assert [(at / name / "file").stat().st_size for name in reversed(times)] == list(reversed(range(40)))
+    assert [(at / name / "file").stat().st_size for name in reversed(times)] == list(reversed(range(1, 25)))
+
+
+def shell(mount: Mount, script: str) -> str:
+    """What a shell in the mount prints."""
+    return mount.programs.run("sh", "-ec", script, cwd=mount.path)
+
+
+def test_the_trash(mount: Mount) -> None:
+    """`.b2/trash/...` is what is hidden, and moving out of it undeletes."""
+    shell(mount, "mkdir -p a/b; echo one > a/b/file; echo two > a/other; echo three > top; rm -r a top")
+    assert not (mount.path / "a").exists()
+    assert shell(mount, "find .b2/trash -type f | sort; cat .b2/trash/a/b/file").split() == [
+        ".b2/trash/a/b/file",
+        ".b2/trash/a/other",
+        ".b2/trash/top",
+        "one",
+    ]
+    before = mount.bucket.versions("top")
+    assert shell(
+        mount, "mv .b2/trash/top .; mv .b2/trash/a .; cat top a/b/file a/other; ls .b2/trash"
+    ).split() == [
+        "three",
+        "one",
+        "two",
+    ]
+    assert (before, mount.bucket.versions("top")) == (["hide", "upload"], ["upload"])
+    shell(
+        mount,
+        "rm a/other; ! test -e a/other; mv .b2/trash/a/other new; cp .b2/trash/a/other a; test -e a/other",
+    )
+    assert shell(mount, "cat new a/other; ls .b2/trash").split() == ["two", "two"]
+    shell(mount, "rm top; rm .b2/trash/top")
+    assert mount.bucket.versions("top") == []
+    shell(mount, "rm -r a; rm -r .b2/trash/a; ! test -e .b2/trash/a")
+    assert mount.bucket.versions("a/b/file") == []
+
+
+def test_a_merge_is_seen_at_once(mount: Mount) -> None:
+    """What the kernel took for absent is there again, in a directory that it knows."""
+    shell(mount, "mkdir d; echo 1 > d/x; echo 2 > d/y; rm d/x; ! test -e d/x; mv .b2/trash/d . ; cat d/y")
+    wait_until((mount.path / "d" / "x").exists, "undeleted", 5)
+    shell(mount, "mkdir d/e; echo 3 > d/e/z; rm -r d/e; ! test -e d/e/z")
+    code, output = mount.b2mount("undelete", mount.path / "d")
+    assert (code, output) == (0, "2 files undeleted\n")  # the directory itself is one
+    assert shell(mount, "cat d/e/z") == "3\n"
+
+
+def test_the_versions_of_a_file(mount: Mount) -> None:
+    """`.b2/versions/PATH/` holds a file's versions, each under its time."""
+    path = mount.path / "notes" / "text.txt"
+    for number in range(3):
+        info = {"src_last_modified_millis": f"{number}000"}
+        mount.bucket.put("notes/text.txt", b"x" * (number + 1), info)
+    there = mount.path / ".b2" / "versions" / "notes" / "text.txt"
+    found = sorted(there.iterdir())
+    shown = [(one.suffix, one.stat().st_mtime, one.stat().st_size) for one in found]
+    assert shown == [(".txt", 0, 1), (".txt", 1, 2), (".txt", 2, 3)]
+    path.unlink()
+    assert sorted(there.iterdir()) == found
+    assert found[-1].read_bytes() == b"xxx"
+    assert len({os.getxattr(one, "user.b2.file_id") for one in found}) == len(found)
+    assert os.getxattr(found[0], "user.b2.uploaded").decode() + ".txt" == found[0].name
+    assert shell(mount, "ls .b2 .b2/versions .b2/versions/notes").split() == [
+        ".b2:", "at", "trash", "versions", ".b2/versions:", "notes", ".b2/versions/notes:", "text.txt",
+    ]  # fmt: skip
+
+
+def test_the_commands(mount: Mount) -> None:
+    """`b2mount versions PATH` (newest first), `restore PATH [--version ID or --at MOMENT]`, `undelete`."""
+    path = mount.path / "file"
+    path.write_bytes(b"first")
+    first = moment()
+    path.write_bytes(b"second, longer")
+    code, output = mount.b2mount("versions", path)
+    assert (code, output.count("upload"), output.splitlines()[0].split()[1:3]) == (0, 2, ["14", "B"])
+    code, output = mount.b2mount("restore", path)
+    assert code == 0, output
+    assert path.read_bytes() == b"first"
+    newest = mount.b2mount("versions", path)[1].splitlines()[1].split()[-1]
+    with path.open("rb") as reader:
+        assert mount.b2mount("restore", "--version", newest, path)[0] == 0
+        assert path.read_bytes() == b"second, longer"
+        assert reader.read() == b"first"  # an open file stays what it was when it was opened
+    assert mount.b2mount("restore", path, "--at", first)[0] == 0
+    assert path.read_bytes() == b"first"
+    code, output = mount.b2mount("restore", path, "--at", "2 days ago")
+    assert code == 1
+    assert output.startswith("b2mount: there was none at 20")
+    path.unlink()
+    assert not path.exists()
+    assert mount.b2mount("undelete", path) == (0, "1 file undeleted\n")
+    assert path.read_bytes() == b"first"
+    code, output = mount.b2mount("undelete", path)
+    assert (code, output) == (1, "b2mount: file: nothing of that name is deleted\n")
+    found = json.loads(mount.b2mount("versions", "--json", path)[1])
+    assert [one["action"] for one in found] == ["upload"] * 5
+    assert found[0]["sha1"] == sha1_of(b"first")
+
+
+def test_a_read_only_mount_brings_nothing_back(make_mount: MountMaker) -> None:
+    bucket = make_mount.bucket()
+    bucket.put("file", b"bytes")
+    bucket.bucket.hide_file("file")
+    mount = make_mount("--read-only", bucket=bucket)
+    assert (mount.path / ".b2" / "trash" / "file").read_bytes() == b"bytes"
+    refused(errno.EROFS, lambda: (mount.path / ".b2" / "trash" / "file").rename(mount.path / "file"))
+    code, output = mount.b2mount("undelete", mount.path / "file")
+    assert (code, output) == (1, "b2mount: the mount is read-only\n")

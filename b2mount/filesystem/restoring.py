@@ -1,0 +1,232 @@
+"""Restorer: brings versions back. An old version becomes the current one by a copy inside B2; what is
+hidden comes back when its hide marker is removed, which is free and copies nothing. What is done returns
+the names that the kernel knows otherwise.
+
+Invariants: nothing that B2 has is lost by it, but by `discard`. What is done again after it was
+interrupted does the rest. Names are forgotten when B2 has changed them, so that the next look sees it;
+what a file's handles read stays the version that they opened.
+
+Must not know: what the kernel has to be told, and how.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import attrs
+import trio
+
+from b2mount.errors import (
+    AccessDenied,
+    AlreadyExists,
+    InvalidArgument,
+    IsADirectory,
+    NotFound,
+)
+from b2mount.filesystem.creating import check_allowed
+from b2mount.model import DELIMITER, Action, ObjectPath, ObjectVersion
+from b2mount.moments import moment_name
+from b2mount.namespace.history import Reading, as_of
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.names import check_new_directory_name, check_new_name
+from b2mount.namespace.namespace import Namespace
+from b2mount.namespace.tree import Tree
+from b2mount.namespace.version_lists import VersionLists
+from b2mount.store.interface import ObjectStore
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Told = Mapping[int, Sequence[str]]
+"""Names that the kernel knows and that have to be asked again, by the number of their directory."""
+
+_AT_ONCE: Final = 16
+"""Names of a directory that are brought back at a time."""
+_AREAS: Final = ((".b2", "trash"), (".b2", "versions"))
+"""Where a path may begin that means what is behind it."""
+
+
+@attrs.define(eq=False)
+class Restorer:
+    """Paths lie below the mount point, without a leading slash."""
+
+    _namespace: Namespace
+    _store: ObjectStore
+    _lists: VersionLists
+    _trash: Tree
+    _copy: Callable[[ObjectVersion, ObjectPath], Awaitable[ObjectVersion]]
+    """Inside B2, of any size, with all that the version carries."""
+    _settle: Callable[[ObjectPath], Awaitable[None]]
+    """What is unsent of a file is in B2 when this returns."""
+    _forget: Callable[[ObjectPath], Told]
+    """B2 has something else under a path now, or below it; a directory's path, whatever is there."""
+
+    async def versions(self, path: str) -> list[ObjectVersion]:
+        """The uploads and hide markers of a file, newest first. Raises NotFound, IsADirectory."""
+        place = self._place(path)
+        found = await self._lists.of(place)
+        if not found and await self._has_below(place):
+            raise IsADirectory(f"{path} is a directory: only files have versions")
+        if not found:
+            raise NotFound(f"{path}: B2 has no version of it")
+        return found
+
+    async def restore(
+        self, path: str, version_id: str | None = None, moment_ms: int | None = None
+    ) -> tuple[ObjectVersion, Told]:
+        """Make a version current again: the one with this id, the one of that moment, or else the one
+        before the current. Returns it. Raises NotFound where there is none, InvalidArgument when it is
+        current already."""
+        place = self._place(path)
+        await self._settle(place)
+        versions = await self.versions(path)
+        chosen = _chosen(versions, version_id, moment_ms)
+        if chosen.version_id == versions[0].version_id:
+            raise InvalidArgument(f"{path} is this version already")
+        if chosen == _under_markers(versions):
+            await self._unhide(place)
+        else:
+            await self._copy(chosen, place)
+        return chosen, await self._seen_anew(place)
+
+    async def undelete(self, path: str) -> tuple[int, Told]:
+        """Bring a hidden file back, or all hidden files below a directory. Returns how many. Raises
+        NotFound when nothing is hidden there."""
+        place = self._place(path)
+        paths = [place, *(version.path for version in await self._below(place))]
+        count = sum(await _in_parallel(self._unhide, paths))
+        if not count:
+            raise NotFound(f"{path}: nothing of that name is deleted")
+        return count, await self._seen_anew(place)
+
+    async def move_out(self, inode: Inode, number: int, name: str) -> Told:
+        """Bring back what the trash shows as `inode`: to its own place by removing the hide markers, to
+        another by copies, which leaves it in the trash too. `number` is the directory of the new name.
+        Raises AlreadyExists, and what the rules for names refuse."""
+        directory = self._namespace.inode(number)
+        of = directory.path.directory if inode.is_directory else directory.path.file
+        target = of(name)
+        if inode.is_directory:
+            moved = [version.path for version in await self._trash.subtree(inode.path)]
+        else:
+            moved = [inode.path]
+        if target == inode.path:
+            await _in_parallel(self._unhide, moved)
+        else:
+            await self._copy_out(inode, directory, name, target)
+        return await self._seen_anew(target)
+
+    async def discard(self, path: ObjectPath) -> None:
+        """Delete all versions of a hidden name for good. Raises AccessDenied, NotPermitted."""
+        # oldest first: the marker that hides the others goes last
+        for version in reversed(await self._lists.of(path)):
+            await self._store.delete_version(version)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _place(self, path: str) -> ObjectPath:
+        names = tuple(name for name in path.split(DELIMITER) if name)
+        if names[:2] in _AREAS:
+            names = names[2:]
+        where = self._namespace.root.path
+        for name in names:
+            where = where.directory(name)
+        if not names or where.is_bucket:
+            raise InvalidArgument("name a file or directory below the mount point")
+        return ObjectPath(where.bucket, where.key.removesuffix(DELIMITER))
+
+    async def _has_below(self, place: ObjectPath) -> bool:
+        page = await self._store.list_versions(place.bucket, place.key + DELIMITER, limit=1)
+        return bool(page.versions)
+
+    async def _below(self, place: ObjectPath) -> list[ObjectVersion]:
+        return await self._trash.subtree(place.parent.directory(place.name))
+
+    async def _unhide(self, path: ObjectPath) -> bool:
+        versions = await self._lists.of(path)
+        below = _under_markers(versions)
+        if below is None:
+            return False
+        try:
+            for marker in itertools.takewhile(lambda version: version is not below, versions):
+                await self._store.delete_version(marker)
+        except AccessDenied:
+            if "deleteFiles" in self._store.account.capabilities:
+                raise
+            await self._copy(below, path)
+        return True
+
+    async def _copy_out(self, inode: Inode, directory: Inode, name: str, target: ObjectPath) -> None:
+        (check_new_directory_name if inode.is_directory else check_new_name)(directory.path, name)
+        check_allowed(self._store, directory.path, name)
+        try:
+            await self._namespace.lookup(directory, name)
+        except NotFound:
+            pass
+        else:
+            raise AlreadyExists(f"{name} exists")
+        versions = await self._trash.subtree(inode.path) if inode.is_directory else [inode.version]
+
+        async def copy(version: ObjectVersion | None) -> None:
+            if version is not None:
+                await self._copy(version, version.path.moved(inode.path, target))
+
+        await _in_parallel(copy, versions)
+
+    async def _seen_anew(self, path: ObjectPath) -> Told:
+        """Have B2 asked again for a path, and for the directories above that are not known to exist."""
+        inode, where = self._namespace.root, path.parent.directory(path.name)
+        names = path.key.removeprefix(inode.path.key) if inode.path.bucket else f"{path.bucket}/{path.key}"
+        for name in names.removesuffix(DELIMITER).split(DELIMITER)[:-1]:
+            try:
+                inode = await self._namespace.lookup(inode, name)
+            except NotFound:
+                where = inode.path.directory(name)
+                break
+        return self._forget(where)
+
+
+def _chosen(versions: list[ObjectVersion], version_id: str | None, moment_ms: int | None) -> ObjectVersion:
+    uploads = [version for version in versions if version.action is Action.UPLOAD]
+    if version_id is not None:
+        found = [version for version in uploads if version.version_id == version_id]
+        missing = f"no version of it has the id {version_id}"
+    elif moment_ms is not None:
+        found = Reading(as_of(moment_ms)).take(versions)
+        missing = f"there was none at {moment_name(moment_ms)}"
+    else:
+        found = [version for version in uploads if version is not versions[0]]
+        missing = "it has had one version only"
+    if not found:
+        raise NotFound(missing)
+    return found[0]
+
+
+def _under_markers(versions: list[ObjectVersion]) -> ObjectVersion | None:
+    """What comes back when the hide markers are removed; None for what is not hidden."""
+    if not versions or versions[0].action is not Action.HIDE:
+        return None
+    return next((version for version in versions if version.action is Action.UPLOAD), None)
+
+
+async def _in_parallel(work: Callable[[T], Awaitable[R]], items: Iterable[T]) -> list[R]:
+    """Do it for all; raises the first error, when all have had their turn."""
+    todo = iter(items)
+    results: list[R] = []
+    errors: list[Exception] = []
+
+    async def some() -> None:
+        for item in todo:
+            try:
+                results.append(await work(item))
+            except Exception as error:
+                errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(_AT_ONCE):
+            nursery.start_soon(some)
+    if errors:
+        raise errors[0]
+    return results

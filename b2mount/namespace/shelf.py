@@ -1,0 +1,163 @@
+"""Shelf: a catalog of what a source lists, without a memory of its own but for some seconds.
+
+Invariants: a name is the same inode as long as it stands for the same version, or directory, and somebody
+knows it. What is listed is believed for the time to live, or until `forget_listing`.
+
+Must not know: what the source lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+from weakref import WeakValueDictionary
+
+import trio
+from cachetools import TTLCache
+
+from b2mount.errors import NotADirectory, NotFound
+from b2mount.model import Entry, Kind, ObjectPath
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.names import check_looked_up_name
+from b2mount.namespace.posix_info import AttributeDefaults, attributes_of, bare_directory
+
+_LISTINGS: Final = 64
+"""Directories that are remembered."""
+
+
+class Source(Protocol):
+    """Where entries come from. A directory's path is made of the names that lead to it."""
+
+    async def entries(self, directory: ObjectPath) -> Sequence[Entry]:
+        """All of a directory, each name once."""
+        ...
+
+    async def entry(self, directory: ObjectPath, name: str) -> Entry | None:
+        """One of them, or what can be had by its name alone; None when there is none."""
+        ...
+
+
+class Shelf:
+    """See the module; a Catalog."""
+
+    def __init__(
+        self,
+        source: Source,
+        root: ObjectPath,
+        *,
+        defaults: AttributeDefaults,
+        ttl: float,
+        root_number: int,
+        started_ns: int,
+    ) -> None:
+        """Its directories are as old as `started_ns`."""
+        self._source = source
+        self._defaults = defaults
+        self._bare = bare_directory(defaults, started_ns)
+        self._next = root_number + 1
+        self.root: Final = Inode(root_number, root, self._bare, None)
+        self._by_number: WeakValueDictionary[int, Inode] = WeakValueDictionary({root_number: self.root})
+        self._by_path: WeakValueDictionary[ObjectPath, Inode] = WeakValueDictionary({root: self.root})
+        self._known_to_kernel: dict[int, Inode] = {}
+        self._listings: TTLCache[ObjectPath, Mapping[str, Entry]] = TTLCache(
+            maxsize=_LISTINGS, ttl=ttl, timer=trio.current_time
+        )
+
+    def inode(self, number: int) -> Inode:
+        """Raises NotFound."""
+        inode = self._by_number.get(number)
+        if inode is None:
+            raise NotFound(f"no inode {number}")
+        return inode
+
+    async def lookup(self, directory: Inode, name: str) -> Inode:
+        """What `name` in `directory` is. Raises NotFound, NotADirectory, NameTooLong."""
+        check_looked_up_name(name)
+        self._check_directory(directory)
+        if name in (".", ".."):
+            return directory if name == "." else self._parent(directory)
+        listing = self._listings.get(directory.path)
+        if listing is not None and name in listing:
+            return self._inode(directory, listing[name])
+        entry = await self._source.entry(directory.path, name)
+        if entry is None:
+            raise NotFound(f"{directory.path}{name}")
+        return self._inode(directory, entry)
+
+    def children(self, directory: Inode) -> _Stream:
+        """The entries of a directory. Raises NotADirectory."""
+        self._check_directory(directory)
+        return _Stream(self, directory)
+
+    async def all_in(self, directory: Inode) -> list[Inode]:
+        """The entries of a directory, all of them."""
+        listing = self._listings.get(directory.path)
+        if listing is None:
+            entries = await self._source.entries(directory.path)
+            listing = {entry.name: entry for entry in entries}
+            self._listings[directory.path] = listing
+        return [self._inode(directory, entry) for entry in listing.values()]
+
+    def valid_for(self, inode: Inode) -> float:
+        """What is here may change at any moment."""
+        return 0.0
+
+    def looked_up(self, inode: Inode, count: int = 1) -> None:
+        """The kernel has been told of the inode. Never raises."""
+        inode.lookups += count
+        self._known_to_kernel[inode.number] = inode
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel has dropped what it was told. Never raises."""
+        inode = self._known_to_kernel.get(number)
+        if inode is not None:
+            inode.lookups = max(0, inode.lookups - count)
+            if not inode.lookups:
+                del self._known_to_kernel[number]
+
+    def forget_listing(self) -> None:
+        """Ask the source again."""
+        self._listings.clear()
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _check_directory(self, directory: Inode) -> None:
+        if not directory.is_directory:
+            raise NotADirectory(str(directory.path))
+
+    def _parent(self, directory: Inode) -> Inode:
+        if directory is self.root:
+            return directory
+        path = directory.path.parent
+        return self._by_path.get(path) or self._made(path, None)
+
+    def _inode(self, directory: Inode, entry: Entry) -> Inode:
+        is_directory = entry.kind is Kind.DIRECTORY
+        path = directory.path.directory(entry.name) if is_directory else directory.path.file(entry.name)
+        known = self._by_path.get(path)
+        return known if known is not None and known.stands_for(entry) else self._made(path, entry)
+
+    def _made(self, path: ObjectPath, entry: Entry | None) -> Inode:
+        version = entry.version if entry is not None else None
+        attributes = attributes_of(version, self._defaults) if version is not None else self._bare
+        inode = Inode(self._next, path, attributes, version)
+        self._next += 1
+        self._by_number[inode.number] = self._by_path[path] = inode
+        return inode
+
+
+class _Stream:
+    """One reading of a directory: all of it as of the first look."""
+
+    def __init__(self, shelf: Shelf, directory: Inode) -> None:
+        self._shelf = shelf
+        self._directory = directory
+        self._inodes: list[Inode] | None = None
+
+    def ready(self, position: int) -> bool:
+        return self._inodes is not None
+
+    async def get(self, position: int) -> Inode | None:
+        if self._inodes is None:
+            self._inodes = await self._shelf.all_in(self._directory)
+        return self._inodes[position] if position < len(self._inodes) else None

@@ -1,0 +1,395 @@
+"""Versions that come back: restore, undelete, and moving out of the trash; over a store in memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from b2mount.errors import (
+    AccessDenied,
+    AlreadyExists,
+    InvalidArgument,
+    IsADirectory,
+    NotEmpty,
+    NotFound,
+    NotPermitted,
+    ReadOnly,
+)
+from b2mount.filesystem.areas import Areas
+from b2mount.filesystem.dot_b2 import make_past
+from b2mount.filesystem.node import Node
+from b2mount.filesystem.restoring import Restorer
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.namespace.posix_info import AttributeDefaults
+from b2mount.namespace.version_lists import named
+from tests.fakes.memory_store import ALL_CAPABILITIES, MemoryStore
+from tests.filesystem.world import World, world
+
+ROOT = 1
+
+
+class CountedStore(MemoryStore):
+    """Counts copies, and refuses deletions where the key may not delete."""
+
+    copies = 0
+
+    async def copy(self, *args, **kwargs):
+        self.copies += 1
+        return await super().copy(*args, **kwargs)
+
+    async def delete_version(self, version: ObjectVersion) -> None:
+        if "deleteFiles" not in self.account.capabilities:
+            raise AccessDenied("the key may not delete files (no deleteFiles)")
+        await super().delete_version(version)
+
+
+@attrs.define(eq=False)
+class Time:
+    """A file system with its `.b2`, by paths."""
+
+    live: World
+    areas: Areas
+    restorer: Restorer
+    told: list[object]
+
+    @property
+    def store(self) -> CountedStore:
+        assert isinstance(self.live.store, CountedStore)
+        return self.live.store
+
+    async def node(self, path: str) -> Node:
+        node = self.areas.getattr(ROOT)
+        for name in path.strip("/").split("/"):
+            if name:
+                node = await self.areas.lookup(node.number, name)
+        return node
+
+    async def split(self, path: str) -> tuple[int, str]:
+        parent, _, name = path.rpartition("/")
+        return (await self.node(parent)).number, name
+
+    async def read(self, path: str) -> bytes:
+        fh = await self.areas.open((await self.node(path)).number, 0, None)  # type: ignore[arg-type]
+        try:
+            return bytes(await self.areas.read(fh, 0, 1 << 20))
+        finally:
+            await self.areas.flush(fh)
+            await self.areas.release(fh)
+
+    async def names(self, path: str) -> list[str]:
+        fh = self.areas.opendir((await self.node(path)).number)
+        names: list[str] = []
+        position = 0
+        while found := [(at, name) async for at, name, _ in self.areas.readdir(fh, position)]:
+            names += [name for _, name in found]
+            position = found[-1][0]
+        self.areas.releasedir(fh)
+        return sorted(name for name in names if name not in (".", ".."))
+
+    async def rm(self, path: str) -> None:
+        await self.areas.unlink(*await self.split(path))
+
+    async def rmdir(self, path: str) -> None:
+        await self.areas.rmdir(*await self.split(path))
+
+    async def mv(self, old: str, new: str) -> None:
+        await self.areas.rename(await self.split(old), await self.split(new), may_replace=True)
+
+
+async def times(store: MemoryStore, directory: Path, root: str = "", **options: Any) -> AsyncIterator[Time]:
+    async with world(store, directory, root=ObjectPath("bucket", root), **options) as live:
+        told: list[object] = []
+        fs = live.fs
+        past = make_past(
+            fs,
+            live.namespace,
+            store,
+            fs._fetcher,
+            fs._mover,
+            AttributeDefaults(1000, 1000, 0o022),
+            told.append,
+        )
+        yield Time(live, Areas(fs, past), past.restorer, told)
+
+
+@pytest.fixture
+async def time(tmp_path: Path) -> AsyncIterator[Time]:
+    async for made in times(CountedStore(), tmp_path):
+        yield made
+
+
+async def test_a_file_comes_back_for_nothing(time: Time) -> None:
+    await time.live.mkdir("a")
+    await time.live.write("a/file", b"bytes")
+    await time.rm("a/file")
+    assert await time.names(".b2/trash/a") == ["file"]
+    assert await time.read(".b2/trash/a/file") == b"bytes"
+    count, _ = await time.restorer.undelete("a/file")
+    assert count == 1
+    assert time.store.copies == 0
+    assert await time.read("a/file") == b"bytes"
+    assert await time.names("a") == ["file"]
+    with pytest.raises(NotFound, match="nothing of that name is deleted"):
+        await time.restorer.undelete("a/file")
+    with pytest.raises(NotFound):
+        await time.restorer.undelete("a/never")
+
+
+@pytest.mark.parametrize("way", ["command", "mv"])
+async def test_a_directory_comes_back_with_all_below_it(time: Time, way: str) -> None:
+    await time.live.mkdir("a")
+    await time.live.mkdir("a/b")
+    await time.live.mkdir("a/empty")
+    for name in ("a/x", "a/b/y", "a/b/z"):
+        await time.live.write(name, name.encode())
+    for name in ("a/x", "a/b/y", "a/b/z"):
+        await time.rm(name)
+    for name in ("a/b", "a/empty", "a"):
+        await time.rmdir(name)
+    assert await time.names("") == []
+    with pytest.raises(NotFound):
+        await time.node("a")
+    if way == "command":
+        await time.restorer.undelete("a")
+    else:
+        await time.mv(".b2/trash/a", "a")
+        assert len(time.told) == 1
+    assert (await time.names("a"), await time.names("a/b"), await time.names("a/empty")) == (
+        ["b", "empty", "x"],
+        ["y", "z"],
+        [],
+    )
+    assert await time.read("a/b/z") == b"a/b/z"
+    assert time.store.copies == 0
+    with pytest.raises(NotFound):
+        await time.node(".b2/trash/a")
+
+
+async def test_a_directory_that_is_there_takes_back_what_it_has_lost(time: Time) -> None:
+    await time.live.mkdir("a")
+    for name in ("a/x", "a/y"):
+        await time.live.write(name, name.encode())
+    await time.rm("a/x")
+    await time.mv(".b2/trash/a", "a")
+    assert await time.names("a") == ["x", "y"]
+
+
+async def test_elsewhere_it_is_a_copy_and_stays_in_the_trash(time: Time) -> None:
+    await time.live.mkdir("a")
+    await time.live.write("a/x", b"old")
+    await time.live.write("a/x", b"new")
+    await time.live.write("there", b"")
+    await time.rm("a/x")
+    await time.mv(".b2/trash/a/x", "copy")
+    await time.mv(".b2/trash/a", "b")
+    assert (await time.read("copy"), await time.read("b/x")) == (b"new", b"new")
+    assert await time.names(".b2/trash/a") == ["x"]
+    with pytest.raises(AlreadyExists):
+        await time.mv(".b2/trash/a/x", "there")
+    assert await time.read("there") == b""
+
+
+async def test_a_key_that_may_not_delete_copies(tmp_path: Path) -> None:
+    store = CountedStore(capabilities=ALL_CAPABILITIES - {"deleteFiles"})
+    async for time in times(store, tmp_path):
+        await time.live.write("file", b"bytes")
+        await time.rm("file")
+        await time.mv(".b2/trash/file", "file")
+        assert store.copies == 1
+        assert await time.read("file") == b"bytes"
+        assert await time.names(".b2/trash") == []
+
+
+async def test_an_old_version_becomes_current(time: Time) -> None:
+    versions = []
+    for number in range(3):
+        await time.live.write("file", b"x" * (number + 1))
+        versions.append(await time.store.stat(ObjectPath("bucket", "file")))
+    fh = await time.live.open("file")
+    chosen, told = await time.restorer.restore("file")
+    assert chosen == versions[1]
+    assert list(told) == [ROOT]
+    assert await time.read("file") == b"xx"
+    assert bytes(await time.live.fs.read(fh, 0, 10)) == b"xxx"  # it is pinned
+    await time.live.close(fh)
+    await time.restorer.restore("file", versions[0].version_id)
+    assert await time.read("file") == b"x"
+    await time.restorer.restore("file", None, versions[2].uploaded_ms)
+    assert await time.read("file") == b"xxx"
+    assert (await time.node("file")).attributes.modified_ns // 10**6 == int(
+        versions[2].info["src_last_modified_millis"]
+    )
+    for wrong in (("file", "no such id"), ("file", None, versions[0].uploaded_ms - 1), ("never",)):
+        with pytest.raises(NotFound):
+            await time.restorer.restore(*wrong)
+    newest = await time.store.stat(ObjectPath("bucket", "file"))
+    with pytest.raises(InvalidArgument):
+        await time.restorer.restore("file", newest.version_id)
+
+
+async def test_a_restore_of_what_is_deleted(time: Time) -> None:
+    await time.live.write("file", b"1")
+    await time.live.write("file", b"22")
+    old, new = [one.version_id for one in reversed(await time.restorer.versions("file"))]
+    await time.rm("file")
+    await time.restorer.restore("file")
+    assert (await time.read("file"), time.store.copies) == (b"22", 0)
+    await time.rm("file")
+    await time.restorer.restore("file", old)
+    assert (await time.read("file"), time.store.copies) == (b"1", 1)
+    assert [one.action.value for one in await time.restorer.versions("file")] == [
+        "upload", "hide", "upload", "upload",
+    ]  # fmt: skip
+    assert new in {one.version_id for one in await time.restorer.versions(".b2/trash/file")}
+
+
+async def test_what_is_unsent_goes_before(tmp_path: Path) -> None:
+    async for time in times(CountedStore(), tmp_path, waits=False, delay=1000):
+        await time.live.write("file", b"first")
+        await time.live.fs.flush_path("file")
+        await time.live.write("file", b"second, unsent")
+        await time.restorer.restore("file")
+        assert await time.read("file") == b"first"
+        assert [one.size for one in await time.restorer.versions("file")] == [5, 14, 5]
+
+
+async def test_versions_of_what_has_none(time: Time) -> None:
+    await time.live.mkdir("directory")
+    with pytest.raises(IsADirectory):
+        await time.restorer.versions("directory")
+    with pytest.raises(NotFound):
+        await time.restorer.versions("nothing")
+    for path in ("", "/", ".b2/trash"):
+        with pytest.raises(InvalidArgument):
+            await time.restorer.versions(path)
+
+
+async def test_each_version_has_a_name(time: Time) -> None:
+    for number in range(3):
+        await time.live.write("table.tar.gz", b"x" * number)
+    await time.live.mkdir("a")
+    await time.live.write("a/b", b"")
+    await time.rm("a/b")
+    assert await time.names(".b2/versions") == ["a", "table.tar.gz"]
+    names = await time.names(".b2/versions/table.tar.gz")
+    assert len(names) == 3
+    assert all(name.endswith("Z.tar.gz") for name in names)
+    for number, name in enumerate(names):
+        path = f".b2/versions/table.tar.gz/{name}"
+        assert await time.read(path) == b"x" * number
+        assert (await time.node(path)).attributes.size == number
+        assert (await time.node(path)).valid_for == 0
+    assert await time.names(".b2/versions/a") == ["b"]  # hidden, and there for the tab key
+    assert len(await time.names(".b2/versions/a/b")) == 1
+    await time.live.write("table.tar.gz", b"one more")
+    time.areas.bucket_changed()
+    assert len(await time.names(".b2/versions/table.tar.gz")) == 4
+    for wrong in (".b2/versions/nothing", ".b2/versions/a/c", f".b2/versions/a/b/{names[0]}"):
+        with pytest.raises(NotFound):
+            await time.node(wrong)
+
+
+async def test_a_name_that_is_file_and_directory(time: Time) -> None:
+    time.store.seed(ObjectPath("bucket", "x"), b"file")
+    time.store.seed(ObjectPath("bucket", "x/y"), b"below")
+    file, below = await time.names(".b2/versions/x")
+    assert below == "y"
+    assert await time.read(f".b2/versions/x/{file}") == b"file"
+
+
+async def test_versions_in_one_millisecond_have_names_of_their_own() -> None:
+    def version(number: int, moment: int) -> ObjectVersion:
+        return ObjectVersion(ObjectPath("bucket", "f.txt"), f"id-{number}", number, moment)
+
+    moments = (2000, 1000, 1000, 1000, 999)
+    entries = list(named(version(number, moment) for number, moment in enumerate(moments)))
+    assert [entry.name for entry in entries] == [
+        "1970-01-01T00:00:02.000Z.txt",
+        "1970-01-01T00:00:01.000Z-3.txt",
+        "1970-01-01T00:00:01.000Z-2.txt",
+        "1970-01-01T00:00:01.000Z.txt",
+        "1970-01-01T00:00:00.999Z.txt",
+    ]
+    assert [entry.version.size for entry in entries if entry.version] == [0, 1, 2, 3, 4]
+
+
+async def test_the_trash_is_emptied_for_good(time: Time) -> None:
+    await time.live.mkdir("a")
+    for number in range(3):
+        await time.live.write("a/x", b"x" * number)
+    await time.live.write("a/kept", b"")
+    await time.rm("a/x")
+    with pytest.raises(IsADirectory):
+        await time.rm(".b2/trash/a")
+    with pytest.raises(NotEmpty):
+        await time.rmdir(".b2/trash/a")
+    await time.rm(".b2/trash/a/x")
+    await time.rmdir(".b2/trash/a")
+    assert await time.names(".b2/trash") == []
+    with pytest.raises(NotFound):
+        await time.restorer.versions("a/x")
+    assert await time.read("a/kept") == b""
+
+
+async def test_what_is_protected_stays_in_the_trash(time: Time) -> None:
+    await time.live.write("x", b"old")
+    time.store.protect(await time.store.stat(ObjectPath("bucket", "x")))
+    await time.live.write("x", b"new")
+    await time.rm("x")
+    with pytest.raises(NotPermitted):
+        await time.rm(".b2/trash/x")
+    assert await time.read(".b2/trash/x") == b"new"
+
+
+async def test_nothing_else_changes(time: Time) -> None:
+    await time.live.write("file", b"bytes")
+    await time.live.write("gone", b"bytes")
+    await time.rm("gone")
+    (version,) = await time.names(".b2/versions/file")
+    for path in (f".b2/versions/file/{version}", ".b2/at/now/file"):
+        with pytest.raises(ReadOnly):
+            await time.rm(path)
+        with pytest.raises(ReadOnly):
+            await time.mv(path, "elsewhere")
+        with pytest.raises(ReadOnly):
+            await time.mv("file", path)
+    for path in (".b2/trash", ".b2/versions/file", ".b2/at/now"):
+        with pytest.raises(ReadOnly):
+            await time.rmdir(path)
+    with pytest.raises(ReadOnly):
+        await time.mv(".b2/trash/gone", ".b2/trash/other")
+    with pytest.raises(ReadOnly):
+        await time.areas.open((await time.node(".b2/trash/gone")).number, 1, None)  # type: ignore[arg-type]
+    assert await time.names("") == ["file"]
+
+
+async def test_a_prefix_of_a_bucket_sees_its_own(tmp_path: Path) -> None:
+    store = CountedStore()
+    for key in ("p/x", "q/x"):
+        store.seed(ObjectPath("bucket", key), key.encode())
+        await store.hide(ObjectPath("bucket", key))
+    async for time in times(store, tmp_path, "p/"):
+        assert await time.names(".b2/trash") == ["x"]
+        assert await time.names(".b2/versions") == ["x"]
+        await time.restorer.undelete("x")
+        assert await time.read("x") == b"p/x"
+    assert list(store.contents()) == ["p/x"]
+
+
+async def test_many_come_back_at_once(time: Time) -> None:
+    for number in range(60):
+        path = ObjectPath("bucket", f"d/{number}")
+        time.store.seed(path, b"")
+        await time.store.hide(path)
+        await time.store.delete_version((await time.restorer.versions(f"d/{number}"))[0])
+        await time.store.hide(path)
+    with trio.fail_after(5):
+        count, _ = await time.restorer.undelete("d")
+    assert count == 60
+    assert len(list(itertools.islice(time.store.contents(), 100))) == 60
