@@ -128,8 +128,10 @@ class Xattrs:
 
 def check_namespace(name: bytes) -> None:
     """Raises NotSupported for security.*, system.*, trusted.* and whatever else is not user.*. Not
-    NoAttribute: `ls -l` would go on to ask twice for every file."""
-    if not name.startswith(USER) or name == USER:
+    NoAttribute: `ls -l` would go on to ask twice for every file. Raises InvalidArgument for `user.` alone."""
+    if name == USER:
+        raise InvalidArgument("an attribute needs a name")
+    if not name.startswith(USER):
         raise NotSupported("only user.* attributes are kept")
 
 

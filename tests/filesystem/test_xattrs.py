@@ -77,9 +77,7 @@ async def test_what_b2_says_of_a_file_can_be_read_and_is_not_listed(
         assert store.calls == before
 
 
-@pytest.mark.parametrize(
-    "name", ["security.capability", "system.posix_acl_access", "trusted.x", "user.", "x"]
-)
+@pytest.mark.parametrize("name", ["security.capability", "system.posix_acl_access", "trusted.x", "x"])
 async def test_other_namespaces_are_refused_before_anything_is_looked_at(
     store: FaultyStore, tmp_path: Path, name: str
 ) -> None:

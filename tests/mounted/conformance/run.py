@@ -11,11 +11,20 @@ import sys
 import traceback
 from pathlib import Path
 
-from tests.mounted.conformance import changing, exchanging, making, opening, paths, removing, renaming
+from tests.mounted.conformance import (
+    bytes_and_streams,
+    changing,
+    exchanging,
+    making,
+    opening,
+    paths,
+    removing,
+    renaming,
+)
 from tests.mounted.conformance.registry import CASES
 from tests.mounted.conformance.scene import play
 
-MODULES = (paths, making, changing, opening, renaming, exchanging, removing)
+MODULES = (paths, making, changing, opening, renaming, exchanging, removing, bytes_and_streams)
 
 
 def names() -> list[str]:
