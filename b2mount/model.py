@@ -25,7 +25,7 @@ AUTOMATIC: Final = "b2/x-auto"
 NO_INFO: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@attrs.frozen(order=True)
+@attrs.frozen(order=True, weakref_slot=False)
 class ObjectPath:
     """Where an object is: a bucket and a key. A directory's key is empty or ends in `/`.
 
@@ -154,7 +154,7 @@ class BlockId:
     index: int
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ObjectMetadata:
     """What is written beside the bytes of a new version and can't change afterwards."""
 
@@ -193,7 +193,7 @@ TYPE_BITS: Final[Mapping[Kind, int]] = MappingProxyType(
 """What the mode of an entry says of its kind."""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Attributes:
     """What `stat` says of an entry, in our own words."""
 

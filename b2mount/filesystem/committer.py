@@ -21,11 +21,12 @@ from b2mount.filesystem.witness import Witness
 from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
-from b2mount.namespace.posix_info import info_of
+from b2mount.namespace.posix_info import StoredInfo, info_of
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.flattening import flatten
 from b2mount.writing.pending_upload import PendingUpload
-from b2mount.writing.staged_file import SealedFile, Staging
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import Staging
 from b2mount.writing.upload_plan import is_streamed
 from b2mount.writing.upload_queue import UploadState
 from b2mount.writing.write_back import WriteBack
@@ -46,8 +47,6 @@ class Committer:
     _waits: bool
     """Whether a commit waits until B2 has the file (no --write-back)."""
     _contents: dict[int, FileContent] = attrs.field(factory=dict)
-    _on_the_way: dict[str, FileContent] = attrs.field(factory=dict)
-    """By staging id: whose upload it is."""
 
     def content(self, inode: Inode) -> FileContent:
         """The one FileContent of `inode`; made, and the inode kept known, when there is none."""
@@ -131,7 +130,7 @@ class Committer:
             stood_on = await flatten(staged, self._staging)
             sealed = staged.seal(path, _metadata(inode), inode.attributes)
             content.staged, content.sealed, content.dirty = None, sealed, False
-            self._on_the_way[sealed.staging_id] = content
+            sealed.fate.owner = content
             try:
                 await self._write_back.submit(sealed, gathers=gathers)
             except BaseException:
@@ -170,13 +169,9 @@ class Committer:
 
     def uploaded(self, sealed: SealedFile, version: ObjectVersion) -> None:
         """B2 has it: what is read from now on is the new version."""
-        content = self._on_the_way.pop(sealed.staging_id, None)
-        if content is None:
+        content, sealed.fate.owner = sealed.fate.owner, None
+        if not isinstance(content, FileContent):
             return
-        below = sealed.made_from
-        while isinstance(below, SealedFile):  # superseded without having landed: no call will come for it
-            self._on_the_way.pop(below.staging_id, None)
-            below = below.made_from
         if content.sealed is not None and content.sealed.staging_id == sealed.staging_id:
             content.sealed = None
         inode = content.inode
@@ -209,7 +204,7 @@ class Committer:
                     await self._write_back.forget(layer.staging_id)
                 except B2MountError as error:
                     log.info("%s was removed while its upload failed: %s", content.inode.path, error)
-                self._on_the_way.pop(layer.staging_id, None)
+                layer.fate.owner = None
         content.sealed = None
         if not (content.readers or content.writers):
             self.discard(content)
@@ -283,12 +278,12 @@ class Committer:
                 continue  # outside what this mount shows; it is sent all the same
             content = self.content(inode)
             content.sealed = sealed
-            self._on_the_way[sealed.staging_id] = content
+            sealed.fate.owner = content
         return len(found)
 
 
 def _metadata(inode: Inode) -> ObjectMetadata:
-    return metadata_of(inode.attributes, inode.metadata)
+    return attrs.evolve(inode.metadata, info=StoredInfo(inode.attributes, inode.metadata.info))
 
 
 def metadata_of(attributes: Attributes, base: ObjectMetadata) -> ObjectMetadata:

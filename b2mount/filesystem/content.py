@@ -22,13 +22,14 @@ from b2mount.model import ByteRange, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.writing.extents import Source
 from b2mount.writing.local_bytes import is_full
-from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import StagedFile, Staging
 from b2mount.writing.write_back import WriteBack
 
 ReadVersion = Callable[[ObjectVersion, ByteRange], Awaitable[bytes | memoryview]]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class FileContent:
     """The bytes of one inode."""
 
@@ -52,8 +53,12 @@ class FileContent:
         lock = self._lock() if self._lock is not None else None
         if lock is None:
             lock = trio.Lock()
-            self._lock = ref(lock)
+            self._lock = ref(lock, self._nobody_has)
         return lock
+
+    def _nobody_has(self, lock: ReferenceType[trio.Lock]) -> None:
+        if self._lock is lock:
+            self._lock = None
 
     @property
     def is_locked(self) -> bool:

@@ -33,7 +33,7 @@ from b2mount.namespace.names import check_new_directory_name, check_new_name
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import MoveIncomplete, Mover
-from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.write_back import WriteBack
 
 

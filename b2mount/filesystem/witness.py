@@ -16,7 +16,7 @@ import trio
 from b2mount.errors import B2MountError
 from b2mount.model import Action, ObjectVersion
 from b2mount.store.interface import ObjectStore, VersionCursor
-from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.sealed_file import SealedFile
 
 log = logging.getLogger(__name__)
 

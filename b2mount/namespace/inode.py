@@ -22,6 +22,7 @@ import attrs
 
 from b2mount.errors import NotFound
 from b2mount.model import Attributes, Entry, Kind, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.namespace.holding_dict import HoldingDict
 from b2mount.namespace.name_table import ROWS, Chunk, NameTable
 from b2mount.namespace.posix_info import AttributeDefaults
 
@@ -155,11 +156,10 @@ class InodeTable:
         """`defaults` are for what B2 does not say of a file. All numbers are from `root_number` on."""
         self.defaults: Final = defaults
         self._next = root_number
-        self._by_number: WeakValueDictionary[int, Inode] = WeakValueDictionary()
-        self._by_path: WeakValueDictionary[tuple[str, str], Inode] = WeakValueDictionary()
-        """Those that are no rows."""
-        self._known_to_kernel: dict[int, Inode] = {}
-        """Those that are no rows."""
+        self._by_number: HoldingDict[int, Inode] = HoldingDict()
+        """Held are those that the kernel knows and that are no rows."""
+        self._by_key: dict[str, HoldingDict[str, Inode]] = {}
+        """By bucket, then by `_place`. Those that are no rows; held as above."""
         self._tables: WeakValueDictionary[ObjectPath, NameTable] = WeakValueDictionary()
         self._chunks: WeakValueDictionary[int, Chunk] = WeakValueDictionary()
         """By the first of their numbers, in units of ROWS."""
@@ -169,11 +169,11 @@ class InodeTable:
 
     def __len__(self) -> int:
         known = (chunk.known for table in self._known_tables.values() for chunk in table.chunks)
-        return sum(known) + sum(not (one.origin and one.lookups) for one in self._by_number.values())
+        return sum(known) + sum(not (one.origin and one.lookups) for one in self._by_number.all())
 
     def __iter__(self) -> Iterator[Inode]:
         """Those that have a name and that somebody here holds, or that are no rows."""
-        return iter([inode for inode in self._by_number.values() if not inode.removed])
+        return iter([inode for inode in self._by_number.all() if not inode.removed])
 
     def get(self, number: int) -> Inode:
         """Raises NotFound."""
@@ -187,7 +187,7 @@ class InodeTable:
 
     def at(self, path: ObjectPath) -> Inode | None:
         """The live inode of that name, whether file or directory."""
-        inode = self._by_path.get(_place(path))
+        inode = self._named(path.bucket, path.key)
         table = self._tables.get(path.parent) if inode is None else None
         found = table.find(path.name) if table is not None else None
         if table is None or found is None:
@@ -200,8 +200,8 @@ class InodeTable:
         self.detach(self.at(path))
         inode = Inode(self._next, path, attributes, version)
         self._next += 1
-        self._by_number[inode.number] = inode
-        self._by_path[_place(path)] = inode
+        self._by_number.put(inode.number, inode)
+        self._give_name(inode)
         return inode
 
     def detach(self, inode: Inode | None) -> None:
@@ -209,14 +209,14 @@ class InodeTable:
         if inode is None or inode.removed:
             return
         inode.removed = True
-        if self._by_path.get(_place(inode.path)) is inode:
-            del self._by_path[_place(inode.path)]
+        if self._named(inode.path.bucket, inode.path.key) is inode:
+            self._by_key[inode.path.bucket].drop(_place(inode.path.key))
 
     def reattach(self, inode: Inode) -> None:
         """Give a detached inode its name back; who has it now is detached."""
         self.detach(self.at(inode.path))
         inode.removed = False
-        self._by_path[_place(inode.path)] = inode
+        self._give_name(inode)
 
     def move(self, inode: Inode, path: ObjectPath) -> None:
         """Give it another name, and with a directory everything known below it."""
@@ -228,18 +228,18 @@ class InodeTable:
             self._tables.pop(directory).directory = None
         below = [one for one in self if one is not inode and old.holds(one.path)]
         for one in (inode, *below):
-            del self._by_path[_place(one.path)]
+            self._by_key[one.path.bucket].drop(_place(one.path.key))
         for one in (inode, *below):
             one.path = one.path.moved(old, path)
             self.detach(self.at(one.path))
-            self._by_path[_place(one.path)] = one
+            self._give_name(one)
 
     def looked_up(self, inode: Inode, count: int) -> None:
         """The kernel was told of it `count` times."""
         origin = inode.origin
         if origin is None:
             inode.lookups += count
-            self._known_to_kernel[inode.number] = inode
+            self._shelve(inode)
             return
         if not origin.chunk.told(origin.row, count):
             return
@@ -248,11 +248,11 @@ class InodeTable:
 
     def forget(self, number: int, count: int) -> None:
         """The kernel drops `count` of what it was told. Never raises."""
-        inode = self._known_to_kernel.get(number)
+        inode = self._by_number.get(number) if self._by_number.is_held(number) else None
         if inode is not None:
             inode.lookups = max(0, inode.lookups - count)
             if not inode.lookups:
-                del self._known_to_kernel[number]
+                self._shelve(inode)
             return
         chunk = self._chunks.get(number // ROWS)
         if chunk is not None and chunk.is_told(number % ROWS):
@@ -262,7 +262,7 @@ class InodeTable:
         """The names at and below a directory's path (whatever is there) that the kernel knows, by the
         number of the directory that they stand in."""
         found: dict[int, list[str]] = {}
-        for inode in self._known_to_kernel.values():
+        for inode in self._by_number.held():
             parent = self.at(inode.path.parent)
             if parent is not None and inode is not self.root and where.holds(_as_directory(inode.path)):
                 found.setdefault(parent.number, []).append(inode.path.name)
@@ -290,7 +290,7 @@ class InodeTable:
         name = chunk.names[row]
         if chunk.directory is not table.directory or directory != table.directory:
             return None
-        if (directory.bucket, directory.key + name) in self._by_path or not table.is_current(chunk, name):
+        if self._named(directory.bucket, directory.key + name) or not table.is_current(chunk, name):
             return None
         live = self._live(chunk, row)
         if live is not None:
@@ -313,9 +313,9 @@ class InodeTable:
         lookups = inode.lookups
         if lookups:
             self._forget_row(chunk, row, lookups)
-            self._known_to_kernel[inode.number] = inode
         chunk.spend(row)
-        self._by_path[_place(inode.path)] = inode
+        self._by_number.put(inode.number, inode, hold=lookups > 0)
+        self._give_name(inode)
 
     def leaves_row(self, chunk: Chunk, row: int) -> None:
         """Something else is going to be said of the name."""
@@ -324,6 +324,22 @@ class InodeTable:
             inode = self._made_of(self._tables[chunk.directory], chunk, row)
         if inode is not None:
             inode.leave_row()
+
+    def _named(self, bucket: str, key: str) -> Inode | None:
+        names = self._by_key.get(bucket)
+        return names.get(_place(key)) if names is not None else None
+
+    def _give_name(self, inode: Inode) -> None:
+        names = self._by_key.setdefault(inode.path.bucket, HoldingDict())
+        names.put(_place(inode.path.key), inode, hold=inode.lookups > 0)
+
+    def _shelve(self, inode: Inode) -> None:
+        """The kernel knows it now, or does not any more: it is no row."""
+        hold = inode.lookups > 0
+        if hold != self._by_number.is_held(inode.number):
+            self._by_number.put(inode.number, inode, hold=hold)
+            if self._named(inode.path.bucket, inode.path.key) is inode:
+                self._give_name(inode)
 
     def _live(self, chunk: Chunk, row: int) -> Inode | None:
         inode = self._by_number.get(chunk.base + row) if chunk.base else None
@@ -335,7 +351,7 @@ class InodeTable:
             fresh_until = table.fresh_until(chunk, row)
         origin = _Origin(self, table, chunk, row)
         inode = Inode(chunk.base + row, path, None, None, origin, fresh_until=fresh_until)
-        self._by_number[inode.number] = inode
+        self._by_number.put(inode.number, inode)
         return inode
 
     def _number(self, chunk: Chunk) -> None:
@@ -361,6 +377,6 @@ def _as_directory(path: ObjectPath) -> ObjectPath:
     return path if path.is_directory else path.parent.directory(path.name)
 
 
-def _place(path: ObjectPath) -> tuple[str, str]:
+def _place(key: str) -> str:
     """A file and a directory of one name are the same place."""
-    return path.bucket, path.key.removesuffix("/")
+    return key.removesuffix("/")

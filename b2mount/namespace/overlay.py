@@ -40,7 +40,7 @@ class Ask:
     time: float
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, weakref_slot=False)
 class Record:
     """What this mount knows better about one name."""
 
@@ -62,6 +62,12 @@ class Record:
         """Whether nothing has the name."""
         return self.inode is None and self.entry is None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says no more than that this file is pending."""
+        is_file = self.inode is not None and not self.inode.is_directory
+        return is_file and self.is_pending and self.entry is None and not (self.past or self.newest_ms)
+
     def lags(self, entry: Entry | None) -> bool:
         """Whether a listing that shows `entry` looks older than this record."""
         if entry is None:
@@ -73,10 +79,34 @@ class Record:
 
 @attrs.define(eq=False)
 class _Level:
-    """The records of one directory."""
+    """The records of one directory. Of a pending file, mostly there is nothing to say but which it is:
+    such a record is made when it is asked for, since there may be hundreds of thousands of them."""
 
-    records: dict[str, Record] = attrs.field(factory=dict)
+    _records: dict[str, Record | Inode] = attrs.field(factory=dict)
     pending: int = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, name: str) -> Record | None:
+        found = self._records.get(name)
+        return Record(found, None, is_pending=True) if isinstance(found, Inode) else found
+
+    def all(self) -> dict[str, Record]:
+        """A copy."""
+        return {name: record for name in self._records if (record := self.get(name)) is not None}
+
+    def put(self, name: str, record: Record) -> None:
+        self.pending += record.is_pending - self._is_pending(name)
+        self._records[name] = record.inode if record.inode is not None and record.is_plain else record
+
+    def drop(self, name: str) -> None:
+        self.pending -= self._is_pending(name)
+        del self._records[name]
+
+    def _is_pending(self, name: str) -> bool:
+        record = self.get(name)
+        return record is not None and record.is_pending
 
 
 class Overlay:
@@ -90,7 +120,7 @@ class Overlay:
         self._asks: set[int] = set()
 
     def __len__(self) -> int:
-        return sum(len(level.records) for level in self._levels.values())
+        return sum(len(level) for level in self._levels.values())
 
     # -- questions --------------------------------------------------------------------------
 
@@ -100,13 +130,13 @@ class Overlay:
             return None
         self._prune()
         level = self._levels.get(directory)
-        return level.records.get(name) if level else None
+        return level.get(name) if level is not None else None
 
     def records(self, directory: ObjectPath) -> dict[str, Record]:
         """All records of a directory, by name; a copy."""
         self._prune()
         level = self._levels.get(directory)
-        return dict(level.records) if level else {}
+        return level.all() if level is not None else {}
 
     def has_pending(self, directory: ObjectPath) -> bool:
         """Whether anything directly in it is not in B2 yet."""
@@ -119,7 +149,12 @@ class Overlay:
         """`inode` has the name here, and B2 does not know it, or not in this state."""
         old = self.get(directory, name)
         entry = old.entry if old else None
-        self._put(directory, name, self._after(old, inode, entry, is_pending=True))
+        if inode.is_directory:
+            record = self._after(old, inode, entry, is_pending=True)
+        else:  # nothing that a listing says moves it: it needs no moment, and there may be many
+            past, newest = (old.past, old.newest_ms) if old else ((), 0)
+            record = Record(inode, entry, is_pending=True, past=past, newest_ms=newest)
+        self._put(directory, name, record)
 
     def settled(
         self,
@@ -154,13 +189,13 @@ class Overlay:
             del self._levels[path]
         for path in [path for path in self._levels if old.holds(path)]:
             level = self._levels.pop(path)
-            for name, record in level.records.items():
+            for name, record in level.all().items():
                 self._put(path.moved(old, new), name, self._renewed(record))
 
     def forget(self, path: ObjectPath | None) -> None:
         """Drop the settled records of a directory and below (or of one name, or all)."""
         for directory, level in list(self._levels.items()):
-            for name, record in list(level.records.items()):
+            for name, record in level.all().items():
                 own = (directory.file(name), directory.directory(name))
                 if not record.is_pending and (path is None or path.holds(directory) or path in own):
                     self._drop(directory, name)
@@ -231,15 +266,12 @@ class Overlay:
         if not record.is_pending:
             self._expiring.append((record.until, record, directory, name))
         level = self._levels.setdefault(directory, _Level())
-        old = level.records.get(name)
-        level.records[name] = record
-        level.pending += record.is_pending - (old is not None and old.is_pending)
+        level.put(name, record)
 
     def _drop(self, directory: ObjectPath, name: str) -> None:
         level = self._levels[directory]
-        record = level.records.pop(name)
-        level.pending -= record.is_pending
-        if not level.records:
+        level.drop(name)
+        if not len(level):
             del self._levels[directory]
 
     def _prune(self) -> None:
@@ -252,7 +284,7 @@ class Overlay:
                 return
             self._expiring.popleft()
             level = self._levels.get(directory)
-            if level is not None and level.records.get(name) is record:
+            if level is not None and level.get(name) is record:
                 self._drop(directory, name)
 
 

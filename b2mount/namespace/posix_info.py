@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -148,6 +148,23 @@ def info_of(attributes: Attributes, base_info: Mapping[str, str]) -> dict[str, s
     if attributes.kind is Kind.SYMLINK and attributes.target is not None:
         info[SYMLINK] = attributes.target
     return info
+
+
+@attrs.frozen(eq=False, weakref_slot=False)
+class StoredInfo(Mapping[str, str]):
+    """`info_of` these, made when it is looked at: for what waits in great numbers."""
+
+    _attributes: Attributes
+    _base_info: Mapping[str, str]
+
+    def __getitem__(self, key: str) -> str:
+        return info_of(self._attributes, self._base_info)[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(info_of(self._attributes, self._base_info))
+
+    def __len__(self) -> int:
+        return len(info_of(self._attributes, self._base_info))
 
 
 def with_times_of(seen: Attributes, stored: Attributes, *, is_ours: bool) -> Attributes:

@@ -22,7 +22,7 @@ from b2mount.model import ByteRange, ByteSource, FileSlice, Literal, ObjectVersi
 from b2mount.threads import ThreadLane
 from b2mount.writing.extents import Run, Source
 from b2mount.writing.local_bytes import remove, write_at
-from b2mount.writing.staged_file import ReadBase
+from b2mount.writing.sealed_file import ReadBase
 
 log = logging.getLogger(__name__)
 

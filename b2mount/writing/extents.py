@@ -68,6 +68,16 @@ class ExtentMap:
     _base_stop: int = attrs.field(alias="base_stop")
     _chunks: list[list[int]] = attrs.field(factory=list, alias="chunks")
 
+    @classmethod
+    def whole(cls, size: int) -> Self:
+        """All bytes are staged."""
+        return cls(size, base_stop=0, chunks=[[0, size]] if size else [])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are staged, and none could ever be others."""
+        return not self._base_stop and self._chunks == ([[0, self.size]] if self.size else [])
+
     @property
     def staged_stop(self) -> int:
         """Where the last staged byte ends; 0 when nothing is staged."""

@@ -19,7 +19,8 @@ from b2mount.errors import CorruptData
 from b2mount.model import ByteRange
 from b2mount.writing.extents import Run, Source
 from b2mount.writing.local_bytes import is_full
-from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import StagedFile, Staging
 
 DEEP: Final = 32
 _STEP: Final = 1024 * 1024

@@ -71,7 +71,8 @@ from b2mount.writing.records import (
     version_to_json,
 )
 from b2mount.writing.reserve import SIZE, Reserve
-from b2mount.writing.staged_file import Fate, SealedFile, Staging
+from b2mount.writing.sealed_file import Fate, SealedFile
+from b2mount.writing.staged_file import Staging
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +207,7 @@ class Journal:
         rows = await self.read("SELECT staging_id, record FROM files ORDER BY sequence")
         for staging_id, text in rows:
             try:
-                found.append(sealed_from_json(str(text), fate_of, self._staging.path_of))
+                found.append(sealed_from_json(str(text), fate_of, str(self._staging.directory)))
             except UNREADABLE:
                 self.has_unreadable = True
                 log.exception("the record of unsent file %s can't be read; it stays", staging_id)

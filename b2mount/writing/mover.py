@@ -34,7 +34,7 @@ from b2mount.store.interface import ObjectStore
 from b2mount.writing.copying import in_parallel, is_copy, newest
 from b2mount.writing.exchanger import Exchanger, Swap
 from b2mount.writing.journal import Journal, MoveRecord
-from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from b2mount.errors import CorruptData, StoreFailure
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.writing.journal import Journal
 from b2mount.writing.local_bytes import SENT, is_full, mark_sent, marked_sent
-from b2mount.writing.staged_file import SealedFile, Staging
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import Staging
 from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
 
 log = logging.getLogger(__name__)

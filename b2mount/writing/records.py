@@ -12,10 +12,9 @@ from typing import TypedDict
 
 from b2mount.model import Action, Attributes, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.extents import ExtentMap
-from b2mount.writing.staged_file import Fate, SealedFile
+from b2mount.writing.sealed_file import Fate, SealedFile
 
 FateOf = Callable[[str], Fate]
-LocalPathOf = Callable[[str], str]
 
 
 class _VersionRecord(TypedDict):
@@ -57,9 +56,10 @@ def sealed_to_json(sealed: SealedFile) -> str:
     return json.dumps(_sealed_record(sealed), separators=(",", ":"))
 
 
-def sealed_from_json(text: str, fate_of: FateOf, local_path_of: LocalPathOf) -> SealedFile:
-    """What sealed_to_json wrote; `fate_of` gives all records of one staging id the same Fate."""
-    return _sealed(json.loads(text), fate_of, local_path_of)
+def sealed_from_json(text: str, fate_of: FateOf, directory: str) -> SealedFile:
+    """What sealed_to_json wrote; `fate_of` gives all records of one staging id the same Fate. The local
+    files are in `directory`."""
+    return _sealed(json.loads(text), fate_of, directory)
 
 
 def path_of_record(text: str) -> ObjectPath | None:
@@ -105,12 +105,12 @@ def _sealed_record(sealed: SealedFile) -> _SealedRecord:
     }
 
 
-def _sealed(record: _SealedRecord, fate_of: FateOf, local_path_of: LocalPathOf) -> SealedFile:
+def _sealed(record: _SealedRecord, fate_of: FateOf, directory: str) -> SealedFile:
     base: ObjectVersion | SealedFile | None = None
     if record["version"] is not None:
         base = _version(record["version"])
     elif record["sealed"] is not None:
-        base = _sealed(record["sealed"], fate_of, local_path_of)
+        base = _sealed(record["sealed"], fate_of, directory)
         base.fate.users |= {record["staging_id"]}
     stat = record["attributes"]
     return SealedFile(
@@ -129,7 +129,7 @@ def _sealed(record: _SealedRecord, fate_of: FateOf, local_path_of: LocalPathOf) 
             stat.get("target"),
         ),
         ExtentMap.from_json(record["extents"]),
-        local_path_of(record["staging_id"]),
+        directory,
         base,
         fate_of(record["staging_id"]),
         record["since"],

@@ -1,13 +1,10 @@
-"""StagedFile (being edited), SealedFile (immutable), and Staging, the directory that holds their bytes.
+"""StagedFile, a file being edited, and Staging, the directory that holds the bytes of all generations.
 
 Every edited generation of a file has one sparse local file, named by its staging id, with each
-byte at its own file offset. A generation knows what it was made from (`base`): an object version,
-or a sealed generation whose upload had begun. Once that one is in B2, `base` is its version, at
-once and for everybody, because all copies of a SealedFile share one Fate.
+byte at its own file offset.
 
-Invariants: a SealedFile's bytes are never written to again, unless it was withdrawn; the local
-file never shrinks; it is deleted only when its bytes are in B2 or unwanted, no record names it and
-no younger generation still reads from it; one process per staging directory.
+Invariants: the local file never shrinks; it is deleted only when its bytes are in B2 or unwanted, no
+record names it and no younger generation still reads from it; one process per staging directory.
 
 Must not know: the journal, the store, who reads.
 """
@@ -21,7 +18,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from weakref import WeakValueDictionary
 
 import attrs
@@ -29,7 +26,7 @@ import attrs
 from b2mount.errors import MountPointUnusable
 from b2mount.model import Attributes, ByteRange, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
-from b2mount.writing.extents import ExtentMap, Run, Source
+from b2mount.writing.extents import ExtentMap, Source
 from b2mount.writing.local_bytes import (
     SENT,
     is_full,
@@ -41,107 +38,12 @@ from b2mount.writing.local_bytes import (
     sync_directory,
     write_all,
 )
-
-ReadBase = Callable[[ObjectVersion, ByteRange], Awaitable[bytes | memoryview]]
+from b2mount.writing.sealed_file import Fate, SealedFile, landed
 
 MakeRoom = Callable[[int], Awaitable[bool]]
 LEVELS: Final = 4
 """Directories above this one that a first mount may have made, down from ~/.cache: a power cut must not
 take one of them with all that is in it."""
-
-
-class SentBytes(Protocol):
-    """Bytes of a generation that B2 has before the generation is an object."""
-
-    def touched(self, start: int, stop: int) -> None:
-        """These were written to since."""
-
-
-@attrs.define(eq=False)
-class Fate:
-    """What became of a generation; shared by all values that describe it."""
-
-    version: ObjectVersion | None = None
-    """What it is in B2, once it is there."""
-    users: frozenset[str] = frozenset()
-    """Staging ids of younger generations that read their base bytes out of its local file."""
-    dropped: bool = False
-    """No record names it, so nobody will send it (again): the local file goes with its last user."""
-    marked: bool = False
-    """Its local file has become the mark of `local_bytes.mark_sent`."""
-    sent: SentBytes | None = None
-    """What B2 has of its bytes already."""
-
-
-@attrs.frozen(eq=False)
-class SealedFile:
-    """One generation of a file as it was at a close or an fsync."""
-
-    staging_id: str
-    path: ObjectPath
-    metadata: ObjectMetadata
-    attributes: Attributes
-    extents: ExtentMap
-    local_path: str
-    made_from: ObjectVersion | SealedFile | None
-    fate: Fate
-    since: float = 0.0
-    """Unix seconds of the seal."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self.extents.size
-
-    @property
-    def base(self) -> ObjectVersion | SealedFile | None:
-        """What BASE extents refer to now."""
-        return landed(self.made_from)
-
-    @property
-    def base_version(self) -> ObjectVersion | None:
-        """The object version at the bottom of all generations."""
-        base = self.base
-        return base.base_version if isinstance(base, SealedFile) else base
-
-    def pread(self, span: ByteRange) -> bytes:
-        """The staged bytes of a span within one STAGED extent. Raises OSError, CorruptData."""
-        fd = os.open(self.local_path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return read_span(fd, span)
-        finally:
-            os.close(fd)
-
-    def runs(self, span: ByteRange) -> Iterator[Run]:
-        """Where the bytes of `span` are, through all generations below this one."""
-        base = self.base
-        for extent in self.extents.within(span):
-            if extent.source is Source.STAGED:
-                yield Run(extent.span, Source.STAGED, self.local_path)
-            elif extent.source is Source.BASE and isinstance(base, SealedFile):
-                yield from base.runs(extent.span)
-            else:
-                yield Run(extent.span, extent.source)
-
-    async def read(self, span: ByteRange, read_base: ReadBase) -> bytes | memoryview:
-        """The bytes of `span`. Local ones are taken at one moment, before the first wait."""
-        version = self.fate.version
-        if version is not None:
-            return await read_base(version, span.intersect(ByteRange(0, version.size)))
-        bottom = self.base_version
-        pieces = [(run, _local_bytes(run)) for run in self.runs(span)]
-        parts = []
-        for run, data in pieces:
-            if run.source is Source.BASE and bottom is not None:
-                parts.append(await read_base(bottom, run.span))
-            else:
-                parts.append(data)
-        return b"".join(parts)
-
-
-def landed(base: ObjectVersion | SealedFile | None) -> ObjectVersion | SealedFile | None:
-    """`base`, or the version that it has become."""
-    return base.fate.version or base if isinstance(base, SealedFile) else base
 
 
 @attrs.define(eq=False)
@@ -224,7 +126,7 @@ class StagedFile:
             metadata,
             attributes,
             self.extents.copy(),
-            self.path,
+            str(self._staging.directory),
             self.base,
             self.fate,
             time.time(),
@@ -383,13 +285,3 @@ class Staging:
     def _register(self, staged: StagedFile) -> StagedFile:
         self._live[staged.staging_id] = staged
         return staged
-
-
-def _local_bytes(run: Run) -> bytes:
-    if run.source is not Source.STAGED:
-        return bytes(run.span.size) if run.source is Source.HOLE else b""
-    fd = os.open(run.file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return read_span(fd, run.span)
-    finally:
-        os.close(fd)

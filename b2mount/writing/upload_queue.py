@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from b2mount.model import ObjectPath, ObjectVersion
-from b2mount.writing.staged_file import Fate, SealedFile
+from b2mount.writing.sealed_file import Fate, SealedFile
 
 
 class UploadState(enum.Enum):
@@ -39,7 +39,7 @@ class UploadState(enum.Enum):
 WAITING = frozenset({UploadState.QUEUED, UploadState.FAILED})
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Entry:
     """One generation in the queue."""
 
@@ -78,6 +78,12 @@ class Entry:
         """The name that it is sent under."""
         return self.sealed.path
 
+    def met(self, error: Exception) -> None:
+        """Keep what went wrong, apart from where: the frames that it came through, and what caused it, hold
+        whole requests and replies, and every file in a long queue may have met something."""
+        error.__cause__ = error.__context__ = None
+        self.error = error.with_traceback(None)
+
     def change(self, state: UploadState) -> None:
         """Go to another state, and tell whoever waits for one."""
         self.state = state
@@ -106,7 +112,7 @@ class UploadQueue:
     """See the module."""
 
     entries: dict[str, Entry] = attrs.field(factory=dict)
-    _by_path: dict[ObjectPath, tuple[Entry, ...]] = attrs.field(factory=dict)
+    _by_path: dict[ObjectPath, Entry | tuple[Entry, ...]] = attrs.field(factory=dict)
     _heap: list[tuple[float, int, Entry]] = attrs.field(factory=list)
     _blocked: list[Entry] = attrs.field(factory=list)
     _held: Counter[ObjectPath] = attrs.field(factory=Counter)
@@ -116,7 +122,6 @@ class UploadQueue:
     abandoned: list[str] = attrs.field(factory=list)
     """Generations that nobody sends any more, whose parts in B2 are to be cancelled."""
     _order: int = 0
-    _pushes: int = 0
     _wake: trio.Event = attrs.field(factory=trio.Event)
 
     def next_order(self) -> int:
@@ -127,20 +132,19 @@ class UploadQueue:
     def add(self, entry: Entry) -> None:
         """Take an entry in."""
         self.entries[entry.staging_id] = entry
-        self._by_path[entry.path] = (*self._by_path.get(entry.path, ()), entry)
+        self._join_path(entry, entry.path)
 
     def replace(self, entry: Entry, sealed: SealedFile) -> None:
         """The entry is about this value now, maybe under another name."""
         if sealed.path != entry.path:
             self._leave_path(entry)
-            self._by_path[sealed.path] = (*self._by_path.get(sealed.path, ()), entry)
+            self._join_path(entry, sealed.path)
         entry.sealed = sealed
 
     def schedule(self, entry: Entry, due: float) -> None:
         """Begin it at `due`, not before."""
         entry.due = due
-        self._pushes += 1
-        heapq.heappush(self._heap, (due, self._pushes, entry))
+        heapq.heappush(self._heap, (due, entry.order, entry))
         self.wake()
 
     def hurry(self, entry: Entry) -> None:
@@ -225,7 +229,7 @@ class UploadQueue:
 
     def others(self, path: ObjectPath, entry: Entry) -> Iterator[Entry]:
         """The other entries of a name."""
-        return (other for other in self._by_path.get(path, ()) if other is not entry)
+        return (other for other in self._of(path) if other is not entry)
 
     def older(self, entry: Entry) -> list[Entry]:
         """The entries that `entry` stands on, the nearest first, and all earlier ones of its name."""
@@ -241,7 +245,7 @@ class UploadQueue:
 
     def superseded(self, path: ObjectPath) -> list[tuple[Entry, Entry]]:
         """Waiting entries of a name that a later one has taken the place of, each with that one."""
-        here = [e for e in self._by_path.get(path, ()) if not e.broken]
+        here = [e for e in self._of(path) if not e.broken]
         later = [e for e in here if e.state in WAITING or e.state is UploadState.UPLOADING]
         if len(later) < 2:
             return []
@@ -260,9 +264,17 @@ class UploadQueue:
             or any(held == entry.path or held.holds(entry.path) for held in self._held)
         )
 
+    def _of(self, path: ObjectPath) -> tuple[Entry, ...]:
+        here = self._by_path.get(path, ())
+        return (here,) if isinstance(here, Entry) else here
+
+    def _join_path(self, entry: Entry, path: ObjectPath) -> None:
+        here = self._of(path)
+        self._by_path[path] = (*here, entry) if here else entry
+
     def _leave_path(self, entry: Entry) -> None:
-        here = tuple(other for other in self._by_path.get(entry.path, ()) if other is not entry)
+        here = tuple(self.others(entry.path, entry))
         if here:
-            self._by_path[entry.path] = here
+            self._by_path[entry.path] = here if len(here) > 1 else here[0]
         else:
             self._by_path.pop(entry.path, None)

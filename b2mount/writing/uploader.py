@@ -40,7 +40,8 @@ from b2mount.writing.extents import Run, Source
 from b2mount.writing.fingerprint import UNKNOWN, Checksums, Fingerprint, fill_from_base, fingerprint_of
 from b2mount.writing.large_files import LargeFile, LargeFiles, Progress
 from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
-from b2mount.writing.staged_file import ReadBase, SealedFile, StagedFile
+from b2mount.writing.sealed_file import ReadBase, SealedFile
+from b2mount.writing.staged_file import StagedFile
 from b2mount.writing.streaming import Streams
 from b2mount.writing.upload_log import STREAMED, UploadLog
 from b2mount.writing.upload_plan import (

@@ -28,7 +28,8 @@ from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.journal import Journal
 from b2mount.writing.pending_upload import PendingUpload, pending_upload
 from b2mount.writing.recorder import Recorder
-from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import StagedFile, Staging
 from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
 from b2mount.writing.uploader import Uploader
 
@@ -354,14 +355,14 @@ class WriteBack:
             return
         pause = min(2.0 ** min(entry.attempts, 16), LONGEST_PAUSE)  # weeks of tries overflow a float
         entry.attempts += 1
-        entry.error = error.with_traceback(None)
+        entry.met(error)
         log.warning("%s: %s; trying again in %.0f s", entry.path, error, pause)
         entry.due = trio.current_time() + pause
         self._queue.put_back(entry, UploadState.QUEUED)
         await self._drop_superseded(entry)
 
     async def _fail(self, entry: Entry, error: B2MountError) -> None:
-        entry.error = error.with_traceback(None)
+        entry.met(error)
         log.error("%s stays staged: %s", entry.path, error)
         self._queue.put_back(entry, UploadState.FAILED)
         await self._drop_superseded(entry)

@@ -446,7 +446,6 @@ async def test_nothing_is_kept_of_a_file_that_b2_has(store: FaultyStore, tmp_pat
         for number in range(20):
             await w.write(f"f{number}", b"x")
         assert w.fs._committer._contents == {}
-        assert w.fs._committer._on_the_way == {}
         assert os.listdir(tmp_path / "staging") == []
 
 
@@ -513,5 +512,4 @@ async def test_nothing_is_kept_of_a_generation_that_was_superseded(
         await w.close(fh)
         await w.fs.flush_path()
         assert bucket(store) == {"a": b"First"}
-        assert w.fs._committer._on_the_way == {}
         assert w.fs._committer._contents == {}

@@ -10,7 +10,8 @@ import trio.testing
 
 from b2mount.model import ObjectMetadata
 from b2mount.writing import upload_plan
-from b2mount.writing.staged_file import SealedFile, StagedFile
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import StagedFile
 from tests.writing.world import World, at, attributes, metadata
 
 Expect = Callable[[str], None]

@@ -13,7 +13,8 @@ import trio.testing
 from b2mount.errors import NotPermitted, OverQuota, StoreFailure, Unavailable
 from b2mount.writing import upload_plan, uploader
 from b2mount.writing.journal import Journal, Statement
-from b2mount.writing.staged_file import SealedFile, StagedFile
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import StagedFile
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.sent_ahead import PART, Expect, idle, seal, use_small_parts, write

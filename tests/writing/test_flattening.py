@@ -8,7 +8,7 @@ import pytest
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.writing import flattening
 from b2mount.writing.flattening import flatten
-from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.sealed_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import World, at, attributes, metadata, open_world
 

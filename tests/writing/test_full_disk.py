@@ -8,7 +8,7 @@ import pytest
 
 from b2mount.writing import journal as journal_module
 from b2mount.writing.reserve import Reserve
-from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.sealed_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import World, at, attributes, metadata, open_world
 

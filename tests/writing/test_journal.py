@@ -10,7 +10,7 @@ from b2mount.errors import StoreFailure
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.writing import journal as journal_module
 from b2mount.writing.reserve import SIZE, Reserve
-from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.sealed_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import at, attributes, metadata, open_world
 

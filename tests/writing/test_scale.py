@@ -8,7 +8,8 @@ import tracemalloc
 from b2mount.model import ByteRange, ObjectMetadata
 from b2mount.threads import ThreadLane
 from b2mount.writing.records import sealed_to_json
-from b2mount.writing.staged_file import SealedFile, Staging
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import Staging
 from b2mount.writing.upload_queue import Entry, UploadQueue, UploadState
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import at, attributes, metadata, open_world

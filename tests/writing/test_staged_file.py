@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from b2mount.errors import CorruptData, MountPointUnusable
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.threads import ThreadLane
-from b2mount.writing.staged_file import SealedFile, StagedFile, Staging, landed
+from b2mount.writing.sealed_file import SealedFile, landed
+from b2mount.writing.staged_file import StagedFile, Staging
 from tests.writing.world import at, attributes, metadata
 
 BASE = bytes(range(256)) * 4

@@ -7,7 +7,7 @@ import pytest
 
 from b2mount.errors import CorruptData, OverQuota, Unavailable
 from b2mount.model import ByteRange, FileSlice, Literal, ObjectMetadata, ObjectVersion
-from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.upload_plan import MINIMUM_PART, SINGLE_PUT_LIMIT
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore

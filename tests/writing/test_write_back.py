@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from b2mount.errors import AccessDenied, B2MountError, CorruptData, OverQuota, StoreFailure, Unavailable
 from b2mount.model import ByteRange, ObjectVersion
-from b2mount.writing.staged_file import SealedFile
+from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.upload_queue import UploadState
 from tests.fakes.faulty_store import FaultyStore, Hold
 from tests.fakes.memory_store import MemoryStore

@@ -16,7 +16,8 @@ from b2mount.store.interface import ObjectStore
 from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
-from b2mount.writing.staged_file import SealedFile, StagedFile, Staging
+from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import StagedFile, Staging
 from b2mount.writing.upload_log import UploadLog
 from b2mount.writing.uploader import Uploader
 from b2mount.writing.write_back import WriteBack

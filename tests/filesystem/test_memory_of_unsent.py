@@ -1,0 +1,80 @@
+"""What a file costs in memory while it waits to be sent: queues of a hundred thousand have to fit."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from b2mount.errors import Unavailable
+from b2mount.model import ByteSource, ObjectMetadata, ObjectPath, ObjectVersion
+from tests.fakes.memory_store import MemoryStore
+from tests.filesystem.world import World, world
+from tests.writing.world import InlineLane
+
+FILES = 1000
+PER_FILE = 1750
+"""Bytes. What everything knows of one file: the kernel's inode, its name, its content, its generation, its
+place in the queue. Some 180 MB for a hundred thousand files."""
+REPLY = 100_000
+TRIES = 100
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+class NothingGetsThrough(MemoryStore):
+    """Every put fails after it has seen much."""
+
+    async def put(self, path: ObjectPath, source: ByteSource, metadata: ObjectMetadata) -> ObjectVersion:
+        reply = bytes(REPLY)
+        try:
+            int(reply)
+        except ValueError as error:
+            raise Unavailable("no network") from error
+        raise AssertionError
+
+
+async def write(w: World, count: int, name: str) -> None:
+    for number in range(count):
+        await w.write(f"{name} {number}", b"%d" % number * 100)
+
+
+async def test_a_file_that_waits_costs_little(
+    traced: None, autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    lane = InlineLane("disk", 4)
+    async with world(MemoryStore(), tmp_path, waits=False, delay=1e6, lane=lane) as w:
+        await write(w, 100, "first")
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        await write(w, FILES, "some file")
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        assert len(w.write_back.pending()) == 100 + FILES
+    assert (after - before) / FILES < PER_FILE
+
+
+async def test_what_was_tried_and_failed_costs_no_more(
+    traced: None, autojump_clock: trio.testing.MockClock, tmp_path: Path, expect_warning
+) -> None:
+    expect_warning("no network")
+    store = NothingGetsThrough()
+    async with world(store, tmp_path, waits=False, lane=InlineLane("disk", 4)) as w:
+        await write(w, TRIES, "some file")
+        gc.collect()
+        used, _ = tracemalloc.get_traced_memory()
+        await trio.sleep(10)
+        gc.collect()
+        assert sum(pending.reason == "no network" for pending in w.write_back.pending()) == TRIES
+        after, _ = tracemalloc.get_traced_memory()
+    assert after - used < TRIES * REPLY / 10, "requests and replies"
