@@ -37,7 +37,7 @@ so only that has a time to live, and an open file is pinned to one version.
                areas sends what is below `.b2` to past, which has a catalog for each moment, for versions
                and for the trash, and the rest to filesystem; restoring brings versions back
     store      one verb is one request; b2sdk's errors become ours here, and nowhere else; pace is
-               how fast requests may follow each other
+               how fast requests may follow each other; encryption has the key, where there is one
     fuse       our errors become an errno here, and nowhere else
 
 A read:   fuse.operations -> filesystem.filesystem -> content -> reading.reader -> fetcher

@@ -18,6 +18,7 @@ from b2mount.store.b2_client import Lanes
 from b2mount.store.b2_session import Timeouts
 from b2mount.store.b2_store import B2Store, open_b2_store
 from b2mount.store.credentials import find_credentials
+from b2mount.store.encryption import open_keyring
 from b2mount.store.interface import Account, ObjectStore
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,10 @@ class Access:
 
 
 async def open_store(options: MountOptions) -> B2Store:
-    """The account of the first credentials that are found. Raises NotAuthorized, Unavailable."""
+    """The account of the first credentials that are found. Raises NotAuthorized, Unavailable, and UsageError
+    for the file of an encryption key."""
     credentials = find_credentials(file=options.credentials, profile=options.profile)
+    keyring = open_keyring(options.encryption.mode, options.encryption.key_file)
     async with trio.open_nursery() as waiting:
         waiting.start_soon(_say_that_it_takes_long, credentials.realm)
         try:
@@ -70,6 +73,7 @@ async def open_store(options: MountOptions) -> B2Store:
                 limit_download=options.limit_download,
                 limit_upload=options.limit_upload,
                 timeouts=_timeouts(options.retry_for),
+                keyring=keyring,
             )
         except Unavailable as error:
             hint = f"check the network and B2_ENVIRONMENT (B2 is {credentials.realm})"

@@ -93,6 +93,10 @@ class AccessDenied(B2MountError):
     """The key, or the file's mode, does not allow it."""
 
 
+class KeyMissing(AccessDenied):
+    """The object is encrypted with a key of its owner's (SSE-C), and this mount has not got it."""
+
+
 class NotPermitted(B2MountError):
     """Nobody may do this now (retention, legal hold, a sticky directory)."""
 

@@ -129,6 +129,16 @@ class Action(enum.Enum):
     START = "start"
 
 
+class Encryption(enum.Enum):
+    """What B2 does to the bytes of an object before it stores them."""
+
+    NONE = "none"
+    SSE_B2 = "SSE-B2"
+    """With a key of its own: who may read the object need not know."""
+    SSE_C = "SSE-C"
+    """With a key that comes with every request, and that B2 does not keep."""
+
+
 @attrs.frozen
 class ObjectVersion:
     """One immutable upload of an object (or a hide marker, or an unfinished large file)."""
@@ -144,6 +154,7 @@ class ObjectVersion:
     info: Mapping[str, str] = attrs.field(default=NO_INFO, hash=False)
     """Object info, keys lower case, without decoding of values beyond B2's own."""
     action: Action = Action.UPLOAD
+    encryption: Encryption = Encryption.NONE
 
 
 @attrs.frozen

@@ -25,6 +25,7 @@ import attrs
 
 from b2mount.budget import Budget, parse_budget
 from b2mount.errors import UsageError
+from b2mount.model import Encryption
 from b2mount.option_values import (
     one_of,
     parse_duration,
@@ -39,6 +40,8 @@ from b2mount.option_values import (
 T = TypeVar("T")
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+BAR: Final = "\\|"
+"""A vertical bar within a Markdown table."""
 
 _GENERIC_WORDS: Final = (
     "defaults auto noauto user nouser users owner group nofail fail _netdev netdev rw async "
@@ -54,6 +57,16 @@ class Unlink(enum.StrEnum):
 
     HIDE = "hide"
     DELETE = "delete"
+
+
+@attrs.frozen
+class EncryptionChoice:
+    """What new versions are to be encrypted with."""
+
+    mode: Encryption = Encryption.NONE
+    """NONE leaves it to the bucket."""
+    key_file: Path | None = None
+    """Where the key is, for SSE-C."""
 
 
 @attrs.frozen
@@ -142,6 +155,15 @@ def _unlink(text: str) -> Unlink:
     return Unlink(one_of(*Unlink)(text))
 
 
+def _encryption(text: str) -> EncryptionChoice:
+    if text == "b2":
+        return EncryptionChoice(Encryption.SSE_B2)
+    kind, colon, path = text.partition(":")
+    if kind != "c" or not colon:
+        raise ValueError(f"{text!r} is neither b2 nor c:KEYFILE")
+    return EncryptionChoice(Encryption.SSE_C, parse_path(path))
+
+
 # -- the table ------------------------------------------------------------------------------
 
 
@@ -215,6 +237,13 @@ class MountOptions:
         "hide|delete",
         "Whether rm hides an object (it can be brought back) or deletes every version of it.",
         shown="hide",
+    )
+    encryption: EncryptionChoice = _option(
+        EncryptionChoice(),
+        _encryption,
+        "b2|c:KEYFILE",
+        "What B2 encrypts files with: a key of its own (b2), or yours (c:), readable by nobody else.",
+        shown="the bucket's",
     )
     credentials: Path | None = _option(
         None, parse_path, "FILE", "JSON file with key_id and application_key, readable by nobody else."
@@ -336,7 +365,7 @@ def mount_options(source: str, mountpoint: str, settings: Iterable[tuple[str, ob
 def options_table() -> str:
     """The options as README shows them, a Markdown table."""
     rows = [
-        f"| `{option.usage}` | {option.shown or '-'} | {option.help} |".replace("e|d", "e\\|d")
+        f"| `{option.usage.replace('|', BAR)}` | {option.shown or '-'} | {option.help} |"
         for option in OPTIONS.values()
     ]
     return "\n".join(["| option | default | what for |", "| --- | --- | --- |", *rows])

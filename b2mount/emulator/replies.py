@@ -10,11 +10,11 @@ from b2mount.emulator.records import FOLDER, HIDE, START, Bucket, Encryption, Fo
 Document = dict[str, Any]
 
 
-def encryption_document(encryption: Encryption | None) -> Document:
+def encryption_document(encryption: Encryption | None, *, with_key: bool = True) -> Document:
     if encryption is None:
         return {"mode": None, "algorithm": None}
     document: Document = {"mode": encryption.mode, "algorithm": "AES256"}
-    if encryption.key_md5 is not None:
+    if encryption.key_md5 is not None and with_key:
         document["customerKeyMd5"] = encryption.key_md5
     return document
 
@@ -56,7 +56,9 @@ def version_document(
             key.may("readFileRetentions"), retention_document(attributes.retention)
         )
         document["legalHold"] = shown(key.may("readFileLegalHolds"), attributes.legal_hold)
-        document["serverSideEncryption"] = encryption_document(attributes.encryption)
+        document["serverSideEncryption"] = encryption_document(
+            attributes.encryption, with_key=row.action == START
+        )
     return document
 
 

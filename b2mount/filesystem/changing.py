@@ -13,10 +13,12 @@ from b2mount.errors import InvalidArgument, IsADirectory, NotSupported, TooLarge
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.creating import Creator
+from b2mount.filesystem.node import Requester
 from b2mount.filesystem.removing import Remover
 from b2mount.model import AttributeChange, Attributes, Kind, ObjectMetadata
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
+from b2mount.store.interface import ObjectStore
 
 LARGEST_FILE = 10 * 1000**4
 """B2's limit for one object: 10 TB."""
@@ -27,6 +29,7 @@ class Changer:
     """chmod, chown, utimes, truncate, and what is behind extended attributes."""
 
     _namespace: Namespace
+    _store: ObjectStore
     _committer: Committer
     _creator: Creator
     _remover: Remover
@@ -45,6 +48,7 @@ class Changer:
         elif inode.kind.is_special:
             await self._creator.put_special(inode, changed)
         else:
+            await self.check_key(inode)
             self._namespace.published(inode, changed)
             await self._send(inode, wait=False)
 
@@ -57,6 +61,7 @@ class Changer:
         if inode.is_directory:
             await self._remover.write_placeholder(inode, changed, metadata)
             return
+        await self.check_key(inode)
         inode.carried = metadata
         self._namespace.published(inode, changed)
         if not inode.unlinked:
@@ -73,6 +78,13 @@ class Changer:
         finally:
             self._committer.drop_idle(content)
 
+    async def empty(self, inode: Inode, requester: Requester) -> None:
+        """What O_TRUNC does: cut to nothing; set-id bits go, unless the superuser asks."""
+        mode = without_set_id(inode.attributes.mode)
+        if requester.uid != 0 and mode != inode.attributes.mode:
+            self._namespace.published(inode, attrs.evolve(inode.attributes, mode=mode))
+        await self.truncate(inode, 0)
+
     async def truncate(self, inode: Inode, size: int) -> None:
         """Cut or lengthen a file here. Raises IsADirectory, InvalidArgument, TooLarge."""
         if inode.is_directory:
@@ -80,9 +92,23 @@ class Changer:
         if inode.kind is not Kind.FILE:
             raise InvalidArgument("only files have a size to change")
         check_size(size)
+        if size:
+            await self.check_key(inode)
         content = self._committer.content(inode)
         await content.truncate(size)
         self.written(content)
+
+    async def check_key(self, inode: Inode, *, to_write: bool = True) -> None:
+        """Whether B2 lets this mount have the bytes of a file. A change that it refuses afterwards would
+        stay staged for ever, so before one B2 is asked where it is not known. Raises KeyMissing."""
+        content = self._committer.known(inode)
+        is_edited = content is not None and (content.staged or content.sealed)
+        if inode.version is None or is_edited:
+            return
+        if to_write:
+            await self._store.try_key(inode.version)
+        else:
+            self._store.check_key(inode.version)
 
     async def commit_unless_open(self, inode: Inode) -> None:
         """Let B2 have it, unless that is for the close of somebody who is writing."""

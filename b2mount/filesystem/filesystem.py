@@ -26,7 +26,7 @@ from b2mount.errors import (
 )
 from b2mount.filesystem.absences import Absences
 from b2mount.filesystem.by_path import ByPath
-from b2mount.filesystem.changing import Changer, check_size, without_set_id
+from b2mount.filesystem.changing import Changer, check_size
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.creating import Creator
@@ -92,7 +92,7 @@ class FileSystem:
         )
         self._creator = Creator(names, store, self._committer, gate)
         self._remover = Remover(names, store, self._committer, gate, self._deletes)
-        self._changer = Changer(names, self._committer, self._creator, self._remover)
+        self._changer = Changer(names, store, self._committer, self._creator, self._remover)
         moving = (names, store, self._committer, self._write_back, self._mover, self._remover, gate)
         self._renamer, self._swapper = Renamer(*moving), Swapper(*moving)
         self._xattrs = Xattrs(store, self._committer, self._changer)
@@ -248,17 +248,17 @@ class FileSystem:
     # -- files -----------------------------------------------------------------------------
 
     async def open(self, number: int, flags: int, requester: Requester) -> int:
-        """A handle, pinned to the version that the name has now. O_TRUNC cuts at once."""
+        """A handle, pinned to the version that the name has now. O_TRUNC cuts at once. Raises
+        KeyMissing; of a wrong key a file that is only read tells when it is read."""
         inode = self._namespace.inode(number)
         if inode.attributes.kind is not Kind.FILE:
             raise IsADirectory("only files can be opened")
+        if not flags & os.O_TRUNC:
+            await self._changer.check_key(inode, to_write=bool(flags & WRITE_FLAGS))
         content = self._committer.content(inode)
         fh = self._handle(content, flags)
         if flags & os.O_TRUNC:
-            mode = without_set_id(inode.attributes.mode)
-            if requester.uid != 0 and mode != inode.attributes.mode:
-                self._namespace.published(inode, attrs.evolve(inode.attributes, mode=mode))
-            await self._changer.truncate(inode, 0)
+            await self._changer.empty(inode, requester)
         return fh
 
     async def create(

@@ -206,6 +206,8 @@ class Renamer:
                 renamed.append(content)
                 await self._rename_unsent(content, content.inode.path.moved(old_path, path))
             moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
+            for version, _ in moves:
+                self._store.check_key(version)  # else half of them were moved
             return await self._mover.move(moves)
         except BaseException as error:
             self._namespace.forget_listing(old_path)

@@ -33,6 +33,7 @@ def _uploaded(version: ObjectVersion) -> str:
 FACTS: Final[Mapping[bytes, Callable[[ObjectVersion], str]]] = {
     b"user.b2.file_id": lambda version: version.version_id,
     b"user.b2.uploaded": _uploaded,
+    b"user.b2.encryption": lambda version: version.encryption.value,
     b"user.b2.action": lambda version: version.action.value,
     b"user.b2.name": lambda version: version.path.key,
 }

@@ -41,6 +41,7 @@ ERRNO: Final[dict[type[errors.B2MountError], int]] = {
     errors.TooLarge: errno.EFBIG,
     errors.ReadOnly: errno.EROFS,
     errors.AccessDenied: errno.EACCES,
+    errors.KeyMissing: errno.EACCES,
     errors.NotPermitted: errno.EPERM,
     errors.OverQuota: errno.EDQUOT,
     errors.NotAuthorized: errno.EACCES,
@@ -107,13 +108,21 @@ def answers_kernel(
 
 
 def _judge(name: str, error: Exception) -> int:
-    if isinstance(error, WORTH_A_LINE):
+    if isinstance(error, errors.KeyMissing):
+        _say_once(str(error))
+    elif isinstance(error, WORTH_A_LINE):
         log.warning("%s failed: %s", name, error)
     elif isinstance(error, OSError):
         log.warning("%s: the local disk answered: %s", name, error)
     elif not isinstance(error, errors.B2MountError):
         log.error("%s met a bug; the program gets EIO", name, exc_info=error)
     return errno_of(error)
+
+
+@functools.lru_cache(10_000)
+def _say_once(text: str) -> None:
+    """For what names an object, and would come again with everything that a program tries on it."""
+    log.warning("%s", text)
 
 
 def _short(name: str, args: tuple[object, ...]) -> tuple[object, ...]:

@@ -18,7 +18,7 @@ import time
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from b2mount.model import Action, Attributes, Kind, ObjectPath, ObjectVersion
+from b2mount.model import Action, Attributes, Encryption, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.posix_info import (
     MODIFIED,
     POSIX,
@@ -63,6 +63,7 @@ class Shape(NamedTuple):
     content_type: str
     keys: tuple[str, ...]
     posix: str
+    encryption: Encryption
 
 
 @lru_cache(_SHAPES)
@@ -109,7 +110,7 @@ def pack(version: ObjectVersion, kind: Kind) -> tuple[Shape, bytes] | None:
             if not (key == MODIFIED and layout & _TIME) and not (key == POSIX and posix):
                 others.append(value)
     is_plain = (modified is None or layout & _TIME > 0) and (mode is None or posix != "")
-    names = (id_start, id_has_moment, version.content_type, tuple(info), posix)
+    names = (id_start, id_has_moment, version.content_type, tuple(info), posix, version.encryption)
     shape = Shape(layout, kind, is_plain, *names)
     try:
         data = _LAYOUTS[layout].pack(*fields)
@@ -140,7 +141,16 @@ def unpack(path: ObjectPath, shape: Shape, data: bytes | bytearray | memoryview)
             info[key] = f"{shape.posix}{fields[-1]}"
         else:
             info[key] = others.pop()
-    return ObjectVersion(path, version_id, size, uploaded_ms, shape.content_type, sha1, info)
+    return ObjectVersion(
+        path,
+        version_id,
+        size,
+        uploaded_ms,
+        shape.content_type,
+        sha1,
+        info,
+        encryption=shape.encryption,
+    )
 
 
 def unpack_attributes(

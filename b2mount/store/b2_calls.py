@@ -17,10 +17,10 @@ from urllib.parse import quote
 import attrs
 import requests
 from b2sdk._internal import exception as sdk
-from b2sdk.v3 import B2Session, MetadataDirectiveMode
+from b2sdk.v3 import B2Session, EncryptionSetting, MetadataDirectiveMode
 
-from b2mount.errors import StoreFailure
-from b2mount.model import ByteRange, ObjectMetadata
+from b2mount.errors import BadName, IllegalCharacters, StoreFailure, TooLarge
+from b2mount.model import ByteRange, ObjectMetadata, ObjectPath
 from b2mount.store.rate_limit import RateLimit
 from b2mount.store.upload_body import SourceUnreadable, UploadBody
 
@@ -28,6 +28,9 @@ PIECE_SIZE: Final = 128 * 1024
 """Bytes that are handed over at once, but for the first so many. Each costs the loop a wake-up."""
 SLOWEST_PIECE: Final = 60.0
 """Seconds that a piece may take to arrive; a connection slower than that is taken for dead."""
+
+
+LARGEST_REQUEST: Final = 5_000_000_000
 
 
 class Digest(Protocol):
@@ -44,6 +47,22 @@ class UploadAddress:
 
     url: str
     token: str = attrs.field(repr=False)
+
+
+def check_size(size: int) -> None:
+    """Raises TooLarge for what B2 would refuse at the end of the request."""
+    if size > LARGEST_REQUEST:
+        raise TooLarge("one request to B2 carries at most 5 GB")
+
+
+def check_name(path: ObjectPath) -> None:
+    """Raises BadName, IllegalCharacters for what no request could carry."""
+    if not path.key:
+        raise BadName("an object needs a name")
+    try:
+        path.key.encode()
+    except UnicodeEncodeError:
+        raise IllegalCharacters("B2 stores only names that are valid Unicode") from None
 
 
 def list_names(
@@ -113,8 +132,31 @@ def cancel(session: B2Session, upload_id: str) -> None:
         return
 
 
+def start_large_file(
+    session: B2Session,
+    bucket_id: str,
+    key: str,
+    metadata: ObjectMetadata,
+    encryption: EncryptionSetting | None,
+) -> object:
+    """b2_start_large_file."""
+    return session.start_large_file(
+        bucket_id,
+        key,
+        metadata.content_type,
+        dict(metadata.info),
+        server_side_encryption=encryption,
+    )
+
+
 def copy(
-    session: B2Session, version_id: str, bucket_id: str, key: str, metadata: ObjectMetadata | None
+    session: B2Session,
+    version_id: str,
+    bucket_id: str,
+    key: str,
+    metadata: ObjectMetadata | None,
+    source: EncryptionSetting | None,
+    destination: EncryptionSetting | None,
 ) -> object:
     """b2_copy_file, with the source's metadata or with other."""
     if metadata is None:
@@ -123,6 +165,8 @@ def copy(
             key,
             metadata_directive=MetadataDirectiveMode.COPY,
             destination_bucket_id=bucket_id,
+            source_server_side_encryption=source,
+            destination_server_side_encryption=destination,
         )
     return session.copy_file(
         version_id,
@@ -131,11 +175,38 @@ def copy(
         content_type=metadata.content_type,
         file_info=dict(metadata.info),
         destination_bucket_id=bucket_id,
+        source_server_side_encryption=source,
+        destination_server_side_encryption=destination,
+    )
+
+
+def copy_part(
+    session: B2Session,
+    version_id: str,
+    upload_id: str,
+    number: int,
+    span: ByteRange,
+    source: EncryptionSetting | None,
+    destination: EncryptionSetting | None,
+) -> object:
+    """b2_copy_part."""
+    return session.copy_part(
+        version_id,
+        upload_id,
+        number,
+        bytes_range=(span.start, span.stop - 1),
+        source_server_side_encryption=source,
+        destination_server_side_encryption=destination,
     )
 
 
 def upload_file(
-    session: B2Session, address: UploadAddress, key: str, metadata: ObjectMetadata, body: UploadBody
+    session: B2Session,
+    address: UploadAddress,
+    key: str,
+    metadata: ObjectMetadata,
+    encryption: EncryptionSetting | None,
+    body: UploadBody,
 ) -> object:
     """Send a whole object. Raises SourceUnreadable when the local bytes fail."""
     return _sending(
@@ -149,16 +220,29 @@ def upload_file(
             "hex_digits_at_end",
             metadata.info,
             body,
+            server_side_encryption=encryption,
         ),
     )
 
 
-def upload_part(session: B2Session, address: UploadAddress, number: int, body: UploadBody) -> object:
+def upload_part(
+    session: B2Session,
+    address: UploadAddress,
+    number: int,
+    encryption: EncryptionSetting | None,
+    body: UploadBody,
+) -> object:
     """Send one part. Raises SourceUnreadable when the local bytes fail."""
     return _sending(
         body,
         lambda: session.raw_api.upload_part(
-            address.url, address.token, number, len(body), "hex_digits_at_end", body
+            address.url,
+            address.token,
+            number,
+            len(body),
+            "hex_digits_at_end",
+            body,
+            server_side_encryption=encryption,
         ),
     )
 
@@ -180,13 +264,15 @@ def download(
     session: B2Session,
     version_id: str,
     span: ByteRange,
+    encryption: EncryptionSetting | None,
     digest: Digest | None,
     limit: RateLimit | None,
 ) -> None:
     """Fetch `span` of a version, or its beginning when the connection breaks; `digest` sees every
     byte that `emit` gets."""
     url = session.get_download_url_by_id(quote(version_id, safe=""))
-    with session.download_file_from_url(url, range_=(span.start, span.stop - 1)) as response:
+    range_ = (span.start, span.stop - 1)
+    with session.download_file_from_url(url, range_=range_, encryption=encryption) as response:
         try:
             _check_range(response.status_code, response.headers, span)
             _pass_on(response, span.size, emit, digest, limit)

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import attrs
 import trio
-from b2sdk.v3 import B2Session
+from b2sdk.v3 import B2Session, EncryptionSetting
 
 from b2mount.errors import B2MountError, CorruptData, NotAuthorized
 from b2mount.model import ByteRange, ByteSource, ObjectPath, ObjectVersion
@@ -255,6 +255,10 @@ class B2Client:
                 return await patience.pause(error, at_once=at_once)
         return await patience.before_next_try(error, at_once=at_once)
 
+    async def file_info(self, version_id: str) -> object:
+        """b2_get_file_info's reply about a version."""
+        return await self.call("b2_get_file_info", lambda s: s.get_file_info_by_id(version_id))
+
     # -- bytes out -------------------------------------------------------------------------------
 
     async def upload(self, target: UploadTarget, source: ByteSource) -> tuple[object, str]:
@@ -347,9 +351,13 @@ class B2Client:
     # -- bytes in --------------------------------------------------------------------------------
 
     async def download(
-        self, version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]
+        self,
+        version: ObjectVersion,
+        span: ByteRange,
+        encryption: EncryptionSetting | None,
+        deliver: Callable[[bytes], None],
     ) -> None:
-        """As ObjectStore.read_range says."""
+        """As ObjectStore.read_range says; `encryption` is what B2 needs for it."""
         whole = span == ByteRange(0, version.size) and version.sha1 is not None
         digest = hashlib.sha1(usedforsecurity=False) if whole else None
         delivery = Delivery(span, deliver, self.ledger)
@@ -366,6 +374,7 @@ class B2Client:
                         self.session,
                         version.version_id,
                         left,
+                        encryption,
                         digest,
                         self.limits.download,
                     )

@@ -196,6 +196,11 @@ def is_bucket_gone(error: B2MountError) -> bool:
     return isinstance(cause, sdk.BucketIdNotFound) or code in {"bad_bucket_id", "invalid_bucket_id"}
 
 
+def is_wrong_key(error: B2MountError) -> bool:
+    """Whether B2 said that the key which came with the request is not the object's."""
+    return isinstance(error.__cause__, sdk.AccessDenied)
+
+
 def is_too_many(error: Exception) -> bool:
     """Whether B2 said that there are too many requests."""
     return isinstance(error, sdk.TooManyRequests)

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from b2mount.errors import StoreFailure
-from b2mount.model import Action, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import Action, Encryption, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.store.interface import (
     Bucket,
     MultipartUpload,
@@ -34,8 +34,11 @@ ACTIONS: Final = {
     "hide": Action.HIDE,
     "start": Action.START,
 }
+ENCRYPTIONS: Final = {"SSE-B2": Encryption.SSE_B2, "SSE-C": Encryption.SSE_C}
 DEFAULT_TYPE: Final = "application/octet-stream"
 INFO_HEADER: Final = "x-bz-info-"
+SSE_B2_HEADER: Final = "x-bz-server-side-encryption"
+SSE_C_HEADER: Final = "x-bz-server-side-encryption-customer-algorithm"
 STANDARD_HEADERS: Final = {
     "content-disposition": "b2-content-disposition",
     "content-language": "b2-content-language",
@@ -90,6 +93,7 @@ def version_in_headers(headers: Mapping[str, str], path: ObjectPath) -> ObjectVe
         "contentType": lower.get("content-type"),
         "contentSha1": lower.get("x-bz-content-sha1"),
         "fileInfo": info,
+        "serverSideEncryption": {"mode": _mode_in(lower)},
     }
     return version(row, path.bucket)
 
@@ -210,7 +214,20 @@ def _version(row: Record, bucket: str) -> ObjectVersion | None:
         sha1=(_sha1(row) or _hex(info.get("large_file_sha1"))) if action is Action.UPLOAD else None,
         info=info,
         action=action,
+        encryption=_encryption(row.get("serverSideEncryption")),
     )
+
+
+def _encryption(value: object) -> Encryption:
+    """None where nothing is said of it, as for hide markers."""
+    mode = value.get("mode") if isinstance(value, dict) else None
+    return ENCRYPTIONS.get(mode, Encryption.NONE) if isinstance(mode, str) else Encryption.NONE
+
+
+def _mode_in(headers: Mapping[str, str]) -> str | None:
+    if SSE_C_HEADER in headers:
+        return "SSE-C"
+    return "SSE-B2" if SSE_B2_HEADER in headers else None
 
 
 def _bucket(item: Record) -> Bucket | None:

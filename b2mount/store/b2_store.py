@@ -10,7 +10,6 @@ Must not know: trio's threads, b2sdk's exceptions: that is `b2_client`, `b2_call
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -20,18 +19,12 @@ from b2sdk.v3 import B2Session
 
 from b2mount.errors import (
     AccessDenied,
-    B2MountError,
-    BadName,
-    Conflict,
-    IllegalCharacters,
     InvalidArgument,
     NotFound,
     NotPermitted,
     StoreFailure,
-    TooLarge,
 )
 from b2mount.model import (
-    Action,
     ByteRange,
     ByteSource,
     ObjectMetadata,
@@ -42,8 +35,10 @@ from b2mount.store import b2_calls, b2_records
 from b2mount.store.b2_buckets import Buckets
 from b2mount.store.b2_calls import UploadAddress
 from b2mount.store.b2_client import B2Client, Lanes, Limits, UploadTarget
+from b2mount.store.b2_large_files import LargeFileCalls
 from b2mount.store.b2_session import Timeouts, open_account
 from b2mount.store.credentials import Credentials
+from b2mount.store.encryption import Keyring
 from b2mount.store.interface import (
     Account,
     Bucket,
@@ -58,18 +53,17 @@ from b2mount.store.ledger import Ledger
 from b2mount.store.rate_limit import RateLimit
 from b2mount.store.upload_body import UploadBody
 
-LARGEST_REQUEST: Final = 5_000_000_000
 LONGEST_AUTHORIZATION: Final = 7 * 86_400
-PARTS_PER_PAGE: Final = 1000
-UNFINISHED_PER_PAGE: Final = 100
 
 
 class B2Store(ObjectStore):
     """One B2 account, seen with one application key. Made by `open_b2_store`."""
 
-    def __init__(self, client: B2Client) -> None:
+    def __init__(self, client: B2Client, keyring: Keyring) -> None:
         self._client = client
+        self._keyring = keyring
         self._buckets = Buckets(client)
+        self._large = LargeFileCalls(client, self._buckets, keyring)
         self.ledger = client.ledger
 
     def close(self) -> None:
@@ -79,6 +73,18 @@ class B2Store(ObjectStore):
     @property
     def account(self) -> Account:
         return self._client.authorization.account
+
+    @property
+    def setting(self) -> str:
+        return self._keyring.setting
+
+    def check_key(self, version: ObjectVersion) -> None:
+        self._keyring.check(version)
+
+    async def try_key(self, version: ObjectVersion) -> None:
+        self._keyring.check(version)
+        if self._keyring.is_unsure(version) and version.size:
+            await self.read_range(version, ByteRange(0, 1), lambda data: None)
 
     # -- buckets -------------------------------------------------------------------------------
 
@@ -132,9 +138,12 @@ class B2Store(ObjectStore):
     async def stat(self, path: ObjectPath) -> ObjectVersion:
         if {".", ".."} & set(path.key.split("/")):
             return await self._stat_by_listing(path)  # a URL can't spell such a name
-        headers = await self._client.call(
-            "b2_head_file_by_name", lambda s: s.get_file_info_by_name(path.bucket, path.key)
-        )
+        try:
+            headers = await self._client.call(
+                "b2_head_file_by_name", lambda s: s.get_file_info_by_name(path.bucket, path.key)
+            )
+        except StoreFailure:  # B2 answers for SSE-C only who has the key: 400, as to a GET
+            return await self._stat_by_listing(path)
         return b2_records.version_in_headers(headers, path)
 
     async def _stat_by_listing(self, path: ObjectPath) -> ObjectVersion:
@@ -148,14 +157,18 @@ class B2Store(ObjectStore):
     async def read_range(
         self, version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]
     ) -> None:
-        await self._client.download(version, span, deliver)
+        encryption = self._keyring.for_reading(version)
+        with self._keyring.reading(version):
+            await self._client.download(version, span, encryption, deliver)
 
     async def put(self, path: ObjectPath, source: ByteSource, metadata: ObjectMetadata) -> ObjectVersion:
-        _check_size(source.size)
-        _check_name(path)
+        b2_calls.check_size(source.size)
+        b2_calls.check_name(path)
+
+        encryption = self._keyring.for_objects
 
         def send(session: B2Session, address: UploadAddress, body: UploadBody) -> object:
-            return b2_calls.upload_file(session, address, path.key, metadata, body)
+            return b2_calls.upload_file(session, address, path.key, metadata, encryption, body)
 
         async def ask(bucket_id: str) -> tuple[object, str]:
             url = partial(B2Session.get_upload_url, bucket_id=bucket_id)
@@ -171,17 +184,22 @@ class B2Store(ObjectStore):
     async def copy(
         self, version: ObjectVersion, path: ObjectPath, metadata: ObjectMetadata | None = None
     ) -> ObjectVersion:
-        _check_size(version.size)
-        _check_name(path)
+        b2_calls.check_size(version.size)
+        b2_calls.check_name(path)
+
+        source, destination = self._keyring.for_reading(version), self._keyring.for_objects
+        version_id, key = version.version_id, path.key
 
         async def ask(bucket_id: str) -> object:
             return await self._client.call(
                 "b2_copy_file",
-                lambda s: b2_calls.copy(s, version.version_id, bucket_id, path.key, metadata),
+                lambda s: b2_calls.copy(s, version_id, bucket_id, key, metadata, source, destination),
                 lane=self._client.lanes.upload,
             )
 
-        made = b2_records.version(await self._buckets.within(path.bucket, ask), path.bucket)
+        with self._keyring.reading(version):
+            reply = await self._buckets.within(path.bucket, ask)
+        made = b2_records.version(reply, path.bucket)
         if made.path != path or made.size != version.size:
             raise StoreFailure(f"B2 says that it made something else than a copy at {path}")
         return made
@@ -189,113 +207,28 @@ class B2Store(ObjectStore):
     # -- large files ---------------------------------------------------------------------------
 
     async def start_multipart(self, path: ObjectPath, metadata: ObjectMetadata) -> MultipartUpload:
-        _check_name(path)
-        tries = 0
-
-        def start(bucket_id: str, session: B2Session) -> object:
-            nonlocal tries
-            tries += 1
-            return session.start_large_file(bucket_id, path.key, metadata.content_type, dict(metadata.info))
-
-        async def ask(bucket_id: str) -> object:
-            return await self._client.change("b2_start_large_file", partial(start, bucket_id))
-
-        started = b2_records.version(await self._buckets.within(path.bucket, ask), path.bucket)
-        if started.path != path:
-            raise StoreFailure(f"B2 says that it started another large file than {path}")
-        upload = b2_records.multipart_upload(started)
-        if tries > 1:
-            await self._cancel_doubles(upload)
-        return upload
-
-    async def _cancel_doubles(self, upload: MultipartUpload) -> None:
-        """A try whose reply was lost may have started a large file that nobody would finish."""
-        with suppress(B2MountError):  # it costs nothing without parts; nothing hangs on it
-            for other in await self.list_unfinished(upload.path.bucket, upload.path.key):
-                same = (other.path, other.metadata) == (upload.path, upload.metadata)
-                if same and other.upload_id != upload.upload_id:
-                    await self.abort_multipart(other)
+        b2_calls.check_name(path)
+        return await self._large.start(path, metadata)
 
     async def put_part(self, upload: MultipartUpload, number: int, source: ByteSource) -> PartRecord:
-        _check_size(source.size)
-
-        def send(session: B2Session, address: UploadAddress, body: UploadBody) -> object:
-            return b2_calls.upload_part(session, address, number, body)
-
-        target = UploadTarget(
-            path=upload.path,
-            pool=upload.upload_id,
-            address_call="b2_get_upload_part_url",
-            address=lambda s: s.get_upload_part_url(upload.upload_id),
-            call="b2_upload_part",
-            send=send,
-        )
-        reply, sha1 = await self._client.upload(target, source)
-        return _checked(b2_records.part(reply), PartRecord(number, source.size, sha1))
+        return await self._large.put_part(upload, number, source)
 
     async def copy_part(
         self, upload: MultipartUpload, number: int, version: ObjectVersion, span: ByteRange
     ) -> PartRecord:
-        _check_size(span.size)
-        reply = await self._client.call(
-            "b2_copy_part",
-            lambda s: s.copy_part(
-                version.version_id, upload.upload_id, number, bytes_range=(span.start, span.stop - 1)
-            ),
-            lane=self._client.lanes.upload,
-        )
-        record = b2_records.part(reply)
-        return _checked(record, PartRecord(number, span.size, record.sha1))
+        return await self._large.copy_part(upload, number, version, span)
 
     async def finish_multipart(self, upload: MultipartUpload, sha1s: Sequence[str]) -> ObjectVersion:
-        upload_id = upload.upload_id
-        try:
-            reply = await self._client.change(
-                "b2_finish_large_file", lambda s: s.finish_large_file(upload_id, list(sha1s))
-            )
-        except (StoreFailure, NotFound, Conflict):
-            reply = await self._info(upload_id)
-            if b2_records.version(reply, upload.path.bucket).action is not Action.UPLOAD:
-                raise
-        self._client.forget_urls(upload_id)
-        return b2_records.version(reply, upload.path.bucket)
-
-    async def _info(self, version_id: str) -> object:
-        return await self._client.call("b2_get_file_info", lambda s: s.get_file_info_by_id(version_id))
+        return await self._large.finish(upload, sha1s)
 
     async def abort_multipart(self, upload: MultipartUpload) -> None:
-        self._client.forget_urls(upload.upload_id)
-        await self._client.change("b2_cancel_large_file", lambda s: b2_calls.cancel(s, upload.upload_id))
+        await self._large.abort(upload)
 
     async def list_parts(self, upload: MultipartUpload) -> tuple[PartRecord, ...]:
-        found: list[PartRecord] = []
-        start: int | None = 1
-        while start is not None:
-            ask = partial(_list_parts, upload.upload_id, start)
-            reply = await self._client.call("b2_list_parts", ask)
-            page = b2_records.parts(reply)
-            found += page
-            self.ledger.listed("b2_list_parts", len(page))
-            start = _onward(start, b2_records.next_part_number(reply))
-        return tuple(found)
+        return await self._large.parts(upload)
 
     async def list_unfinished(self, bucket: str, prefix: str) -> tuple[MultipartUpload, ...]:
-        found: list[MultipartUpload] = []
-        seen: set[str | None] = {None}
-        start: str | None = None
-        while True:
-            reply = await self._buckets.within(bucket, partial(self._unfinished_page, prefix, start))
-            found += b2_records.multipart_uploads(reply, bucket, prefix)
-            start = b2_records.next_file_id(reply)
-            if start in seen:
-                return tuple(found)
-            seen.add(start)
-
-    async def _unfinished_page(self, prefix: str, start: str | None, bucket_id: str) -> object:
-        return await self._client.call(
-            "b2_list_unfinished_large_files",
-            lambda s: s.list_unfinished_large_files(bucket_id, start, UNFINISHED_PER_PAGE, prefix or None),
-        )
+        return await self._large.unfinished(bucket, prefix)
 
     # -- removing ------------------------------------------------------------------------------
 
@@ -348,6 +281,7 @@ async def open_b2_store(
     limit_upload: float | None = None,
     ledger: Ledger | None = None,
     timeouts: Timeouts | None = None,
+    keyring: Keyring | None = None,
 ) -> B2Store:
     """An authorized store; close it. Limits are bytes a second. Raises NotAuthorized, Unavailable."""
     lanes = lanes or Lanes()
@@ -362,34 +296,4 @@ async def open_b2_store(
     except BaseException:
         client.close()
         raise
-    return B2Store(client)
-
-
-def _list_parts(upload_id: str, start: int, session: B2Session) -> object:
-    return session.list_parts(upload_id, start, PARTS_PER_PAGE)
-
-
-def _onward(start: int, following: int | None) -> int | None:
-    if following is not None and following <= start:
-        raise StoreFailure("B2's list of parts does not move on")
-    return following
-
-
-def _checked(record: PartRecord, wanted: PartRecord) -> PartRecord:
-    if record != wanted:
-        raise StoreFailure("B2 says that it has another part than was sent")
-    return record
-
-
-def _check_size(size: int) -> None:
-    if size > LARGEST_REQUEST:
-        raise TooLarge("one request to B2 carries at most 5 GB")
-
-
-def _check_name(path: ObjectPath) -> None:
-    if not path.key:
-        raise BadName("an object needs a name")
-    try:
-        path.key.encode()
-    except UnicodeEncodeError:
-        raise IllegalCharacters("B2 stores only names that are valid Unicode") from None
+    return B2Store(client, keyring or Keyring())

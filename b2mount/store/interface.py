@@ -102,6 +102,20 @@ class ObjectStore(Protocol):
         """The key's rights and B2's limits, as of the last authorization."""
         ...
 
+    @property
+    def setting(self) -> str:
+        """The encryption that new versions are asked to have, in words: equal for equal ones, of a key
+        no more than whether it is the same. Empty when that is left to the bucket."""
+        ...
+
+    def check_key(self, version: ObjectVersion) -> None:
+        """Raises KeyMissing when it is known that this store has not the key to a version. No call."""
+        ...
+
+    async def try_key(self, version: ObjectVersion) -> None:
+        """As check_key; where it is not known, B2 is asked (a GET of one byte), once for a version."""
+        ...
+
     async def list_buckets(self) -> tuple[Bucket, ...]:
         """The buckets that the key can see, by name. For a key bound to buckets: those."""
         ...
@@ -146,7 +160,7 @@ class ObjectStore(Protocol):
         the version's size. A connection lost in the middle goes on from the byte it had; nothing is
         delivered twice. When the span is the whole object and B2 knows its SHA-1, that is checked
         (after the fact: CorruptData is raised when the bytes have already been delivered).
-        Raises NotFound when the version was deleted."""
+        Raises NotFound when the version was deleted, KeyMissing (B2 is asked once for a version)."""
         ...
 
     async def put(self, path: ObjectPath, source: ByteSource, metadata: ObjectMetadata) -> ObjectVersion:
@@ -165,7 +179,7 @@ class ObjectStore(Protocol):
     async def copy_part(
         self, upload: MultipartUpload, number: int, version: ObjectVersion, span: ByteRange
     ) -> PartRecord:
-        """Make part `number` of bytes that B2 already has (at most 5 GB)."""
+        """Make part `number` of bytes that B2 already has (at most 5 GB). Raises KeyMissing."""
         ...
 
     async def finish_multipart(self, upload: MultipartUpload, sha1s: Sequence[str]) -> ObjectVersion:
@@ -190,7 +204,8 @@ class ObjectStore(Protocol):
         self, version: ObjectVersion, path: ObjectPath, metadata: ObjectMetadata | None = None
     ) -> ObjectVersion:
         """Copy a whole version (at most 5 GB) inside B2 to `path`, with its own metadata or, when
-        given, with `metadata` instead. Raises NotFound, TooLarge, BadName."""
+        given, with `metadata` instead. It is encrypted as a new object would be, whatever the source
+        is. Raises NotFound, TooLarge, BadName, KeyMissing."""
         ...
 
     async def hide(self, path: ObjectPath) -> None:

@@ -123,6 +123,10 @@ class LargeFiles:
         """Whether a version is not there for long, so that nobody may count on it."""
         return version_id in self._removed
 
+    def may_go_on(self, large: LargeFile) -> bool:
+        """Whether what is sent now would be encrypted as what it was started with."""
+        return large.record.setting == self._store.setting
+
     @property
     def may_replace(self) -> bool:
         """Whether an object may be put in the place of one that was finished with other attributes,
@@ -144,7 +148,7 @@ class LargeFiles:
         """Start one for a generation that is recorded with this metadata; or for none: when that one is
         cut, the next mount cancels it. Raises what the store raises."""
         upload = await self._store.start_multipart(path, metadata)
-        record = UploadRecord(staging_id or upload.upload_id, upload, layout)
+        record = UploadRecord(staging_id or upload.upload_id, upload, layout, setting=self._store.setting)
         large = self._open[record.staging_id] = LargeFile(record, is_recorded=False)
         return large
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-from b2mount.model import Action, Attributes, Kind, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import Action, Attributes, Encryption, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.extents import ExtentMap
 from b2mount.writing.sealed_file import Fate, SealedFile
 
@@ -25,6 +25,7 @@ class _VersionRecord(TypedDict):
     content_type: str
     sha1: str | None
     info: dict[str, str]
+    encryption: NotRequired[str]
 
 
 class _AttributesRecord(TypedDict):
@@ -145,6 +146,7 @@ def _version_record(version: ObjectVersion) -> _VersionRecord:
         "content_type": version.content_type,
         "sha1": version.sha1,
         "info": dict(version.info),
+        "encryption": version.encryption.value,
     }
 
 
@@ -158,4 +160,5 @@ def _version(record: _VersionRecord) -> ObjectVersion:
         record["sha1"],
         record["info"],
         Action.UPLOAD,
+        Encryption(record.get("encryption", Encryption.NONE.value)),
     )

@@ -40,6 +40,8 @@ class UploadRecord:
     """Large files of one layout have the same parts under the same numbers."""
     contents: str = ""
     """`Fingerprint.contents` of what it is finished as; empty while nobody knows that."""
+    setting: str = ""
+    """`ObjectStore.setting` when it was started: B2 takes no part under another key."""
 
     @property
     def is_intent(self) -> bool:
@@ -74,6 +76,7 @@ class UploadLog:
                 "info": dict(upload.metadata.info),
                 "layout": record.layout,
                 "contents": record.contents,
+                "setting": record.setting,
             }
         )
         insert = "INSERT OR REPLACE INTO large_files (upload_id, staging_id, record) VALUES (?, ?, ?)"
@@ -106,9 +109,16 @@ class _Record(TypedDict):
     info: dict[str, str]
     layout: str
     contents: str
+    setting: str
 
 
 def _upload_record(upload_id: str, record: _Record) -> UploadRecord:
     metadata = ObjectMetadata(record["content_type"], record["info"])
     upload = MultipartUpload(upload_id if upload_id[0] != "?" else "", ObjectPath(*record["path"]), metadata)
-    return UploadRecord(record["staging_id"], upload, record["layout"], record.get("contents", ""))
+    return UploadRecord(
+        record["staging_id"],
+        upload,
+        record["layout"],
+        record.get("contents", ""),
+        record.get("setting", ""),
+    )

@@ -275,7 +275,12 @@ class Uploader:
         layout = STREAMED if large and large.record.layout == STREAMED else _layout_of(plan, job.base)
         assert job.fingerprint is not None
         contents = job.fingerprint.contents
-        fits = large is not None and large.record.layout == layout and large.may_become(contents)
+        fits = (
+            large is not None
+            and large.record.layout == layout
+            and large.may_become(contents)
+            and self._larges.may_go_on(large)
+        )
         if large is not None and not (fits and (self._larges.may_replace or _is_dressed(large, job))):
             await self._larges.abandon(job.staging_id)  # other bytes, or the same from elsewhere
             large, layout = None, _layout_of(plan, job.base)

@@ -8,9 +8,11 @@ import pytest
 
 from b2mount.budget import Budget, Period, parse_budget
 from b2mount.errors import UsageError
+from b2mount.model import Encryption
 from b2mount.option_values import parse_duration, parse_rate, parse_size
 from b2mount.options import (
     OPTIONS,
+    EncryptionChoice,
     MountOptions,
     Source,
     Unlink,
@@ -145,6 +147,7 @@ VALUES = {
     "gid": "8",
     "umask": "077",
     "unlink": "delete",
+    "encryption": "c:/key",
     "budget": "0.10/day",
     "credentials": "/k",
     "profile": "me",
@@ -167,6 +170,7 @@ PARSED = {
     "gid": 8,
     "umask": 0o77,
     "unlink": Unlink.DELETE,
+    "encryption": EncryptionChoice(Encryption.SSE_C, Path("/key")),
     "budget": Budget(0.1, Period.DAY),
     "credentials": Path("/k"),
     "profile": "me",
@@ -214,7 +218,10 @@ def test_a_comma_in_a_value_is_escaped() -> None:
     [
         ("cache-sise=1G", "unknown option 'cache-sise' (did you mean cache-size?)"),
         ("zzz", "unknown option 'zzz'"),
-        ("encryption=b2", "unknown option 'encryption'"),
+        ("encryption=a", "option encryption: 'a' is neither b2 nor c:KEYFILE"),
+        ("encryption=/key", "option encryption: '/key' is neither"),
+        ("encryption=b2:x", "option encryption: 'b2:x' is neither"),
+        ("encryption=c:", "option encryption: is empty"),
         ("remount,ro", "remount"),
         ("ttl", "option ttl needs a value: ttl=TIME"),
         ("ttl=soon", "option ttl: 'soon' is not a time"),

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import attrs
 import pytest
 
 from b2mount.emulator.server import EmulatorServer
-from b2mount.model import ByteRange, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import ByteRange, Encryption, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.store.b2_store import open_b2_store
 from b2mount.store.credentials import Credentials, find_credentials
+from b2mount.store.encryption import Keyring
 from b2mount.store.interface import ObjectStore
 from tests.fakes.memory_store import MemoryStore, literal
 
@@ -33,6 +35,23 @@ class Place:
 
     store: ObjectStore
     root: ObjectPath
+    credentials: Credentials | None = None
+    """None for the one in memory."""
+
+    @asynccontextmanager
+    async def encrypting(self, mode: Encryption, key: bytes = b"") -> AsyncIterator[Place]:
+        """The same place, seen by a store that has this setting."""
+        if isinstance(self.store, MemoryStore):
+            self.store.use_key(mode, key.hex())
+            yield self
+            self.store.use_key(Encryption.NONE)
+            return
+        assert self.credentials is not None
+        store = await open_b2_store(self.credentials, keyring=Keyring(mode, key))
+        try:
+            yield attrs.evolve(self, store=store)
+        finally:
+            store.close()
 
     @property
     def bucket(self) -> str:
@@ -70,11 +89,10 @@ async def _places(kind: str, emulator: EmulatorServer) -> AsyncIterator[Place]:
     try:
         if kind == "emulator":
             await store.create_bucket(bucket)
-            yield Place(store, ObjectPath(bucket, "here/"))
+            yield Place(store, ObjectPath(bucket, "here/"), credentials)
         else:
-            yield Place(
-                store, ObjectPath(os.environ["B2MOUNT_TEST_BUCKET"], f"b2mount-contract/{uuid.uuid4()}/")
-            )
+            root = ObjectPath(os.environ["B2MOUNT_TEST_BUCKET"], f"b2mount-contract/{uuid.uuid4()}/")
+            yield Place(store, root, credentials)
     finally:
         store.close()
 

@@ -145,6 +145,16 @@ class FaultyStore(ObjectStore):
     def account(self) -> Account:
         return self.inner.account
 
+    @property
+    def setting(self) -> str:
+        return self.inner.setting
+
+    def check_key(self, version: ObjectVersion) -> None:
+        self.inner.check_key(version)
+
+    async def try_key(self, version: ObjectVersion) -> None:
+        await self._do("try_key", (version,), lambda: self.inner.try_key(version))
+
     async def list_buckets(self) -> tuple[Bucket, ...]:
         return await self._do("list_buckets", (), self.inner.list_buckets)
 

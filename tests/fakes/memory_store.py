@@ -20,10 +20,12 @@ import attrs
 import trio
 
 from b2mount.errors import (
+    AccessDenied,
     AlreadyExists,
     BadName,
     Conflict,
     CorruptData,
+    KeyMissing,
     NotEmpty,
     NotFound,
     NotPermitted,
@@ -34,6 +36,7 @@ from b2mount.model import (
     Action,
     ByteRange,
     ByteSource,
+    Encryption,
     Literal,
     ObjectMetadata,
     ObjectPath,
@@ -77,6 +80,8 @@ class Row:
     data: bytearray = attrs.field(factory=bytearray)
     content_sha1: str | None = None
     parts: dict[int, bytes] = attrs.field(factory=dict)
+    key: str = ""
+    """Which key it is encrypted with (SSE-C)."""
 
 
 @attrs.define(eq=False)
@@ -84,6 +89,7 @@ class BucketRows:
     """One bucket: rows by key, newest first; the keys sorted."""
 
     bucket: Bucket
+    default: Encryption = Encryption.NONE
     rows: dict[str, list[Row]] = attrs.field(factory=dict)
     keys: list[str] = attrs.field(factory=list)
 
@@ -111,7 +117,7 @@ class BucketRows:
 
 
 class MemoryStore(ObjectStore):
-    """See the module. `seed`, `contents`, `corrupt` and `protect` are for tests."""
+    """See the module. `seed`, `contents`, `corrupt`, `protect`, `encrypts` and `use_key` are for tests."""
 
     def __init__(
         self,
@@ -135,6 +141,8 @@ class MemoryStore(ObjectStore):
         self._numbers = itertools.count(1)
         self._by_id: dict[str, Row] = {}
         self._protected: set[str] = set()
+        self._mode, self._key = Encryption.NONE, ""
+        self._refused: set[tuple[str, str]] = set()
         self._buckets: dict[str, BucketRows] = {}
         for name in buckets or ("bucket",):
             self._add_bucket(name)
@@ -164,6 +172,46 @@ class MemoryStore(ObjectStore):
         row = self._bucket(bucket).current(key)
         assert row is not None
         return row.version
+
+    def encrypts(self, bucket: str, default: Encryption) -> None:
+        """Let a bucket have a default encryption."""
+        self._bucket(bucket).default = default
+
+    def use_key(self, mode: Encryption, key: str = "") -> None:
+        """Be a store with --encryption from now on."""
+        self._mode, self._key = mode, key
+
+    # -- ObjectStore: encryption --------------------------------------------------------------
+
+    @property
+    def setting(self) -> str:
+        return "" if self._mode is Encryption.NONE else f"{self._mode.value} {self._key}"
+
+    def check_key(self, version: ObjectVersion) -> None:
+        refused = (version.version_id, self._key) in self._refused
+        if version.encryption is Encryption.SSE_C and (not self._key or refused):
+            raise KeyMissing(f"{version.path} is encrypted with another key")
+
+    async def try_key(self, version: ObjectVersion) -> None:
+        self.check_key(version)
+        if version.encryption is Encryption.SSE_C and version.size:
+            await self.read_range(version, ByteRange(0, 1), lambda data: None)
+
+    def _readable(self, version: ObjectVersion) -> Row:
+        self.check_key(version)
+        row = self._upload_row(version.version_id)
+        if row.key and row.key != self._key:
+            self._refused.add((version.version_id, self._key))
+            self.check_key(version)
+        return row
+
+    def _encrypted(self, row: Row) -> Row:
+        mode = self._mode
+        if mode is Encryption.NONE:
+            mode = self._bucket(row.version.path.bucket).default
+        row.version = attrs.evolve(row.version, encryption=mode)
+        row.key = self._key if mode is Encryption.SSE_C else ""
+        return row
 
     # -- ObjectStore: account and buckets -----------------------------------------------------
 
@@ -253,7 +301,7 @@ class MemoryStore(ObjectStore):
         self, version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]
     ) -> None:
         await trio.lowlevel.checkpoint()
-        data = bytes(self._upload_row(version.version_id).data)
+        data = bytes(self._readable(version).data)
         for start in range(span.start, span.stop, DELIVERY_SIZE):
             deliver(data[start : min(span.stop, start + DELIVERY_SIZE)])
             await trio.lowlevel.checkpoint()
@@ -271,7 +319,7 @@ class MemoryStore(ObjectStore):
         self, version: ObjectVersion, path: ObjectPath, metadata: ObjectMetadata | None = None
     ) -> ObjectVersion:
         await trio.lowlevel.checkpoint()
-        source = self._upload_row(version.version_id)
+        source = self._readable(version)
         if len(source.data) >= LARGEST_REQUEST:
             raise TooLarge(f"{version.path} is too large to be copied in one request")
         if metadata is None:
@@ -282,7 +330,7 @@ class MemoryStore(ObjectStore):
 
     async def start_multipart(self, path: ObjectPath, metadata: ObjectMetadata) -> MultipartUpload:
         await trio.lowlevel.checkpoint()
-        row = Row(self._version(path, metadata, Action.START))
+        row = self._encrypted(Row(self._version(path, metadata, Action.START)))
         self._add(row)
         return MultipartUpload(row.version.version_id, path, _metadata_of(row.version))
 
@@ -294,7 +342,7 @@ class MemoryStore(ObjectStore):
         self, upload: MultipartUpload, number: int, version: ObjectVersion, span: ByteRange
     ) -> PartRecord:
         await trio.lowlevel.checkpoint()
-        data = bytes(self._upload_row(version.version_id).data[span.start : span.stop])
+        data = bytes(self._readable(version).data[span.start : span.stop])
         return self._add_part(upload, number, data)
 
     async def finish_multipart(self, upload: MultipartUpload, sha1s: Sequence[str]) -> ObjectVersion:
@@ -419,14 +467,18 @@ class MemoryStore(ObjectStore):
     ) -> ObjectVersion:
         version = self._version(path, metadata, Action.UPLOAD)
         content_sha1 = sha1 or _sha1(data)
-        row = Row(attrs.evolve(version, size=len(data), sha1=content_sha1), bytearray(data), content_sha1)
+        version = attrs.evolve(version, size=len(data), sha1=content_sha1)
+        row = self._encrypted(Row(version, bytearray(data), content_sha1))
         self._add(row)
         return row.version
 
     def _add_part(self, upload: MultipartUpload, number: int, data: bytes) -> PartRecord:
         if len(data) > LARGEST_REQUEST:
             raise TooLarge("a part is at most 5 GB")
-        self._unfinished_row(upload.upload_id).parts[number] = data
+        row = self._unfinished_row(upload.upload_id)
+        if row.key and row.key != self._key:
+            raise AccessDenied("the large file was started with another key")
+        row.parts[number] = data
         return PartRecord(number, len(data), _sha1(data))
 
     def _add(self, row: Row) -> None:

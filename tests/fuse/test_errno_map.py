@@ -80,6 +80,22 @@ async def test_the_boundary_lets_only_fuse_errors_out(expect_warning) -> None:
     assert caught.value.errno == errno.EIO
 
 
+async def test_what_can_be_done_about_a_key_is_said_once_for_an_object(
+    caplog: pytest.LogCaptureFixture, expect_warning
+) -> None:
+    expect_warning("has another key")
+
+    @answers_kernel
+    async def read(self: object, name: str) -> None:
+        raise errors.KeyMissing(f"{name} has another key")
+
+    for name in ("one", "two", "one", "one"):
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await read(None, name)
+        assert caught.value.errno == errno.EACCES
+    assert caplog.messages == ["one has another key", "two has another key"]
+
+
 async def test_cancellation_passes() -> None:
     @answers_kernel
     async def waits(self: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from b2mount.model import NO_INFO, Action, Kind, ObjectVersion
+from b2mount.model import NO_INFO, Action, Encryption, Kind, ObjectVersion
 from b2mount.namespace.packing import pack, unpack, unpack_attributes
 from b2mount.namespace.posix_info import MODIFIED, POSIX, SYMLINK, attributes_of, kind_of
 from tests.namespace.world import DEFAULTS, path
@@ -46,6 +46,16 @@ def test_a_version_as_b2_has_it_is_small_and_shares_the_rest() -> None:
         assert unpack(PLACE, shape, data) == version
         shapes.add(id(shape))
     assert len(shapes) == 1
+
+
+def test_encryption_takes_no_room() -> None:
+    sizes = set()
+    for encryption in Encryption:
+        packed = pack(a_version(encryption=encryption), Kind.FILE)
+        assert packed is not None
+        assert unpack(PLACE, *packed).encryption is encryption
+        sizes.add(len(packed[1]))
+    assert len(sizes) == 1
 
 
 @pytest.mark.parametrize("has_moment", [True, False])
@@ -119,6 +129,7 @@ def versions(draw: st.DrawFn) -> ObjectVersion:
         draw(texts),
         draw(st.one_of(st.none(), st.binary(min_size=20, max_size=20).map(bytes.hex))),
         draw(st.dictionaries(keys, values, max_size=6)),
+        encryption=draw(st.sampled_from(Encryption)),
     )
 
 

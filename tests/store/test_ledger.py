@@ -114,7 +114,7 @@ def test_what_others_counted_is_ours_too_but_not_kept_twice() -> None:
 async def test_a_long_list_of_parts_is_billed_by_the_page(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("b2mount.store.b2_store.PARTS_PER_PAGE", 2)
+    monkeypatch.setattr("b2mount.store.b2_large_files.PARTS_PER_PAGE", 2)
     upload = await site.store.start_multipart(site.path("large"), ObjectMetadata())
     for number in range(1, 6):
         await site.store.put_part(upload, number, literal(bytes([number]) * 1000))

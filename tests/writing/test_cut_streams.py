@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from b2mount.errors import NotPermitted, OverQuota, StoreFailure, Unavailable
+from b2mount.model import Encryption
 from b2mount.writing import upload_plan, uploader
 from b2mount.writing.journal import Journal, Statement
 from b2mount.writing.sealed_file import SealedFile
@@ -322,3 +323,57 @@ async def test_a_copy_by_parts_that_is_cut_leaves_nothing(
     assert len(await memory.list_unfinished("bucket", "")) == 1
     await next_mount(tmp_path, store)
     await check_nothing_else(memory, DATA, "old")
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((Encryption.SSE_C, "one"), (Encryption.SSE_C, "other")),
+        ((Encryption.SSE_C, "one"), (Encryption.NONE, "")),
+        ((Encryption.SSE_B2, ""), (Encryption.NONE, "")),
+        ((Encryption.NONE, ""), (Encryption.SSE_B2, "")),
+    ],
+)
+async def test_a_mount_that_encrypts_otherwise_starts_anew(
+    tmp_path: Path,
+    store: FaultyStore,
+    memory: MemoryStore,
+    expect_warning: Expect,
+    before: tuple[Encryption, str],
+    after: tuple[Encryption, str],
+    streamed: bool,
+) -> None:
+    expect_warning("no network")
+    memory.use_key(*before)
+    store.fail("put_part", OUTAGE, at=3, times=1000)
+    async with open_world(tmp_path, store, retry_for=1) as world:
+        staged = world.new()
+        if streamed:
+            await write(world, staged, 0, DATA)
+        else:
+            staged.write(0, DATA)
+        await submit(world, staged)
+        assert len(await memory.list_unfinished("bucket", "")) == 1
+    store._faults.clear()
+    memory.use_key(*after)
+    await next_mount(tmp_path, store)
+    await check_nothing_else(memory, DATA)
+    assert (await memory.stat(at("big"))).encryption is after[0]
+
+
+async def test_a_mount_that_encrypts_alike_goes_on(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning: Expect
+) -> None:
+    expect_warning("no network")
+    memory.use_key(Encryption.SSE_C, "one")
+    store.fail("put_part", OUTAGE, at=3, times=1000)
+    async with open_world(tmp_path, store, retry_for=1) as world:
+        staged = world.new()
+        staged.write(0, DATA)
+        await submit(world, staged)
+    store._faults.clear()
+    begun = store.calls["start_multipart"]
+    await next_mount(tmp_path, store)
+    await check_nothing_else(memory, DATA)
+    assert store.calls["start_multipart"] == begun

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from pathlib import Path
 
+import attrs
 import pytest
 
 from b2mount.errors import StoreFailure
-from b2mount.model import ByteRange, ObjectVersion
+from b2mount.model import ByteRange, Encryption, ObjectVersion
 from b2mount.writing import journal as journal_module
+from b2mount.writing.records import version_from_json, version_to_json
 from b2mount.writing.reserve import SIZE, Reserve
 from b2mount.writing.sealed_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import at, attributes, metadata, open_world
 
-VERSION = ObjectVersion(at("a"), "v1", 10, 5, "text/html", "ab", {"k": "v"})
+VERSION = ObjectVersion(at("a"), "v1", 10, 5, "text/html", "ab", {"k": "v"}, encryption=Encryption.SSE_C)
 
 
 async def test_a_record_comes_back_as_it_was(tmp_path):
@@ -32,6 +35,12 @@ async def test_a_record_comes_back_as_it_was(tmp_path):
     assert found.base == VERSION
     assert isinstance(found.base, ObjectVersion)
     assert found.base.info == VERSION.info
+
+
+def test_a_version_of_before_there_was_encryption_can_be_read() -> None:
+    record = json.loads(version_to_json(VERSION))
+    del record["encryption"]
+    assert version_from_json(json.dumps(record)) == attrs.evolve(VERSION, encryption=Encryption.NONE)
 
 
 async def test_records_come_in_the_order_of_their_last_change(tmp_path):
