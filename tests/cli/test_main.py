@@ -224,6 +224,7 @@ def test_every_code_of_the_contract() -> None:
     expected = {
         "UsageError": 2,
         "NotAuthorized": 3,
+        "KeyMissing": 3,
         "AccessDenied": 3,
         "NotPermitted": 3,
         "NotFound": 4,
