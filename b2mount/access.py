@@ -123,6 +123,8 @@ def check_options(account: Account, options: MountOptions) -> None:
         raise AccessDenied("the key may not list files (no listFiles): use another key")
     if options.unlink is Unlink.DELETE and "deleteFiles" not in account.capabilities:
         raise AccessDenied("the key may not delete files (no deleteFiles): leave out --unlink=delete")
+    if options.keep_versions is not None and "deleteFiles" not in account.capabilities:
+        raise AccessDenied("the key may not delete files (no deleteFiles): leave out --keep-versions")
 
 
 def tell(access: Access) -> None:

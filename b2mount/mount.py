@@ -56,6 +56,8 @@ from b2mount.store.usage_file import UsageFile
 from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
+from b2mount.writing.own_versions import OwnVersions
+from b2mount.writing.pruner import Pruner
 from b2mount.writing.staged_file import Staging
 from b2mount.writing.upload_log import UploadLog
 from b2mount.writing.uploader import Uploader
@@ -196,8 +198,14 @@ class Mount:
             forget=fetcher.evict,
             is_protected=is_protected,
         )
+        pruner = self._pruner(directory) if options.keep_versions is not None else None
         self._write_back = WriteBack(
-            self._journal, staging, uploader, delay=options.write_back or 0, retry_for=options.retry_for
+            self._journal,
+            staging,
+            uploader,
+            delay=options.write_back or 0,
+            retry_for=options.retry_for,
+            pruner=pruner,
         )
         defaults = AttributeDefaults(options.uid, options.gid, options.umask)
         buckets = BucketTree(store, store.account.prefix)
@@ -234,6 +242,9 @@ class Mount:
         economize = self._filesystem.economize
         self._costs = Costs(store.ledger, usage, options.budget, economize, self._disk)
         await self._costs.open()
+        if pruner is not None and not self._access.read_only:
+            pruner.watch(self._areas.in_use)
+            services.start_soon(pruner.run)
         services.start_soon(self._costs.run)
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)
@@ -245,6 +256,10 @@ class Mount:
             services.start_soon(self._send, mover)
             with trio.move_on_after(PATIENCE):  # what the kernel is told of names it may keep for long
                 await self._replayed.wait()
+
+    def _pruner(self, directory: Path) -> Pruner:
+        own = OwnVersions(directory / "versions.sqlite3", self._disk)
+        return Pruner(self._store, own, self._options.keep_versions or 1)
 
     def _state_directory(self, root: ObjectPath) -> Path:
         """Of one account and one source, so that two mounts share nothing by accident and the next
@@ -346,6 +361,8 @@ class Mount:
                 log.info("%d files are still to be sent, in at most %.0f s", waiting, DRAIN_TIME)
             with self._sending:
                 await self._write_back.flush()
+                if self._write_back.pruner is not None:
+                    await self._write_back.pruner.settle()
         except (B2MountError, OSError) as error:
             log.warning("not everything could be sent: %s", error)
         left = self._write_back.pending()

@@ -54,6 +54,11 @@ def whole_number(lowest: int, base: int = 10) -> Callable[[str], int]:
     return parse
 
 
+def parse_keep(text: str) -> int | None:
+    """How many versions, one at least; None for `all`. Raises ValueError."""
+    return None if text.lower() == "all" else whole_number(1)(text)
+
+
 def parse_umask(text: str) -> int:
     """Permission bits from `022`. Raises ValueError."""
     number = whole_number(0, 8)(text)

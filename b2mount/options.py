@@ -29,6 +29,7 @@ from b2mount.model import Encryption
 from b2mount.option_values import (
     one_of,
     parse_duration,
+    parse_keep,
     parse_path,
     parse_rate,
     parse_size,
@@ -244,6 +245,13 @@ class MountOptions:
         "b2|c:KEYFILE",
         "What B2 encrypts files with: a key of its own (b2), or yours (c:), readable by nobody else.",
         shown="the bucket's",
+    )
+    keep_versions: int | None = _option(
+        None,
+        parse_keep,
+        "all|N",
+        "How many versions of a file to keep: older ones that this mount made and superseded are deleted.",
+        shown="all",
     )
     credentials: Path | None = _option(
         None, parse_path, "FILE", "JSON file with key_id and application_key, readable by nobody else."

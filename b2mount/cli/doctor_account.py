@@ -250,5 +250,5 @@ def judge_versions(old: OldVersions) -> Finding:
     if not old.versions:
         return ok("versions", f"{beginning}none is old or hidden")
     text = f"{beginning}{old.versions:,} are old or hidden: {wording.size(old.size)}, ${cost:.2f} a month"
-    mend = "--unlink=delete or a lifecycle rule of the bucket keep them fewer"
+    mend = "--keep-versions, --unlink=delete or a lifecycle rule of the bucket keep them fewer"
     return Finding(Mark.OK, "versions", text, mend if old.size else "")

@@ -223,6 +223,10 @@ class Areas:
         past = self._past.numbers_of(version) if self._past is not None else []
         return self._live.numbers_of(version) + past
 
+    def in_use(self) -> list[ObjectVersion]:
+        """The versions that open files in `.b2` show."""
+        return self._past.in_use() if self._past is not None else []
+
     @property
     def open_files(self) -> int:
         """How many handles are open."""

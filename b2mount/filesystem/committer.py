@@ -26,7 +26,7 @@ from b2mount.store.interface import ObjectStore
 from b2mount.writing.flattening import flatten
 from b2mount.writing.pending_upload import PendingUpload
 from b2mount.writing.sealed_file import SealedFile
-from b2mount.writing.staged_file import Staging
+from b2mount.writing.staged_file import StagedFile, Staging
 from b2mount.writing.upload_plan import is_streamed
 from b2mount.writing.upload_queue import UploadState
 from b2mount.writing.write_back import WriteBack
@@ -47,6 +47,12 @@ class Committer:
     _waits: bool
     """Whether a commit waits until B2 has the file (no --write-back)."""
     _contents: dict[int, FileContent] = attrs.field(factory=dict)
+    _recovered: set[str] = attrs.field(factory=set)
+    """Staging ids of what an earlier mount left."""
+
+    def __attrs_post_init__(self) -> None:
+        if self._write_back.pruner is not None:
+            self._write_back.pruner.watch(self._in_use)
 
     def content(self, inode: Inode) -> FileContent:
         """The one FileContent of `inode`; made, and the inode kept known, when there is none."""
@@ -169,6 +175,8 @@ class Committer:
 
     def uploaded(self, sealed: SealedFile, version: ObjectVersion) -> None:
         """B2 has it: what is read from now on is the new version."""
+        if sealed.staging_id not in self._recovered:  # else it may be a version that was there already
+            self.made(version)
         content, sealed.fate.owner = sealed.fate.owner, None
         if not isinstance(content, FileContent):
             return
@@ -184,8 +192,21 @@ class Committer:
             self._namespace.adopted(inode.path, version)
         self.drop_idle(content)
 
+    def made(self, version: ObjectVersion) -> None:
+        """B2 has confirmed a version that this mount has made."""
+        if self._write_back.pruner is not None:
+            self._write_back.pruner.made(version)
+
+    def _in_use(self) -> Iterator[ObjectVersion | None]:
+        """What open files show, what is being read, and what unsent bytes stand on."""
+        for content in self._contents.values():
+            yield from (content.inode.version, _bottom(content.staged), _bottom(content.sealed))
+            yield from content.reading
+        yield from self._write_back.bases()
+
     def arrived(self, version: ObjectVersion) -> None:
         """B2 has moved an object here, at the name that it has now in the namespace."""
+        self.made(version)
         for content in self.under(version.path):
             if content.staged or content.sealed:
                 self._namespace.rebased(version.path, version)
@@ -279,7 +300,15 @@ class Committer:
             content = self.content(inode)
             content.sealed = sealed
             sealed.fate.owner = content
+        if self._write_back.pruner is not None:
+            self._recovered.update(sealed.staging_id for sealed in found)
         return len(found)
+
+
+def _bottom(layer: StagedFile | SealedFile | None) -> ObjectVersion | None:
+    """The version below a generation, and below all that it stands on."""
+    base = layer.base if layer is not None else None
+    return base.base_version if isinstance(base, SealedFile) else base
 
 
 def _metadata(inode: Inode) -> ObjectMetadata:

@@ -12,7 +12,8 @@ Must not know: names, handles, the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from weakref import ReferenceType, ref
 
 import attrs
@@ -42,6 +43,8 @@ class FileContent:
     """Something in `staged` has not been submitted."""
     untouched: bool = False
     """Just created, and no close has been seen yet."""
+    reading: tuple[ObjectVersion, ...] = ()
+    """Versions that a read is under way of."""
     readers: int = 0
     writers: int = 0
     _lock: ReferenceType[trio.Lock] | None = None
@@ -140,13 +143,28 @@ class FileContent:
         layer = self.staged or self.sealed
         if layer is None:
             version = self.inode.version
-            return await read_version(version, span) if version and span else b""
+            if version is None or not span:
+                return b""
+            with self._needing(version):
+                return await read_version(version, span)
         # local bytes first, at one moment; then what is in B2, which can't change
         pieces = _gather(layer, span)
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             return pieces[0]
-        parts = [piece if isinstance(piece, bytes) else await read_version(*piece) for piece in pieces]
+        with self._needing(*(piece[0] for piece in pieces if not isinstance(piece, bytes))):
+            parts = [piece if isinstance(piece, bytes) else await read_version(*piece) for piece in pieces]
         return b"".join(parts)
+
+    @contextmanager
+    def _needing(self, *versions: ObjectVersion) -> Iterator[None]:
+        self.reading += versions
+        try:
+            yield
+        finally:
+            left = list(self.reading)
+            for version in versions:
+                left.remove(version)
+            self.reading = tuple(left)
 
 
 Piece = bytes | tuple[ObjectVersion, ByteRange]

@@ -46,6 +46,7 @@ class Creator:
             version = await self._store.put(
                 path.placeholder, ByteSource(), metadata_of(attributes, ObjectMetadata())
             )
+            self._committer.made(version)
             return self._namespace.created(directory, name, attributes, version)
 
     async def symlink(self, directory: Inode, name: str, target: str, requester: Requester) -> Inode:
@@ -67,6 +68,7 @@ class Creator:
     async def _special(self, directory: Inode, name: str, attributes: Attributes) -> Inode:
         async with self._gate.using(lambda: directory.path.file(name)) as path:
             version = await self._store.put(path, ByteSource(), metadata_of(attributes, ObjectMetadata()))
+            self._committer.made(version)
             return self._namespace.created(directory, name, attributes, version)
 
     async def put_special(self, inode: Inode, attributes: Attributes) -> None:
@@ -75,6 +77,7 @@ class Creator:
             if inode.unlinked:
                 return
             version = await self._store.put(path, ByteSource(), metadata_of(attributes, inode.metadata))
+            self._committer.made(version)
             self._namespace.published(inode, attributes)
             self._namespace.adopted(path, version)
 

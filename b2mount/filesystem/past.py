@@ -216,6 +216,10 @@ class Past:
         """The inodes of open files that show this version."""
         return [file.number for file in self._files if file.reader.version.version_id == version.version_id]
 
+    def in_use(self) -> list[ObjectVersion]:
+        """The versions that open files show."""
+        return [file.reader.version for file in self._files]
+
     @property
     def open_files(self) -> int:
         """How many handles are open."""

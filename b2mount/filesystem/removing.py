@@ -95,6 +95,7 @@ class Remover:
                 return
             metadata = metadata_of(attributes or directory.attributes, carried or directory.metadata)
             version = await self._store.put(path, ByteSource(), metadata)
+            self._committer.made(version)
             if attributes is not None:
                 self._namespace.published(directory, attributes)
             self._namespace.adopted(version.path, version)

@@ -178,6 +178,7 @@ class Renamer:
     def _take_version(self, inode: Inode, version: ObjectVersion | None) -> None:
         if version is None:
             return
+        self._committer.made(version)
         content = self._committer.known(inode)
         if content is not None and (content.staged or content.sealed):
             self._namespace.rebased(version.path, version)

@@ -68,7 +68,9 @@ class Witness:
             path.bucket, path.key, start=VersionCursor(path.key, ours.version_id), limit=2
         )
         before = [v for v in page.versions if v.path == path and v.version_id != ours.version_id]
-        if before and before[0].version_id not in expected and before[0].action is Action.UPLOAD:
+        if not before or before[0].uploaded_ms < max(base.uploaded_ms, known.uploaded_ms):
+            return  # what was expected there has been removed since
+        if before[0].version_id not in expected and before[0].action is Action.UPLOAD:
             log.warning(
                 "%s was changed by others while it was open here: version %s, made from %s, has taken the "
                 "place of their version %s",

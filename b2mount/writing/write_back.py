@@ -27,6 +27,7 @@ from b2mount.errors import B2MountError, CorruptData, StoreFailure, Unavailable
 from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.journal import Journal
 from b2mount.writing.pending_upload import PendingUpload, pending_upload
+from b2mount.writing.pruner import Pruner
 from b2mount.writing.recorder import Recorder
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.staged_file import StagedFile, Staging
@@ -60,6 +61,8 @@ class WriteBack:
     """Files sent at once."""
     _retry_for: float = attrs.field(default=60.0, kw_only=True)
     """Seconds that `settle` is patient with trouble that may pass."""
+    pruner: Pruner | None = attrs.field(default=None, kw_only=True)
+    """Who removes what was superseded (--keep-versions); None where all versions stay."""
     _uploaded: Uploaded = attrs.field(default=_nobody, kw_only=True)
     _queue: UploadQueue = attrs.field(factory=UploadQueue, init=False)
     _recorder: Recorder = attrs.field(init=False)
@@ -73,6 +76,11 @@ class WriteBack:
     def on_uploaded(self, uploaded: Uploaded) -> None:
         """Call this whenever B2 has a file, before anything of it is deleted here."""
         self._uploaded = uploaded
+
+    def bases(self) -> Iterator[ObjectVersion | None]:
+        """The versions that files which B2 does not have yet were made from."""
+        files = (entry.sealed for entry in self._queue.entries.values())
+        return (sealed.base_version for sealed in files if sealed.fate.version is None)
 
     # -- in --------------------------------------------------------------------------------
 

@@ -220,7 +220,9 @@ def test_keys(key: Account, lines: list[str], code: int) -> None:
 
 def test_a_key_is_judged_by_the_options() -> None:
     deleting = mount_options("bucket", "/m", [("unlink", Unlink.DELETE)])
+    keeping = mount_options("bucket", "/m", [("keep_versions", 2)])
     reading = mount_options("bucket", "/m", [("read_only", True)])
+    assert code_of(look_at_key(account("deleteFiles"), keeping, NOW)) == 3
     assert code_of(look_at_key(account("deleteFiles"), deleting, NOW)) == 3
     assert len(look_at_key(account("writeFiles"), reading, NOW)) == 1
 

@@ -23,6 +23,8 @@ from b2mount.store.interface import ObjectStore
 from b2mount.threads import ThreadLane
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
+from b2mount.writing.own_versions import OwnVersions
+from b2mount.writing.pruner import Pruner
 from b2mount.writing.staged_file import Staging
 from b2mount.writing.upload_log import UploadLog
 from b2mount.writing.uploader import Uploader
@@ -115,6 +117,7 @@ async def world(
     delay: float = 0,
     ttl: float = 60,
     lane: ThreadLane | None = None,
+    keep: int | None = None,
 ) -> AsyncIterator[World]:
     """The file system, with its services running."""
     root = root or ObjectPath("bucket", "")
@@ -127,7 +130,9 @@ async def world(
     journal = Journal(directory / "journal.sqlite3", staging, lane)
     await journal.open()
     uploader = Uploader(store, fetcher.read, lane, cache, UploadLog(journal))
-    write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=8, retry_for=5)
+    own = OwnVersions(directory / "versions.sqlite3", lane)
+    pruner = Pruner(store, own, keep) if keep is not None else None
+    write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=8, retry_for=5, pruner=pruner)
     buckets = BucketTree(store)
     tree = AccountTree(store, buckets) if root.is_account else buckets
     namespace = Namespace(
@@ -152,6 +157,8 @@ async def world(
             await mover.replay()
             await fs.recover()
             services.start_soon(write_back.run)
+            if pruner is not None:
+                services.start_soon(pruner.run)
             yield World(fs, store, namespace, write_back)
             services.cancel_scope.cancel()
     finally:

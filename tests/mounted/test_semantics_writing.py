@@ -223,3 +223,22 @@ def test_a_large_file_is_sent_in_parts_with_its_sha1(
     stored = mount.bucket.objects()["large"]
     assert (stored.size, stored.sha1) == (len(data), sha1_of(data))
     assert_same_bytes(mount.bucket.read("large"), data)
+
+
+def test_as_many_versions_as_wanted_are_kept(make_mount: MountMaker) -> None:
+    """`--keep-versions N` removes versions that this mount itself superseded, never others'."""
+    bucket = make_mount.bucket()
+    bucket.put("file", b"theirs")
+    mount = make_mount("--keep-versions=2", bucket=bucket)
+    for number in range(4):
+        (mount.path / "file").write_bytes(b"%d" % number)
+    command = 'cd "$1"; for n in 1 2; do echo $n > new; mv new file; done'
+    mount.programs.run("sh", "-c", command, "-", mount.path)
+    mount.remount()
+    (mount.path / "file").write_bytes(b"last")
+    mount.umount()
+    assert bucket.read("file") == b"last"
+    assert bucket.versions("file") == ["upload"] * 3
+    ids = [version.id_ for version in bucket.bucket.list_file_versions("file")]
+    data = [make_mount.api.download_file_by_id(each) for each in ids]
+    assert [found.download_version.content_length for found in data] == [4, 2, 6]

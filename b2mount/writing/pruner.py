@@ -1,0 +1,137 @@
+"""Pruner: removes versions that this mount made and has superseded, beyond so many of a name.
+
+What it removes and what not:
+
+    a version that others made                 never: only ids that B2 gave to us are known here
+    a version that retention protects          never: it is forgotten
+    one that an open file shows, that is being not before that is over
+      read or that unsent bytes stand on
+    one of a name that has been hidden, or     not now: others may have removed what came after it. It
+      whose newest version is older            is looked at again after the next upload of the name
+    what a rename has left under the old name  not as long as nothing new has that name: it is hidden,
+      and what was removed                     not superseded
+
+Right after an upload B2's own reply says that there is a newer version; later on it is asked (a HEAD, class
+B). Deleting is free (class A), oldest first.
+
+Invariants: at least the newest `keep` of ours stay; nothing here fails or delays an operation.
+
+Must not know: who makes versions, and why.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Set
+from typing import Final
+
+import attrs
+import trio
+
+from b2mount.errors import B2MountError, NotFound, NotPermitted, Unavailable
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.store.interface import ObjectStore
+from b2mount.writing.own_versions import OwnVersions
+
+log = logging.getLogger(__name__)
+
+InUse = Callable[[], Iterable[ObjectVersion | None]]
+
+PARALLEL: Final = 8
+LOOK_AGAIN: Final = 10.0
+"""Seconds after which what could not be removed is tried again."""
+SETTLING: Final = 5.0
+"""Seconds that the end of a mount waits for removals; the next mount does the rest."""
+
+
+@attrs.define(eq=False)
+class Pruner:
+    """See the module. Nothing is removed but while `run` runs."""
+
+    _store: ObjectStore
+    _own: OwnVersions
+    _keep: int
+    """Versions of a name that stay, the current one among them."""
+    _watched: list[InUse] = attrs.field(factory=list, init=False)
+    _made: list[ObjectVersion] = attrs.field(factory=list, init=False)
+    _waiting: set[ObjectPath] = attrs.field(factory=set, init=False)
+    """Names to be looked at again."""
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _settled: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Nothing is left to do but what waits for others."""
+
+    def watch(self, in_use: InUse) -> None:
+        """Somebody who can tell what must stay for now."""
+        self._watched.append(in_use)
+
+    def made(self, version: ObjectVersion) -> None:
+        """B2 has confirmed a version of ours, which is the newest of its name now."""
+        self._made.append(version)
+        self._wake.set()
+        if self._settled.is_set():
+            self._settled = trio.Event()
+
+    async def run(self) -> None:
+        """Remove, until cancelled. Begins with what an earlier mount left."""
+        await self._own.open()
+        try:
+            self._waiting.update(await self._own.names_with_more(self._keep))
+            while True:
+                await self._round()
+                if not self._made:
+                    self._settled.set()
+                with trio.move_on_after(LOOK_AGAIN if self._waiting else math.inf):
+                    await self._wake.wait()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._own.close()
+
+    async def settle(self) -> None:
+        """Wait, for a short time, until what can be removed now is removed."""
+        with trio.move_on_after(SETTLING):
+            await self._settled.wait()
+
+    async def _round(self) -> None:
+        made, self._made, self._wake = self._made, [], trio.Event()
+        await self._own.add(made)
+        fresh = {version.path for version in made}
+        names, self._waiting = fresh | self._waiting, set()
+        # what is not in use now can't come into use: B2 has something newer, which is what all will open
+        used = {version.version_id for ask in self._watched for version in ask() if version is not None}
+        todo = iter(names)
+
+        async def some() -> None:
+            for path in todo:
+                await self._look_at(path, used, is_fresh=path in fresh)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(PARALLEL, len(names))):
+                nursery.start_soon(some)
+
+    async def _look_at(self, path: ObjectPath, used: Set[str], *, is_fresh: bool) -> None:
+        old = await self._own.beyond(path, self._keep)
+        free = [version for version in old if version.version_id not in used]
+        if len(free) < len(old):
+            self._waiting.add(path)
+        try:
+            if free and not is_fresh:
+                newest = await self._store.stat(path)
+                free = [version for version in free if version.uploaded_ms < newest.uploaded_ms]
+            for version in free:
+                await self._remove(version)
+        except NotFound:
+            log.debug("%s is hidden: its old versions stay", path)
+        except Unavailable:
+            self._waiting.add(path)
+        except B2MountError as error:
+            log.warning("old versions of %s stay: %s", path, error)
+
+    async def _remove(self, version: ObjectVersion) -> None:
+        try:
+            await self._store.delete_version(version)
+        except NotPermitted as error:
+            log.debug("version %s of %s stays: %s", version.version_id, version.path, error)
+        except NotFound:
+            pass
+        await self._own.forget([version])
