@@ -186,7 +186,7 @@ class Lister:
         last = page.objects[-1].path.key if page.objects else ""
         inside = page.next_key if page.next_key and page.next_key.startswith(scan.root.key) else None
         scan.went_on(len(page.objects), len(pieces), last, inside)
-        is_passed = wanted is not None and start <= wanted.key and (inside is None or wanted.key < inside)
+        is_passed = wanted is not None and start <= wanted.key and _is_past(inside, wanted.key)
         if wanted is not None and is_passed and wanted not in pieces:
             pieces[wanted] = Piece("", Level((), None, None, (), None))
         return pieces
@@ -238,3 +238,9 @@ def _is_worth_reading(listing: Listing) -> bool:
     if listing.cursor is None:
         return False
     return not listing.has_begun or (DELIMITER in listing.cursor and listing.pages < _PAGES_FOR_A_NAME)
+
+
+def _is_past(cursor: str | None, directory: str) -> bool:
+    """Whether a scan that goes on at a key has all of a directory behind it; not when a page has ended
+    just before its first name."""
+    return cursor is None or (directory < cursor and not cursor.startswith(directory))

@@ -10,7 +10,7 @@ Must not know: who reads, what is cached of the files.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -44,36 +44,22 @@ class WalkOrder:
         """As `following`, with None for each entry that is no such file."""
         directory = path if path.is_directory else path.parent
         after = "" if path.is_directory else path.name
-        while True:
-            listing = self._cache.listing(directory)
-            if listing is None:
-                return
-            is_whole = yield from self._inside(directory, listing, after, deep)
-            if not deep or not is_whole or not directory.key:
-                return
-            after, directory = directory.name + DELIMITER, directory.parent
-
-    def _inside(
-        self, directory: ObjectPath, listing: Listing, after: str, deep: bool
-    ) -> Generator[FileAt | None, None, bool]:
-        """What comes after a name in one directory; returns whether that is all of it."""
-        names = listing.names
-        first = bisect_right(names, after, key=lambda name: _sorted_as(listing.entries[name]))
-        for index in range(first, len(names)):
-            entry = listing.entries[names[index]]
-            if entry.kind is Kind.DIRECTORY:
+        while (listing := self._cache.listing(directory)) is not None:
+            below = None
+            for entry in _after(listing, after):
+                if entry.kind is not Kind.DIRECTORY:
+                    yield self._file(directory, entry)
+                    continue
                 yield None
-                if deep and not (yield from self._below(directory.directory(entry.name))):
-                    return False
+                if deep:
+                    below = directory.directory(entry.name)
+                    break
+            if below is not None:
+                directory, after = below, ""
+            elif deep and listing.is_complete and directory.key:
+                directory, after = directory.parent, directory.name + DELIMITER
             else:
-                yield self._file(directory, entry)
-        return listing.is_complete
-
-    def _below(self, directory: ObjectPath) -> Generator[FileAt | None, None, bool]:
-        listing = self._cache.listing(directory)
-        if listing is None:
-            return False
-        return (yield from self._inside(directory, listing, "", True))
+                return
 
     def _file(self, directory: ObjectPath, entry: Entry) -> FileAt | None:
         record = self._overlay.get(directory, entry.name)
@@ -84,6 +70,12 @@ class WalkOrder:
         if entry.kind is not Kind.FILE or entry.version is None or not entry.version.size:
             return None
         return directory.file(entry.name), entry.version
+
+
+def _after(listing: Listing, name: str) -> Iterator[Entry]:
+    names = listing.names
+    first = bisect_right(names, name, key=lambda each: _sorted_as(listing.entries[each]))
+    return (listing.entries[names[index]] for index in range(first, len(names)))
 
 
 def _sorted_as(entry: Entry) -> str:
