@@ -133,7 +133,7 @@ class Committer:
             if staged is None or not content.dirty or inode.removed:
                 return None
             before = content.sealed
-            stood_on = await flatten(staged, self._staging)
+            await flatten(staged, self._staging)
             sealed = staged.seal(path, _metadata(inode), inode.attributes)
             content.staged, content.sealed, content.dirty = None, sealed, False
             sealed.fate.owner = content
@@ -142,7 +142,7 @@ class Committer:
             except BaseException:
                 content.staged, content.sealed, content.dirty = staged, before, True
                 raise
-            await self._staging.delete(self._staging.release(stood_on, sealed.staging_id))
+            await self._staging.delete(staged.recorded())
             return sealed
 
     async def change_attributes(self, content: FileContent, *, wait: bool) -> None:

@@ -26,14 +26,13 @@ DEEP: Final = 32
 _STEP: Final = 1024 * 1024
 
 
-async def flatten(staged: StagedFile, staging: Staging) -> SealedFile | None:
+async def flatten(staged: StagedFile, staging: Staging) -> None:
     """Make `staged` stand on a version, or nothing, when it stands on more than DEEP generations.
-    Nobody may write to it meanwhile. Returns the one that it stood on, for `Staging.release` once the
-    new record is durable; None, too, when the disk has no room for that. Raises OSError, CorruptData;
-    then it is as before."""
+    Nobody may write to it meanwhile. Say `StagedFile.recorded` once the new record is durable. It is
+    as before when the disk has no room for that, and after OSError and CorruptData."""
     base = staged.base
     if not isinstance(base, SealedFile) or _depth(base) < DEEP:
-        return None
+        return
     inherited = [
         run
         for extent in staged.extents.all()
@@ -42,10 +41,8 @@ async def flatten(staged: StagedFile, staging: Staging) -> SealedFile | None:
         if run.source is Source.STAGED
     ]
     below = [run.span.stop for run in base.runs(ByteRange(0, base.size)) if run.source is Source.BASE]
-    if not await _copied(inherited, staged, staging):
-        return None
-    staged.stand_on(base.base_version, max(below, default=0), [run.span for run in inherited])
-    return base
+    if await _copied(inherited, staged, staging):
+        staged.stand_on(base.base_version, max(below, default=0), [run.span for run in inherited])
 
 
 async def _copied(runs: Sequence[Run], staged: StagedFile, staging: Staging) -> bool:

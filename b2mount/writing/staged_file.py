@@ -61,6 +61,7 @@ class StagedFile:
     _made_from: ObjectVersion | SealedFile | None
     fate: Fate = attrs.field(factory=Fate)
     _fd: int | None = None
+    _stood_on: list[SealedFile] = attrs.field(factory=list)
 
     @property
     def size(self) -> int:
@@ -133,17 +134,26 @@ class StagedFile:
         )
 
     def stand_on(self, version: ObjectVersion | None, stop: int, copied: Iterable[ByteRange]) -> None:
-        """The local file has these bytes now, and base bytes are the first `stop` of `version`."""
+        """The local file has these bytes now, and base bytes are the first `stop` of `version`. What it
+        stood on is kept until `recorded`: an older record of it may say that it still does."""
+        if isinstance(self._made_from, SealedFile):
+            self._stood_on.append(self._made_from)
         self.extents.cut_base(stop)
         for span in copied:
             self.extents.mark_staged(span)
         self._made_from = version
 
+    def recorded(self) -> list[str]:
+        """Its record says what it stands on now. Returns the local files that may go for that."""
+        stood_on, self._stood_on = self._stood_on, []
+        return [path for base in stood_on for path in self._staging.release(base, self.staging_id)]
+
     def discard(self) -> None:
         """Nobody wants these bytes: delete the local file."""
         self._close()
         self.fate.dropped = True
-        self._staging.delete_now(self.path)
+        for path in [self.path, *self.recorded()]:
+            self._staging.delete_now(path)
         for path in self._staging.release(self._made_from, self.staging_id):
             self._staging.delete_now(path)
 

@@ -13,6 +13,8 @@ import trio.testing
 
 from b2mount import errors
 from b2mount.model import AttributeChange, ByteSource, Kind, Literal, ObjectMetadata, ObjectPath
+from b2mount.writing import flattening
+from b2mount.writing.journal import Journal
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import ME, ROOT, world
@@ -495,6 +497,33 @@ async def test_names_that_the_key_may_not_write_are_refused_at_once(
         await w.write("photos/other", b"2")
         assert await w.names() == ["photo", "photos"]
         assert w.fs.pending() == ()
+
+
+async def test_what_a_flattened_file_stood_on_goes_after_a_close_that_failed(
+    store: FaultyStore, tmp_path: Path, expect_warning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect_warning("no network")
+    monkeypatch.setattr(flattening, "DEEP", 1)
+    hold = store.hold("put")
+    store.fail("put", errors.Unavailable("no network"))
+    async with world(store, tmp_path, waits=False) as w:
+        await w.write("a", b"first")
+        await hold.reached.wait()
+        fh = await w.open("a", os.O_RDWR)
+        await w.fs.write(fh, 0, b"F")
+        hold.release.set()
+        with monkeypatch.context() as broken:
+            broken.setattr(Journal, "append", fails)
+            with pytest.raises(OSError, match="no"):
+                await w.fs.flush(fh)
+        await w.close(fh)
+        await w.fs.flush_path()
+        assert bucket(store) == {"a": b"First"}
+        assert os.listdir(tmp_path / "staging") == []
+
+
+async def fails(*_: object) -> None:
+    raise OSError(5, "no")
 
 
 async def test_nothing_is_kept_of_a_generation_that_was_superseded(
