@@ -146,8 +146,15 @@ class LargeFiles:
         self, staging_id: str | None, path: ObjectPath, metadata: ObjectMetadata, layout: str
     ) -> LargeFile:
         """Start one for a generation that is recorded with this metadata; or for none: when that one is
-        cut, the next mount cancels it. Raises what the store raises."""
-        upload = await self._store.start_multipart(path, metadata)
+        cut, the next mount cancels it. After Unavailable the generation is `known` to have an intent: B2
+        may have started one without our knowing. Raises what the store raises."""
+        try:
+            upload = await self._store.start_multipart(path, metadata)
+        except Unavailable:
+            if staging_id is not None:
+                intent = UploadRecord(staging_id, MultipartUpload("", path, metadata), layout)
+                self._open.setdefault(staging_id, LargeFile(intent))
+            raise
         record = UploadRecord(staging_id or upload.upload_id, upload, layout, setting=self._store.setting)
         large = self._open[record.staging_id] = LargeFile(record, is_recorded=False)
         return large

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import random
 
+import attrs
 import pytest
 
 from b2mount.errors import CorruptData, OverQuota, Unavailable
@@ -216,6 +217,23 @@ async def test_an_abandoned_upload_leaves_nothing_in_b2(tmp_path, store, memory)
             await upload(world, sealed)
         await world.uploader.abandon(sealed.staging_id)
     assert await memory.list_unfinished("bucket", "") == ()
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_start_whose_reply_was_lost_for_good_leaves_nothing(tmp_path, store, memory, goes_on):
+    foreign = await memory.start_multipart(at("a"), metadata("theirs"))
+    store.fail("start_multipart", Unavailable("no network"), after=True)
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        with pytest.raises(Unavailable):
+            await upload(world, sealed)
+        assert len(await memory.list_unfinished("bucket", "")) == 2
+        if goes_on:
+            await upload(world, attrs.evolve(sealed, metadata=metadata("later")))
+        else:
+            await world.uploader.abandon(sealed.staging_id)
+    assert [u.upload_id for u in await memory.list_unfinished("bucket", "")] == [foreign.upload_id]
+    assert memory.contents() == ({"a": BIG} if goes_on else {})
 
 
 async def test_what_an_earlier_process_began_is_cancelled_and_nothing_else(tmp_path, store, memory):
