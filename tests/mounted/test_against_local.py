@@ -31,7 +31,7 @@ pytestmark = pytest.mark.kernel
 
 RUNS, STEPS = 44, 60
 WANTED_STEPS = 2000
-RENAME_NOREPLACE = 1
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 T = TypeVar("T")
@@ -108,7 +108,17 @@ ANY = drawn_from([EXISTING, WITHIN] * 4 + [ANYTHING])
 
 def rename_if_free(old: Path, new: Path) -> None:
     """renameat2(RENAME_NOREPLACE), which `mv -n` and `mv` use."""
-    if LIBC.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), RENAME_NOREPLACE):
+    renameat2(old, new, RENAME_NOREPLACE)
+
+
+def exchange(old: Path, new: Path) -> None:
+    """renameat2(RENAME_EXCHANGE), which `mv --exchange` uses."""
+    renameat2(old, new, RENAME_EXCHANGE)
+
+
+def renameat2(old: Path, new: Path, flags: int) -> None:
+    """renameat2(2)."""
+    if LIBC.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), flags):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
@@ -295,6 +305,14 @@ class Operations(RuleBasedStateMachine):
     @operation(old=OLD, new=drawn_from([NEW, NEW, EXISTING]))
     def rename_if_free(self, old: Target, new: Target) -> None:
         self.between(old, new, rename_if_free)
+
+    @operation(old=OLD, new=drawn_from([EXISTING, EXISTING, NEW]))
+    def exchange(self, old: Target, new: Target) -> None:
+        self.between(old, new, exchange)
+
+    @operation(path=NEW, mode=MODES)
+    def make_socket(self, path: Target, mode: int) -> None:
+        self.at(path, lambda path: os.mknod(path, stat.S_IFSOCK | mode))
 
     @operation(path=NEW, text=TEXTS)
     def symlink(self, path: Target, text: str) -> None:

@@ -261,6 +261,14 @@ with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0) as view:
     assert path.read_bytes() == bytes(50_000) + b"hello" + bytes(49_995)
 
 
+def test_devices_can_be_made_and_seen_but_not_opened(folder: Folder) -> None:
+    path = folder.path / "device"
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    assert path.stat().st_rdev == os.makedev(1, 3)
+    assert error_of(lambda: os.open(path, os.O_RDONLY)) == "EACCES"
+    assert os.statvfs(path).f_flag & (os.ST_NODEV | os.ST_NOSUID) == os.ST_NODEV | os.ST_NOSUID
+
+
 def test_times_are_kept_to_the_nanosecond(folder: Folder) -> None:
     path = folder.path / "file"
     path.write_bytes(b"x")

@@ -48,6 +48,9 @@ def _sticky(kind: str, scene: Scene) -> None:
 
 for _kind in KINDS:
     CASES[f"removing: a {_kind}"] = partial(_right_call, _kind)
+
+
+for _kind in ("regular", "dir", "symlink"):
     CASES[f"removing: a {_kind} from a sticky directory"] = partial(_sticky, _kind)
 
 
