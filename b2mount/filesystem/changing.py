@@ -95,8 +95,7 @@ class Changer:
         if size:
             await self.check_key(inode)
         content = self._committer.content(inode)
-        await content.truncate(size)
-        self.written(content)
+        await self._committer.truncate(content, size, lambda: self.written(content))
 
     async def check_key(self, inode: Inode, *, to_write: bool = True) -> None:
         """Whether B2 lets this mount have the bytes of a file. A change that it refuses afterwards would

@@ -8,7 +8,8 @@ that was unlinked is ever sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import attrs
@@ -111,6 +112,25 @@ class Committer:
             staged = content.staged
             if staged is not None and content.dirty and not inode.removed:
                 await self._write_back.checkpoint(staged.seal(path, _metadata(inode), inode.attributes))
+
+    async def truncate(self, content: FileContent, size: int, cut: Callable[[], None]) -> None:
+        """Cut or lengthen it, and say `cut`. No record of it is longer than that when this returns: what
+        is written behind the cut from now on would be seen, after a crash, in the midst of what was cut
+        off. Raises OSError, StoreFailure; then it is as long as before."""
+        inode = content.inode
+        if not (size and content.is_recorded_beyond(size)):
+            await content.truncate(size)
+            cut()
+            return
+        async with self._gate.using(lambda: inode.path) as path, content.lock:
+            staged = content.edit()
+            if content.is_recorded_beyond(size) and not inode.removed:
+                now = time.time_ns()
+                attributes = attrs.evolve(inode.attributes, size=size, modified_ns=now, changed_ns=now)
+                sealed = staged.seal(path, _stored_as(attributes, inode), attributes)
+                await self._write_back.checkpoint(attrs.evolve(sealed, extents=sealed.extents.cut(size)))
+            content.cut(size)
+            cut()
 
     async def settle_held(self, path: ObjectPath) -> None:
         """For who holds the gate of `path`: B2 has what was written at and below it when this returns.
@@ -312,7 +332,11 @@ def _bottom(layer: StagedFile | SealedFile | None) -> ObjectVersion | None:
 
 
 def _metadata(inode: Inode) -> ObjectMetadata:
-    return attrs.evolve(inode.metadata, info=StoredInfo(inode.attributes, inode.metadata.info))
+    return _stored_as(inode.attributes, inode)
+
+
+def _stored_as(attributes: Attributes, inode: Inode) -> ObjectMetadata:
+    return attrs.evolve(inode.metadata, info=StoredInfo(attributes, inode.metadata.info))
 
 
 def metadata_of(attributes: Attributes, base: ObjectMetadata) -> ObjectMetadata:

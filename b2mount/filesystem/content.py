@@ -125,9 +125,19 @@ class FileContent:
     async def truncate(self, size: int) -> None:
         """Cut or lengthen (with zeros). No byte is fetched for it."""
         async with self.lock:
-            if size == 0:
-                self._leave_what_is_recorded()
-            self.edit().truncate(size)
+            self.cut(size)
+
+    def cut(self, size: int) -> None:
+        """As `truncate`, for who has the lock."""
+        if size == 0:
+            self._leave_what_is_recorded()
+        self.edit().truncate(size)
+
+    def is_recorded_beyond(self, size: int) -> bool:
+        """Whether a crash would leave a longer file than this of the layer that is written to."""
+        layer = self.staged or self.sealed
+        recorded = self._write_back.recorded(layer.staging_id) if layer is not None else None
+        return recorded is not None and recorded.size > size
 
     def _leave_what_is_recorded(self) -> None:
         """Go on in a new local file: were the next bytes written over those that the journal knows,

@@ -143,6 +143,12 @@ class ExtentMap:
         """The map as it is now, apart from later changes."""
         return type(self)(self.size, base_stop=self._base_stop, chunks=[list(c) for c in self._chunks])
 
+    def cut(self, size: int) -> Self:
+        """A map of the first `size` bytes."""
+        front = self.copy()
+        front.truncate(size)
+        return front
+
     def to_json(self) -> str:
         """The map as text."""
         edges = [edge for chunk in self._chunks for edge in chunk]

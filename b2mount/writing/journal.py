@@ -13,7 +13,8 @@ What a crash can leave, and what the next mount does about it:
     1. staged bytes without a record (written, no close or fsync returned): removed, nobody was
        told that they are safe
     2. a record `editing` (an fsync returned, no close): sent as of the last fsync; bytes written
-       over after it may be there or not, as on a local disk
+       over after it may be there or not, as on a local disk (never behind a cut: a cut of a recorded
+       file is recorded before anything is written there)
     3. a record `sealed`, upload not begun: sent
     4. a record `sealed`, upload under way: sent again; a large file goes on from those parts that
        B2 has and whose bytes are the local ones (upload_log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import trio.testing
 
 from b2mount.errors import Unavailable
 from b2mount.model import AttributeChange, ObjectPath
+from b2mount.writing.journal import Journal
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import World, world
@@ -201,3 +203,42 @@ async def test_a_rename_over_an_unsent_file_of_which_nobody_knows(store, tmp_pat
             await w.rename("new", "file")
         assert ("new" in bucket(store)) is not heard
         assert await after_a_crash(store, tmp_path / "here") == {"file": b"old", "new": b"new"}
+
+
+@pytest.mark.parametrize("synced", [False, True])
+async def test_a_file_that_is_cut_and_grows_again(store, tmp_path, autojump_clock, synced):
+    """No crash shows new bytes in the midst of those that were cut off."""
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        fh = await w.create("file", flags=os.O_RDWR)
+        await w.fs.write(fh, 0, b"a" * 100)
+        if synced:
+            await w.fs.fsync(fh)
+        else:
+            await w.fs.flush(fh)
+        number = (await w.node("file")).number
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(w.fs.setattr, number, AttributeChange(), size=50, fh=fh))
+            await trio.lowlevel.checkpoint()
+            nursery.start_soon(w.fs.write, fh, 50, b"b" * 20)
+        possible = (b"a" * 100, b"a" * 50, b"a" * 50 + b"b" * 20)
+        assert (await after_a_crash(store, tmp_path / "here"))["file"] in possible
+        await w.close(fh)
+        assert await w.read("file") == b"a" * 50 + b"b" * 20
+
+
+async def test_a_cut_that_can_not_be_recorded_is_none(store, tmp_path, autojump_clock, monkeypatch):
+    async def fails(*_: object) -> None:
+        raise OSError(5, "no")
+
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        fh = await w.create("file", flags=os.O_RDWR)
+        await w.fs.write(fh, 0, b"a" * 100)
+        await w.fs.fsync(fh)
+        number = (await w.node("file")).number
+        with monkeypatch.context() as broken:
+            broken.setattr(Journal, "append", fails)
+            with pytest.raises(OSError, match="no"):
+                await w.fs.setattr(number, AttributeChange(), size=50, fh=fh)
+        assert (await w.node("file")).attributes.size == 100
+        assert await w.fs.read(fh, 0, 200) == b"a" * 100
+        await w.close(fh)
