@@ -9,7 +9,14 @@ from collections.abc import Callable
 
 import attrs
 
-from b2mount.errors import AccessDenied, AlreadyExists, NotFound, NotPermitted
+from b2mount.errors import (
+    AccessDenied,
+    AlreadyExists,
+    NameTooLong,
+    NotFound,
+    NotPermitted,
+    StoreFailure,
+)
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
@@ -17,6 +24,7 @@ from b2mount.filesystem.node import Requester
 from b2mount.model import Attributes, ByteSource, Kind, ObjectMetadata, ObjectPath
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.names import (
+    SAFE_TARGET_BYTES,
     check_new_bucket_name,
     check_new_directory_name,
     check_new_name,
@@ -55,7 +63,12 @@ class Creator:
         await self._check_free(directory, name)
         attributes = _first_attributes(Kind.SYMLINK, 0o777, directory, requester)
         attributes = attrs.evolve(attributes, target=target, size=len(os.fsencode(target)))
-        return await self._special(directory, name, attributes)
+        try:
+            return await self._special(directory, name, attributes)
+        except StoreFailure as error:
+            if attributes.size > SAFE_TARGET_BYTES:
+                raise NameTooLong(f"B2 has no room for a symlink target so long: {error}") from error
+            raise
 
     async def node(
         self, directory: Inode, name: str, kind: Kind, mode: int, device: int, requester: Requester

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
 import attrs
 
@@ -24,9 +25,13 @@ MAX_KEY_BYTES: Final = 1000
 MIN_BUCKET_NAME: Final = 6
 MAX_BUCKET_NAME: Final = 63
 _BUCKET_NAME: Final = re.compile("[A-Za-z0-9-]{6,}")
-MAX_TARGET_BYTES: Final = 1024
-"""A symlink's target shares B2's limit for all object info: 7,000 bytes, 2,048 with encryption,
-percent-encoded."""
+MAX_TARGET_BYTES: Final = 4095
+"""What Linux can show (PATH_MAX)."""
+MAX_ENCODED_TARGET: Final = 5500
+"""Percent-encoded: a target shares B2's limit for name and object info, 7,000 bytes, with a key of 1,000
+and what we add."""
+SAFE_TARGET_BYTES: Final = 1024
+"""A longer one may be too much where the limit is 2,048 bytes: with encryption or Object Lock."""
 _ODD_KEYS_REMEMBERED: Final = 10_000
 
 
@@ -79,8 +84,8 @@ def check_new_target(target: str) -> None:
         raise IllegalCharacters("B2 keeps symlink targets as UTF-8 text only")
     if not target:
         raise BadName("a symlink needs a target")
-    if size > MAX_TARGET_BYTES:
-        raise NameTooLong(f"a symlink target of {size} bytes; B2 has room for {MAX_TARGET_BYTES}")
+    if size > MAX_TARGET_BYTES or len(quote(target)) > MAX_ENCODED_TARGET:
+        raise NameTooLong(f"a symlink target of {size} bytes; B2 has room for {MAX_ENCODED_TARGET} encoded")
 
 
 def _check(key: str, name: str) -> None:

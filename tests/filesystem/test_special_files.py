@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from b2mount.errors import AlreadyExists, InvalidArgument, IsADirectory
+from b2mount.errors import AlreadyExists, InvalidArgument, IsADirectory, NameTooLong, StoreFailure
 from b2mount.model import AttributeChange, Kind
+from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import ME, ROOT, World, world
 
@@ -60,6 +61,18 @@ async def test_a_node_is_changed_renamed_and_removed(
         assert await w.read("d/moved") == b"bytes"
         await w.unlink("d/moved")
         assert await w.names("d") == []
+
+
+async def test_a_bucket_may_have_no_room_for_a_long_target(tmp_path: Path) -> None:
+    store = FaultyStore(MemoryStore())
+    async with world(store, tmp_path) as w:
+        for target, error in (("t" * 1024, StoreFailure), ("t" * 1025, NameTooLong)):
+            store.fail("put", StoreFailure("more than 2,048 bytes"))
+            with pytest.raises(error):
+                await w.fs.symlink(ROOT, "link", target, ME)
+        await w.fs.symlink(ROOT, "link", "t" * 4095, ME)
+    async with world(store, tmp_path / "other") as w:
+        assert w.fs.readlink((await w.node("link")).number) == "t" * 4095
 
 
 async def test_a_node_has_no_bytes(store: MemoryStore, tmp_path: Path) -> None:
