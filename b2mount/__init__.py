@@ -34,8 +34,9 @@ so only that has a time to live, and an open file is pinned to one version.
                fetched for programs that go through directories (siblings says which); by_path for
                what people ask by name: url, warm, evict, refresh; absences are the names that the
                kernel takes for absent;
-               areas sends what is below `.b2` to past, which has a catalog for each moment, for versions
-               and for the trash, and the rest to filesystem; restoring brings versions back
+               areas sends what is below `.b2` to past, which has a catalog for each moment, for versions,
+               the trash and names that no path can spell, and the rest to filesystem; restoring brings
+               versions back
     store      one verb is one request; b2sdk's errors become ours here, and nowhere else; pace is
                how fast requests may follow each other; encryption has the key, where there is one
     fuse       our errors become an errno here, and nowhere else

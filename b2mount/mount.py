@@ -236,6 +236,7 @@ class Mount:
             mover,
             defaults,
             lambda told: services.start_soon(self._expire, told),
+            deletes=options.unlink is Unlink.DELETE,
         )
         self._areas = Areas(self._filesystem, past)
         usage = UsageFile(directory, store.account.account_id)

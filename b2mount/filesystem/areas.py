@@ -12,21 +12,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from typing import Final
 
 import attrs
 
 from b2mount.errors import AlreadyExists, NotFound, ReadOnly
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.node import Node, Requester
-from b2mount.filesystem.numbers import LIVE, area_of
+from b2mount.filesystem.numbers import ENTRANCE, LIVE, area_of
 from b2mount.filesystem.past import Past, read_only
 from b2mount.filesystem.restoring import Restorer
 from b2mount.filesystem.status import SpaceStatus
 from b2mount.model import AttributeChange, Kind, ObjectVersion
 from b2mount.namespace.inode import ROOT_NUMBER
-
-ENTRANCE: Final = ".b2"
 
 
 @attrs.define(eq=False)

@@ -9,7 +9,7 @@ from typing import Final
 
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.moments_directory import TopCatalog
-from b2mount.filesystem.numbers import TOP, TRASH, VERSIONS, first_number
+from b2mount.filesystem.numbers import ENTRANCE, NAMES, TOP, TRASH, VERSIONS, first_number
 from b2mount.filesystem.past import Past
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.model import ObjectPath
@@ -18,6 +18,7 @@ from b2mount.namespace.catalog import Catalog
 from b2mount.namespace.history import Rule, as_of, trashed
 from b2mount.namespace.history_tree import HistoryTree
 from b2mount.namespace.namespace import Namespace
+from b2mount.namespace.odd_keys import OddKeys
 from b2mount.namespace.posix_info import AttributeDefaults, bare_directory
 from b2mount.namespace.shelf import Shelf
 from b2mount.namespace.tree import Tree
@@ -31,6 +32,8 @@ PAST_TTL: Final = 600.0
 deleted, or when a large file that was started then is finished."""
 TTL: Final = 2.0
 """Seconds for which it is believed what versions there are, and what is hidden."""
+NAMES_TTL: Final = 60.0
+"""Seconds for which it is believed which names no path can spell: it takes a look at all of them."""
 MAX_NAMES: Final = 100_000
 """Of one moment, or of the trash."""
 NS_PER_MS: Final = 1_000_000
@@ -50,8 +53,11 @@ def make_past(
     mover: Mover,
     defaults: AttributeDefaults,
     tell_kernel: Callable[[Told], None],
+    *,
+    deletes: bool,
 ) -> Past:
-    """The directory `.b2` of a mount; `names` are those of the bucket as it is."""
+    """The directory `.b2` of a mount; `names` are those of the bucket as it is. `deletes` is for
+    --unlink=delete."""
     root, started_ns = names.root.path, time.time_ns()
     known: Counter[int] = Counter()
 
@@ -75,17 +81,32 @@ def make_past(
         root_number=first_number(VERSIONS),
         started_ns=started_ns,
     )
+    odd = Shelf(
+        OddKeys(store, root, ENTRANCE, store.account.prefix),
+        root,
+        defaults=defaults,
+        ttl=NAMES_TTL,
+        root_number=first_number(NAMES),
+        started_ns=started_ns,
+    )
     trash = tree(trashed, first_number(TRASH), TTL, started_ns)
     restorer = Restorer(
-        names, store, lists, history(store, root, trashed), mover.copy, live.flush_at, live.by_path.refresh_at
+        names,
+        store,
+        lists,
+        history(store, root, trashed),
+        mover,
+        live.flush_at,
+        live.by_path.refresh_at,
+        deletes,
     )
     top = TopCatalog(
-        root.directory(".b2"),
+        root.directory(ENTRANCE),
         bare_directory(defaults, started_ns),
-        {"trash": trash, "versions": versions},
+        {"trash": trash, "versions": versions, "names": odd},
         lambda moment, first: tree(as_of(moment), first, PAST_TTL, moment * NS_PER_MS),
         lambda area: known[area] > 0,
     )
     forgetful = (lambda: trash.forget_listing(None), versions.forget_listing)
-    catalogs: dict[int, Catalog] = {TOP: top, TRASH: trash, VERSIONS: versions}
-    return Past(top, catalogs, known, fetcher, trash, restorer, tell_kernel, forgetful)
+    catalogs: dict[int, Catalog] = {TOP: top, TRASH: trash, VERSIONS: versions, NAMES: odd}
+    return Past(top, catalogs, known, fetcher, trash, odd, restorer, tell_kernel, forgetful)

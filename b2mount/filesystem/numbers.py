@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
+ENTRANCE: Final = ".b2"
+"""The directory at the mount's root that all other ranges are below."""
+
 _BITS: Final = 40
 
 LIVE: Final = 0

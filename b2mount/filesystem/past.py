@@ -1,7 +1,8 @@
 """Past: the directory `.b2` and all below it: other times, versions, what was removed.
 
 What is shown are versions, which never change; so all of it is read-only (ReadOnly for every change), but
-for the trash: what is moved out of it is there again, what is removed from it is gone for good.
+for the trash (what is moved out of it is there again, what is removed from it is gone for good) and for
+objects whose names no path can spell (they can be moved to better names, or removed).
 Reading goes the way that all reading goes: a version's blocks, from the cache or B2.
 
 Must not know: how versions are found, the live bucket's names.
@@ -21,13 +22,14 @@ from b2mount.errors import InvalidArgument, IsADirectory, NotADirectory, NotEmpt
 from b2mount.filesystem.handles import HandleTable
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.node import Node
-from b2mount.filesystem.numbers import FIRST_VIEW, TOP, TRASH, area_of, first_number
+from b2mount.filesystem.numbers import FIRST_VIEW, NAMES, TOP, TRASH, area_of, first_number
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
 from b2mount.model import ByteRange, Kind, ObjectVersion
 from b2mount.namespace.catalog import Catalog, Children
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
+from b2mount.namespace.shelf import Shelf
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.reading.reader import ObjectReader
 
@@ -62,6 +64,7 @@ class Past:
     """How often the kernel was told of inodes of a range, less what it has forgotten."""
     _fetcher: BlockFetcher
     _trash: Namespace
+    _odd: Shelf
     restorer: Restorer
     _tell_kernel: Callable[[Told], None]
     """Takes names that have to be asked again; returns at once."""
@@ -126,18 +129,25 @@ class Past:
     # -- changes ---------------------------------------------------------------------------
 
     async def unlink(self, parent: int, name: str) -> None:
-        """Delete a file of the trash for good, with all its versions. Raises ReadOnly for all others."""
-        inode = await self._in_trash(parent, name)
+        """Delete a file of the trash for good, with all its versions; remove an object that no path can
+        spell. Raises ReadOnly for all others."""
+        inode = await self._changeable(parent, name)
         if inode.is_directory or inode.version is None:
             raise IsADirectory(f"{name} is a directory")
-        await self.restorer.discard(inode.version.path)
-        self._trash.removed(inode)
+        if area_of(parent) == TRASH:
+            await self.restorer.discard(inode.version.path)
+            self._trash.removed(inode)
+        else:
+            await self.restorer.remove(inode.version.path)
+            self._odd.forget_listing()
 
     async def rmdir(self, parent: int, name: str) -> None:
         """Delete an empty directory of the trash for good. Raises ReadOnly for all others."""
-        inode = await self._in_trash(parent, name)
+        inode = await self._changeable(parent, name)
         if not inode.is_directory:
             raise NotADirectory(f"{name} is not a directory")
+        if area_of(parent) != TRASH:
+            raise read_only()
         if not await self._trash.is_empty(inode):
             raise NotEmpty(f"{name} is not empty")
         for version in self._trash.keepers(inode):
@@ -145,11 +155,19 @@ class Past:
         self._trash.removed(inode)
 
     async def move_out(self, parent: int, name: str, new: tuple[int, str]) -> None:
-        """Give something of the trash a name in the bucket. Raises ReadOnly for all others."""
-        inode = await self._in_trash(parent, name)
+        """Give something of the trash, or an object that no path can spell, a name in the bucket. Raises
+        ReadOnly for all others."""
+        inode = await self._changeable(parent, name)
         try:
-            self._tell_kernel(await self.restorer.move_out(inode, *new))
+            if area_of(parent) == TRASH:
+                told = await self.restorer.move_out(inode, *new)
+            elif inode.version is None:
+                raise read_only()
+            else:
+                told = await self.restorer.rename(inode.version, *new)
+            self._tell_kernel(told)
         finally:
+            self._odd.forget_listing()
             self.bucket_changed()
 
     def bucket_changed(self) -> None:
@@ -227,8 +245,8 @@ class Past:
 
     # -- inside ----------------------------------------------------------------------------
 
-    async def _in_trash(self, parent: int, name: str) -> Inode:
-        if area_of(parent) != TRASH:
+    async def _changeable(self, parent: int, name: str) -> Inode:
+        if area_of(parent) not in (TRASH, NAMES):
             raise read_only()
         return await self.child(parent, name)
 

@@ -35,6 +35,7 @@ from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.tree import Tree
 from b2mount.namespace.version_lists import VersionLists
 from b2mount.store.interface import ObjectStore
+from b2mount.writing.mover import Mover
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,12 +57,13 @@ class Restorer:
     _store: ObjectStore
     _lists: VersionLists
     _trash: Tree
-    _copy: Callable[[ObjectVersion, ObjectPath], Awaitable[ObjectVersion]]
-    """Inside B2, of any size, with all that the version carries."""
+    _mover: Mover
     _settle: Callable[[ObjectPath], Awaitable[None]]
     """What is unsent of a file is in B2 when this returns."""
     _forget: Callable[[ObjectPath], Told]
     """B2 has something else under a path now, or below it; a directory's path, whatever is there."""
+    _deletes: bool
+    """--unlink=delete: what is removed is not hidden."""
 
     async def versions(self, path: str) -> list[ObjectVersion]:
         """The uploads and hide markers of a file, newest first. Raises NotFound, IsADirectory."""
@@ -88,7 +90,7 @@ class Restorer:
         if chosen == _under_markers(versions):
             await self._unhide(place)
         else:
-            await self._copy(chosen, place)
+            await self._mover.copy(chosen, place)
         return chosen, await self._seen_anew(place)
 
     async def undelete(self, path: str) -> tuple[int, Told]:
@@ -124,6 +126,22 @@ class Restorer:
         for version in reversed(await self._lists.of(path)):
             await self._store.delete_version(version)
 
+    async def remove(self, path: ObjectPath) -> None:
+        """Do with an object of any name what `rm` does."""
+        if self._deletes:
+            await self.discard(path)
+        else:
+            await self._store.hide(path)
+
+    async def rename(self, version: ObjectVersion, number: int, name: str) -> Told:
+        """Give an object of any name one that a path can spell, in the directory with this number. Raises
+        AlreadyExists, and what the rules for names refuse."""
+        directory = self._namespace.inode(number)
+        await self._check_free(directory, name, check_new_name)
+        target = directory.path.file(name)
+        await self._mover.move([(version, target)])
+        return await self._seen_anew(target)
+
     # -- inside ----------------------------------------------------------------------------
 
     def _place(self, path: str) -> ObjectPath:
@@ -155,25 +173,30 @@ class Restorer:
         except AccessDenied:
             if "deleteFiles" in self._store.account.capabilities:
                 raise
-            await self._copy(below, path)
+            await self._mover.copy(below, path)
         return True
 
     async def _copy_out(self, inode: Inode, directory: Inode, name: str, target: ObjectPath) -> None:
-        (check_new_directory_name if inode.is_directory else check_new_name)(directory.path, name)
-        check_allowed(self._store, directory.path, name)
-        try:
-            await self._namespace.lookup(directory, name)
-        except NotFound:
-            pass
-        else:
-            raise AlreadyExists(f"{name} exists")
+        check = check_new_directory_name if inode.is_directory else check_new_name
+        await self._check_free(directory, name, check)
         versions = await self._trash.subtree(inode.path) if inode.is_directory else [inode.version]
 
         async def copy(version: ObjectVersion | None) -> None:
             if version is not None:
-                await self._copy(version, version.path.moved(inode.path, target))
+                await self._mover.copy(version, version.path.moved(inode.path, target))
 
         await _in_parallel(copy, versions)
+
+    async def _check_free(
+        self, directory: Inode, name: str, check: Callable[[ObjectPath, str], None]
+    ) -> None:
+        check(directory.path, name)
+        check_allowed(self._store, directory.path, name)
+        try:
+            await self._namespace.lookup(directory, name)
+        except NotFound:
+            return
+        raise AlreadyExists(f"{name} exists")
 
     async def _seen_anew(self, path: ObjectPath) -> Told:
         """Have B2 asked again for a path, and for the directories above that are not known to exist."""

@@ -23,6 +23,8 @@ from b2mount.namespace.posix_info import AttributeDefaults, attributes_of, bare_
 
 _LISTINGS: Final = 64
 """Directories that are remembered."""
+_ANSWERS: Final = 4096
+"""Single names that are. The kernel asks for each name of a path again and again, since it may keep none."""
 
 
 class Source(Protocol):
@@ -55,12 +57,17 @@ class Shelf:
         self._defaults = defaults
         self._bare = bare_directory(defaults, started_ns)
         self._next = root_number + 1
+        self._changes = 0
+        """How often what was said before is not to be believed any more."""
         self.root: Final = Inode(root_number, root, self._bare, None)
         self._by_number: WeakValueDictionary[int, Inode] = WeakValueDictionary({root_number: self.root})
         self._by_path: WeakValueDictionary[ObjectPath, Inode] = WeakValueDictionary({root: self.root})
         self._known_to_kernel: dict[int, Inode] = {}
         self._listings: TTLCache[ObjectPath, Mapping[str, Entry]] = TTLCache(
             maxsize=_LISTINGS, ttl=ttl, timer=trio.current_time
+        )
+        self._answers: TTLCache[tuple[ObjectPath, str], tuple[Entry | None]] = TTLCache(
+            maxsize=_ANSWERS, ttl=ttl, timer=trio.current_time
         )
 
     def inode(self, number: int) -> Inode:
@@ -79,7 +86,7 @@ class Shelf:
         listing = self._listings.get(directory.path)
         if listing is not None and name in listing:
             return self._inode(directory, listing[name])
-        entry = await self._source.entry(directory.path, name)
+        (entry,) = self._answers.get((directory.path, name)) or await self._ask(directory.path, name)
         if entry is None:
             raise NotFound(f"{directory.path}{name}")
         return self._inode(directory, entry)
@@ -93,9 +100,11 @@ class Shelf:
         """The entries of a directory, all of them."""
         listing = self._listings.get(directory.path)
         if listing is None:
+            changes = self._changes
             entries = await self._source.entries(directory.path)
             listing = {entry.name: entry for entry in entries}
-            self._listings[directory.path] = listing
+            if changes == self._changes:
+                self._listings[directory.path] = listing
         return [self._inode(directory, entry) for entry in listing.values()]
 
     def valid_for(self, inode: Inode) -> float:
@@ -117,9 +126,18 @@ class Shelf:
 
     def forget_listing(self) -> None:
         """Ask the source again."""
+        self._changes += 1
         self._listings.clear()
+        self._answers.clear()
 
     # -- inside -----------------------------------------------------------------------------
+
+    async def _ask(self, directory: ObjectPath, name: str) -> tuple[Entry | None]:
+        changes = self._changes
+        answer = (await self._source.entry(directory, name),)
+        if changes == self._changes:
+            self._answers[directory, name] = answer
+        return answer
 
     def _check_directory(self, directory: Inode) -> None:
         if not directory.is_directory:

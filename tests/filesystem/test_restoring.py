@@ -5,14 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
 import trio
 
 from b2mount.errors import (
-    AccessDenied,
     AlreadyExists,
     InvalidArgument,
     IsADirectory,
@@ -21,106 +18,15 @@ from b2mount.errors import (
     NotPermitted,
     ReadOnly,
 )
-from b2mount.filesystem.areas import Areas
-from b2mount.filesystem.dot_b2 import make_past
-from b2mount.filesystem.node import Node
-from b2mount.filesystem.restoring import Restorer
 from b2mount.model import ObjectPath, ObjectVersion
-from b2mount.namespace.posix_info import AttributeDefaults
 from b2mount.namespace.version_lists import named
-from tests.fakes.memory_store import ALL_CAPABILITIES, MemoryStore
-from tests.filesystem.world import World, world
-
-ROOT = 1
-
-
-class CountedStore(MemoryStore):
-    """Counts copies, and refuses deletions where the key may not delete."""
-
-    copies = 0
-
-    async def copy(self, *args, **kwargs):
-        self.copies += 1
-        return await super().copy(*args, **kwargs)
-
-    async def delete_version(self, version: ObjectVersion) -> None:
-        if "deleteFiles" not in self.account.capabilities:
-            raise AccessDenied("the key may not delete files (no deleteFiles)")
-        await super().delete_version(version)
-
-
-@attrs.define(eq=False)
-class Time:
-    """A file system with its `.b2`, by paths."""
-
-    live: World
-    areas: Areas
-    restorer: Restorer
-    told: list[object]
-
-    @property
-    def store(self) -> CountedStore:
-        assert isinstance(self.live.store, CountedStore)
-        return self.live.store
-
-    async def node(self, path: str) -> Node:
-        node = self.areas.getattr(ROOT)
-        for name in path.strip("/").split("/"):
-            if name:
-                node = await self.areas.lookup(node.number, name)
-        return node
-
-    async def split(self, path: str) -> tuple[int, str]:
-        parent, _, name = path.rpartition("/")
-        return (await self.node(parent)).number, name
-
-    async def read(self, path: str) -> bytes:
-        fh = await self.areas.open((await self.node(path)).number, 0, None)  # type: ignore[arg-type]
-        try:
-            return bytes(await self.areas.read(fh, 0, 1 << 20))
-        finally:
-            await self.areas.flush(fh)
-            await self.areas.release(fh)
-
-    async def names(self, path: str) -> list[str]:
-        fh = self.areas.opendir((await self.node(path)).number)
-        names: list[str] = []
-        position = 0
-        while found := [(at, name) async for at, name, _ in self.areas.readdir(fh, position)]:
-            names += [name for _, name in found]
-            position = found[-1][0]
-        self.areas.releasedir(fh)
-        return sorted(name for name in names if name not in (".", ".."))
-
-    async def rm(self, path: str) -> None:
-        await self.areas.unlink(*await self.split(path))
-
-    async def rmdir(self, path: str) -> None:
-        await self.areas.rmdir(*await self.split(path))
-
-    async def mv(self, old: str, new: str) -> None:
-        await self.areas.rename(await self.split(old), await self.split(new), may_replace=True)
-
-
-async def times(store: MemoryStore, directory: Path, root: str = "", **options: Any) -> AsyncIterator[Time]:
-    async with world(store, directory, root=ObjectPath("bucket", root), **options) as live:
-        told: list[object] = []
-        fs = live.fs
-        past = make_past(
-            fs,
-            live.namespace,
-            store,
-            fs._fetcher,
-            fs._mover,
-            AttributeDefaults(1000, 1000, 0o022),
-            told.append,
-        )
-        yield Time(live, Areas(fs, past), past.restorer, told)
+from tests.fakes.memory_store import ALL_CAPABILITIES
+from tests.filesystem.times import ROOT, CountedStore, Time, times
 
 
 @pytest.fixture
 async def time(tmp_path: Path) -> AsyncIterator[Time]:
-    async for made in times(CountedStore(), tmp_path):
+    async with times(CountedStore(), tmp_path) as made:
         yield made
 
 
@@ -197,7 +103,7 @@ async def test_elsewhere_it_is_a_copy_and_stays_in_the_trash(time: Time) -> None
 
 async def test_a_key_that_may_not_delete_copies(tmp_path: Path) -> None:
     store = CountedStore(capabilities=ALL_CAPABILITIES - {"deleteFiles"})
-    async for time in times(store, tmp_path):
+    async with times(store, tmp_path) as time:
         await time.live.write("file", b"bytes")
         await time.rm("file")
         await time.mv(".b2/trash/file", "file")
@@ -250,7 +156,7 @@ async def test_a_restore_of_what_is_deleted(time: Time) -> None:
 
 
 async def test_what_is_unsent_goes_before(tmp_path: Path) -> None:
-    async for time in times(CountedStore(), tmp_path, waits=False, delay=1000):
+    async with times(CountedStore(), tmp_path, waits=False, delay=1000) as time:
         await time.live.write("file", b"first")
         await time.live.fs.flush_path("file")
         await time.live.write("file", b"second, unsent")
@@ -374,7 +280,7 @@ async def test_a_prefix_of_a_bucket_sees_its_own(tmp_path: Path) -> None:
     for key in ("p/x", "q/x"):
         store.seed(ObjectPath("bucket", key), key.encode())
         await store.hide(ObjectPath("bucket", key))
-    async for time in times(store, tmp_path, "p/"):
+    async with times(store, tmp_path, "p/") as time:
         assert await time.names(".b2/trash") == ["x"]
         assert await time.names(".b2/versions") == ["x"]
         await time.restorer.undelete("x")

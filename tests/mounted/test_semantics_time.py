@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from tests.mounted.bucket import sha1_of
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
 from tests.mounted.processes import wait_until
+from tests.odd_names import files_shown, odd_keys, stand_for_directories
 
 pytestmark = pytest.mark.kernel
 
@@ -131,7 +133,36 @@ def test_an_object_called_like_it_is_counted(make_mount: MountMaker) -> None:
     code, output = mount.b2mount("status", mount.path)
     assert code == 0
     assert "1 objects whose names no path can spell" in output
-    assert bucket.read(".b2/at") == b"bytes"
+    assert (mount.path / ".b2" / "names" / ".b2%2Fat").read_bytes() == b"bytes"
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_names_that_no_path_can_spell(make_mount: MountMaker, seed: int) -> None:
+    """Object names that a path can't spell ... are counted in `status`, never crash a listing, and stay
+    reachable through `.b2/`."""
+    bucket = make_mount.bucket()
+    keys = odd_keys(random.Random(seed), 60, controls=True)
+    for key in keys:
+        bucket.fill([key], key.encode())
+    make_mount.api.services.large_file.start_large_file(bucket.bucket.id_, "a/begun", "text/plain")
+    mount = make_mount(bucket=bucket)
+    shown = files_shown(keys)
+    paths = mount.programs.run("find", ".", "-type", "f", "-print0", cwd=mount.path).split("\0")
+    assert {path.removeprefix("./") for path in paths if path} == shown
+    assert all((mount.path / key).read_bytes() == key.encode() for key in shown)
+    odd = sorted((mount.path / ".b2" / "names").iterdir())
+    names = {os.getxattr(path, "user.b2.name"): path.read_bytes() for path in odd}
+    assert all(key == data for key, data in names.items())
+    assert {key.decode() for key in names} == set(keys) - shown - stand_for_directories(keys)
+    assert len(names) == len(odd)
+    mount.programs.run("ls", "-l", mount.path / ".b2" / "names", mount.path / ".b2" / "versions")
+    mount.programs.run("find", mount.path / ".b2" / "versions", "-maxdepth", "3", "-ls")
+    status = json.loads(mount.b2mount("status", "--json", mount.path)[1])
+    assert status["odd_names"] > 0
+    odd[0].rename(mount.path / "a better name")
+    assert (mount.path / "a better name").read_bytes() in names
+    odd[1].unlink()
+    assert sorted((mount.path / ".b2" / "names").iterdir()) == odd[2:]
 
 
 def test_a_prefix_mount_shows_its_own_past(make_mount: MountMaker) -> None:
@@ -227,7 +258,8 @@ def test_the_versions_of_a_file(mount: Mount) -> None:
     assert len({os.getxattr(one, "user.b2.file_id") for one in found}) == len(found)
     assert os.getxattr(found[0], "user.b2.uploaded").decode() + ".txt" == found[0].name
     assert shell(mount, "ls .b2 .b2/versions .b2/versions/notes").split() == [
-        ".b2:", "at", "trash", "versions", ".b2/versions:", "notes", ".b2/versions/notes:", "text.txt",
+        ".b2:", "at", "names", "trash", "versions",
+        ".b2/versions:", "notes", ".b2/versions/notes:", "text.txt",
     ]  # fmt: skip
 
 
