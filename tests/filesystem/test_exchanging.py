@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from b2mount import errors
-from b2mount.model import AttributeChange, Kind
+from b2mount.model import AttributeChange, Kind, ObjectPath
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import ME, ROOT, World, world
@@ -140,3 +140,20 @@ async def test_what_is_refused(store: FaultyStore, tmp_path: Path) -> None:
         await exchange(w, "d", "d")
         assert await w.read("d/a") == b"one"
         assert store.calls["copy"] == 0
+
+
+async def test_between_buckets(tmp_path: Path) -> None:
+    memory = MemoryStore("photos", "texts")
+    memory.seed(ObjectPath("photos", "a/b/one"), b"1")
+    memory.seed(ObjectPath("texts", "three"), b"333")
+    async with world(memory, tmp_path, root=ObjectPath("", "")) as w:
+        for one, other in (("photos", "texts"), ("photos/a", "texts"), ("photos", "texts/three")):
+            with pytest.raises(errors.NotPermitted):
+                await exchange(w, one, other)
+        with pytest.raises(errors.NotPermitted):
+            await w.fs.mknod(ROOT, "pipe", Kind.FIFO, 0o600, 0, ME)
+        await exchange(w, "photos/a", "texts/three")
+        assert (await w.names("photos"), await w.read("photos/a")) == (["a"], b"333")
+        assert await w.read("texts/three/b/one") == b"1"
+    assert memory.contents("photos") == {"a": b"333"}
+    assert memory.contents("texts") == {"three/b/one": b"1"}
