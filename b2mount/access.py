@@ -6,6 +6,7 @@ One line in the log (`tell`) says what the mount can't do; what makes it pointle
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Final
 
 import attrs
@@ -28,7 +29,7 @@ PATIENCE: Final = 5.0
 SHORTEST_WAIT: Final = 10.0
 """Seconds that one request may take at least, however short --retry-for is."""
 LACKS: Final = {
-    "readFiles": "files can't be read",
+    "readFiles": "files can't be read, renamed or changed in part",
     "writeFiles": "nothing can be changed: it is mounted read-only",
     "shareFiles": "`b2mount url --expires` makes no links",
     "writeBuckets": "mkdir at the top makes no buckets",
@@ -61,7 +62,8 @@ class Access:
 async def open_store(options: MountOptions) -> B2Store:
     """The account of the first credentials that are found. Raises NotAuthorized, Unavailable, and UsageError
     for the file of an encryption key."""
-    credentials = find_credentials(file=options.credentials, profile=options.profile)
+    find = partial(find_credentials, file=options.credentials, profile=options.profile)
+    credentials = find()
     keyring = open_keyring(options.encryption.mode, options.encryption.key_file)
     async with trio.open_nursery() as waiting:
         waiting.start_soon(_say_that_it_takes_long, credentials.realm)
@@ -74,6 +76,7 @@ async def open_store(options: MountOptions) -> B2Store:
                 limit_upload=options.limit_upload,
                 timeouts=_timeouts(options.retry_for),
                 keyring=keyring,
+                find_again=find,
             )
         except Unavailable as error:
             hint = f"check the network and B2_ENVIRONMENT (B2 is {credentials.realm})"

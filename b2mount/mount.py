@@ -247,6 +247,7 @@ class Mount:
             pruner.watch(self._areas.in_use)
             services.start_soon(pruner.run)
         services.start_soon(self._costs.run)
+        store.on_new_key(lambda: services.start_soon(self._send_again))
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)
         services.start_soon(self._filesystem.run)
@@ -291,6 +292,11 @@ class Mount:
 
     async def _expire(self, told: Mapping[int, Sequence[str]]) -> None:
         await self._names.expire(told, within=self._namespace.lifetime.longest)
+
+    async def _send_again(self) -> None:
+        """What the old key could not send any more."""
+        with suppress(B2MountError, OSError):  # said in the log
+            await self._write_back.flush()
 
     # -- run -------------------------------------------------------------------------------
 

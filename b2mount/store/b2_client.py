@@ -19,18 +19,18 @@ import attrs
 import trio
 from b2sdk.v3 import B2Session, EncryptionSetting
 
-from b2mount.errors import B2MountError, CorruptData, NotAuthorized
+from b2mount.errors import B2MountError, CorruptData
 from b2mount.model import ByteRange, ByteSource, ObjectPath, ObjectVersion
-from b2mount.store import b2_calls, b2_records
+from b2mount.store import b2_calls, b2_login, b2_records
 from b2mount.store.b2_calls import UploadAddress
 from b2mount.store.b2_errors import (
     is_damaged_upload,
     is_transient,
     needs_new_token,
     needs_new_upload_url,
-    wait_asked_for,
 )
-from b2mount.store.b2_session import Authorization, authorize, close_account
+from b2mount.store.b2_login import Login
+from b2mount.store.b2_session import Authorization, close_account
 from b2mount.store.credentials import Credentials
 from b2mount.store.delivery import Delivery
 from b2mount.store.ledger import Ledger
@@ -95,14 +95,6 @@ class Sent:
 
 
 @attrs.define(eq=False)
-class Renewal:
-    """One authorization on its way, and who waits for it."""
-
-    done: trio.Event = attrs.field(factory=trio.Event)
-    error: Exception | None = None
-
-
-@attrs.define(eq=False)
 class B2Client:
     """See the module. Authorize it before the first call."""
 
@@ -112,16 +104,21 @@ class B2Client:
     ledger: Ledger
     limits: Limits
     retry_for: float
-    _authorization: Authorization | None = attrs.field(init=False, default=None)
-    _generation: int = attrs.field(init=False, default=0)
-    _renewal: Renewal | None = attrs.field(init=False, default=None)
+    find_again: Callable[[], Credentials] | None = None
+    """As Login has it."""
     _idle_urls: dict[str, list[UploadAddress]] = attrs.field(init=False, factory=dict)
     _reach: Reach = attrs.field(init=False, factory=Reach)
     _paces: Paces = attrs.field(init=False, factory=Paces)
+    login: Login = attrs.field(init=False)
     _under_way: list[tuple[ObjectPath, UploadBody]] = attrs.field(init=False, factory=list)
     _places: dict[str, trio.CapacityLimiter] = attrs.field(init=False)
     """By lane. Whoever waits for a lane must neither hold an upload URL meanwhile nor go on when B2 has
     asked for fewer requests since."""
+
+    @login.default
+    def _log_in(self) -> Login:
+        pace = self._paces.of(b2_login.CALL)
+        return Login(self.session, self.credentials, self.lanes.metadata, self.ledger, pace, self.find_again)
 
     @_places.default
     def _as_wide_as_the_lanes(self) -> dict[str, trio.CapacityLimiter]:
@@ -133,49 +130,17 @@ class B2Client:
     @property
     def authorization(self) -> Authorization:
         """As of the last one. Raises NotAuthorized when there was none."""
-        if self._authorization is None:
-            raise NotAuthorized("not authorized yet")
-        return self._authorization
+        return self.login.authorization
 
     async def authorize(self) -> None:
         """Get a token, with retries. Raises NotAuthorized when B2 does not know the key."""
-        patience = self._patience("b2_authorize_account")
-        generation = self._generation
+        patience = self._patience(b2_login.CALL)
+        generation = self.login.generation
         while True:
             try:
-                return await self._renew(generation)
+                return await self.login.renew(generation, self.retry_for)
             except Exception as error:
                 await patience.before_next_try(error)
-
-    async def _renew(self, generation: int) -> None:
-        """Authorize again, once, unless someone did since `generation`; join whoever is at it."""
-        while self._generation == generation:
-            if self._renewal is None:
-                return await self._authorize_once()
-            renewal = self._renewal
-            await renewal.done.wait()
-            if renewal.error is not None:
-                raise renewal.error
-        return None
-
-    async def _authorize_once(self) -> None:
-        renewal, pace = Renewal(), self._paces.of("b2_authorize_account")
-        self._renewal = renewal
-        try:
-            await pace.turn(trio.current_time() + self.retry_for)
-            self.ledger.called("b2_authorize_account")
-            self._authorization = await self.lanes.metadata.run(authorize, self.session, self.credentials)
-            self._generation += 1
-        except Exception as error:
-            renewal.error = error
-            if (asked := wait_asked_for(error)) is not None:
-                pace.hold(asked)
-            if needs_new_token(error):
-                renewal.error = NotAuthorized("B2 does not know this application key, or it was revoked")
-            raise renewal.error from error
-        finally:
-            self._renewal = None
-            renewal.done.set()
 
     def close(self) -> None:
         """Close all connections."""
@@ -222,10 +187,10 @@ class B2Client:
     ) -> T:
         patience = self._patience(name)
         for tries in itertools.count(1):
-            generation = self._generation
+            generation = self.login.generation
             try:
                 async with self._turn(lane, patience):
-                    generation = self._generation  # as of when it goes out
+                    generation = self.login.generation  # as of when it goes out
                     self.ledger.called(name)
                     result = await attempt()
             except Exception as error:
@@ -248,7 +213,7 @@ class B2Client:
             patience.renewals += 1
             at_once = patience.renewals == 1
             try:
-                await self._renew(generation)
+                await self.login.renew(generation, self.retry_for)
             except Exception as renewal_error:
                 error, at_once = renewal_error, False
             else:
@@ -278,7 +243,7 @@ class B2Client:
 
     async def _upload_once(self, target: UploadTarget, source: ByteSource) -> Sent:
         """One try; its error comes back, not out, so that its pause holds no place in the lane."""
-        sent = Sent(self._generation)
+        sent = Sent(self.login.generation)
         try:
             sent.address = await self._upload_address(target)
             with UploadBody(source, self.limits.upload) as body:
@@ -363,10 +328,10 @@ class B2Client:
         delivery = Delivery(span, deliver, self.ledger)
         patience = self._patience("b2_download_file_by_id")
         while left := delivery.left:
-            generation = self._generation
+            generation = self.login.generation
             try:
                 async with self._turn(self.lanes.download, patience):
-                    generation = self._generation
+                    generation = self.login.generation
                     self.ledger.called("b2_download_file_by_id")
                     await self.lanes.download.stream(
                         b2_calls.download,

@@ -66,6 +66,10 @@ class B2Store(ObjectStore):
         self._large = LargeFileCalls(client, self._buckets, keyring)
         self.ledger = client.ledger
 
+    def on_new_key(self, call: Callable[[], None]) -> None:
+        """Call this when another key has taken the place of one that B2 does not know any more."""
+        self._client.login.on_new_key = call
+
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
@@ -282,15 +286,17 @@ async def open_b2_store(
     ledger: Ledger | None = None,
     timeouts: Timeouts | None = None,
     keyring: Keyring | None = None,
+    find_again: Callable[[], Credentials] | None = None,
 ) -> B2Store:
-    """An authorized store; close it. Limits are bytes a second. Raises NotAuthorized, Unavailable."""
+    """An authorized store; close it. Limits are bytes a second. `find_again` looks for the credentials when
+    B2 does not know the key any more. Raises NotAuthorized, Unavailable."""
     lanes = lanes or Lanes()
     session = open_account(credentials, connections=lanes.width, timeouts=timeouts)
     limits = Limits(
         download=RateLimit(limit_download) if limit_download else None,
         upload=RateLimit(limit_upload) if limit_upload else None,
     )
-    client = B2Client(session, credentials, lanes, ledger or Ledger(), limits, retry_for)
+    client = B2Client(session, credentials, lanes, ledger or Ledger(), limits, retry_for, find_again)
     try:
         await client.authorize()
     except BaseException:

@@ -203,6 +203,38 @@ def test_a_key_that_may_not_write(make_mount: MountMaker) -> None:
         (mount.path / "file").unlink()
 
 
+def test_a_key_that_is_replaced_while_mounted(make_mount: MountMaker) -> None:
+    """A key that B2 does not know any more: EACCES, `status` says why, and another one in the same file sends
+    what was written meanwhile."""
+    bucket, rights = make_mount.bucket(), ["listBuckets", "listFiles", "readFiles", "writeFiles"]
+    bucket.put("file", b"bytes")
+    mount = make_mount.prepare(bucket=bucket)
+    place = mount.path.parent / "key.json"
+    mount.options = ("--credentials", str(place))
+
+    def use_new_key() -> str:
+        key = make_mount.api.create_key(rights, "replaced")
+        place.touch(mode=0o600)
+        place.write_text(json.dumps({"key_id": key.id_, "application_key": key.application_key}))
+        return str(key.id_)
+
+    key_id = use_new_key()
+    mount.start()
+    assert os.listdir(mount.path) == ["file"]
+    mount.expect_log("does not know this application key, or it was revoked")
+    make_mount.api.delete_key_by_id(key_id)
+    assert error_of_close(mount.path / "new", b"kept") == "EACCES"
+    with pytest.raises(PermissionError):
+        (mount.path / "file").read_bytes()
+    (unsent,) = pending(mount)
+    assert (unsent["path"], unsent["state"]) == ("new", "failed")
+    assert "revoked" in str(unsent["reason"])
+    use_new_key()
+    assert (mount.path / "file").read_bytes() == b"bytes"
+    wait_until(lambda: pending(mount) == [], "what was unsent is sent")
+    assert bucket.read("new") == b"kept"
+
+
 def test_a_key_that_loses_its_right_to_write(make_mount: MountMaker) -> None:
     mount = make_mount()
     mount.expect_log("not allowed")
