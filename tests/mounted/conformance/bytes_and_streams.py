@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import hashlib
 import mmap
 import os
+import random
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -241,6 +243,68 @@ def _copied(scene: Scene) -> None:
     scene.note("size", lambda: os.fstat(target).st_size)
     os.close(source)
     os.close(target)
+
+
+@case("bytes: read, written, cut and mapped in any order")
+def _any_order(scene: Scene) -> None:
+    chance = random.Random(7)
+    scene.quietly("make", "regular", "it")
+    fd = os.open("it", os.O_RDWR)
+    for number in range(200):
+        offset, count = chance.randrange(300_000), chance.choice([1, 100, 4096, 5000, 65_536, 130_000])
+        data, size = chance.randbytes(count), os.fstat(fd).st_size
+        action = chance.choice([_read, _write, _cut, _append, _map_read, _map_write, _sync, _move])
+        scene.note(f"{number} {action.__name__}", lambda: action(fd, min(offset, size), data))  # noqa: B023
+        if chance.random() < 0.1:
+            os.close(fd)
+            fd = os.open("it", os.O_RDWR)
+    scene.note("all", lambda: _digest(os.pread(fd, 1 << 20, 0)))
+    os.close(fd)
+
+
+def _digest(data: bytes) -> str:
+    return f"{len(data)} {hashlib.sha1(data).hexdigest()}"
+
+
+def _read(fd: int, offset: int, data: bytes) -> str:
+    return _digest(os.pread(fd, len(data), offset))
+
+
+def _write(fd: int, offset: int, data: bytes) -> int:
+    return os.pwrite(fd, data, offset + len(data) // 3)
+
+
+def _cut(fd: int, offset: int, data: bytes) -> None:
+    os.ftruncate(fd, offset + len(data) // 2)
+
+
+def _append(_fd: int, _offset: int, data: bytes) -> int:
+    fd = os.open("it", os.O_WRONLY | os.O_APPEND)
+    try:
+        return os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _map_read(fd: int, offset: int, data: bytes) -> str:
+    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) if os.fstat(fd).st_size else mmap.mmap(-1, 1) as view:
+        return _digest(view[offset : offset + len(data)])
+
+
+def _map_write(fd: int, offset: int, data: bytes) -> None:
+    if os.fstat(fd).st_size:
+        with mmap.mmap(fd, 0) as view:
+            data = data[: len(view) - offset]
+            view[offset : offset + len(data)] = data
+
+
+def _sync(fd: int, _offset: int, _data: bytes) -> None:
+    os.fsync(fd)
+
+
+def _move(_fd: int, _offset: int, _data: bytes) -> None:
+    os.rename("it", "other")
+    os.rename("other", "it")
 
 
 @case("attributes: setting and finding them")
