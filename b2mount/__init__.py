@@ -24,6 +24,7 @@ so only that has a time to live, and an open file is pinned to one version.
     namespace  what exists under which name and number: directory cache (names expire), overlay
                (what this mount did wins), inodes, attributes and stored xattrs <-> object info;
                listings and what the kernel knows of them are rows of a name_table, packed;
+               with a long time to live they outlast the mount in a name_index;
                history_tree shows other times, a catalog is whatever names can be looked up in
     reading    the bytes of object versions: blocks on disk, flights (ranged GETs), readahead,
                checks against B2's SHA-1

@@ -5,6 +5,7 @@ One line in the log (`tell`) says what the mount can't do; what makes it pointle
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import partial
 from typing import Final
@@ -48,6 +49,8 @@ class Access:
     """What a mount shows, and what it lacks."""
 
     root: ObjectPath
+    identity: str
+    """Of the names that can be seen: of the account, of this very bucket, of what the key is limited to."""
     source: Source
     """What is mounted in fact: a key for a prefix makes it less than was asked for."""
     read_only: bool
@@ -89,7 +92,7 @@ async def open_store(options: MountOptions) -> B2Store:
 async def find_access(store: ObjectStore, options: MountOptions) -> Access:
     """Raises UsageError, NotFound for the bucket, AccessDenied when the key can't do what is asked."""
     check_options(store.account, options)
-    root = await _root(store, options.source)
+    root, bucket_id = await _root(store, options.source)
     names = lacking(store.account, options)
     source = Source(root.bucket, root.key)
     found = []
@@ -97,8 +100,11 @@ async def find_access(store: ObjectStore, options: MountOptions) -> Access:
         found.append(f"{source} is mounted: the key sees only a part of the bucket")
     elif source.prefix and await _is_bare(store, root):
         found.append(f"there is nothing in {root} yet")
+    account = store.account
+    seen = [account.account_id, bucket_id, account.buckets, account.prefix, root.bucket, root.key]
     return Access(
         root,
+        json.dumps(seen),
         source,
         options.read_only or "writeFiles" in names,
         names,
@@ -137,20 +143,21 @@ def tell(access: Access) -> None:
         log.log(level, "%s", "; ".join(access.remarks))
 
 
-async def _root(store: ObjectStore, source: Source) -> ObjectPath:
+async def _root(store: ObjectStore, source: Source) -> tuple[ObjectPath, str]:
+    """What to mount, and the id of its bucket."""
     bucket, prefix = source.bucket, source.prefix
     if not bucket:
         if "listBuckets" not in store.account.capabilities and store.account.buckets is None:
             raise AccessDenied("the key may not list buckets (no listBuckets): name the bucket to mount")
-        return ObjectPath("", "")
+        return ObjectPath("", ""), ""
     if store.account.buckets is None and "listBuckets" not in store.account.capabilities:
         raise AccessDenied(
             f"the key may not list buckets (no listBuckets), so {bucket!r} can't be found: "
             "use a key with it, or one that is bound to the bucket"
         )
-    names = [found.name for found in await store.list_buckets()]
-    if bucket not in names:
-        known = f"; there are: {', '.join(names[:10])}" if names else ""
+    ids = {found.name: found.bucket_id for found in await store.list_buckets()}
+    if bucket not in ids:
+        known = f"; there are: {', '.join(list(ids)[:10])}" if ids else ""
         raise NotFound(f"no bucket {bucket!r} that this key can see{known}")
     visible = store.account.prefix
     if not prefix.startswith(visible):
@@ -158,7 +165,7 @@ async def _root(store: ObjectStore, source: Source) -> ObjectPath:
             allowed = f"{bucket}/{visible}"
             raise AccessDenied(f"the key sees only {allowed!r}: mount that, or use another key")
         prefix = visible[: visible.rfind("/") + 1]
-    return ObjectPath(bucket, prefix)
+    return ObjectPath(bucket, prefix), ids[bucket]
 
 
 async def _is_bare(store: ObjectStore, root: ObjectPath) -> bool:

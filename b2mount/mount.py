@@ -45,6 +45,7 @@ from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.account_tree import AccountTree
 from b2mount.namespace.bucket_tree import BucketTree
+from b2mount.namespace.name_index import NameIndex
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
 from b2mount.options import MountOptions, Unlink
@@ -117,6 +118,7 @@ class Mount:
     _disk: ThreadLane = attrs.field(factory=lambda: ThreadLane("disk", DISK_LANE))
     _store: B2Store = attrs.field(init=False)
     _cache: BlockCache = attrs.field(init=False)
+    _index: NameIndex = attrs.field(init=False)
     _namespace: Namespace = attrs.field(init=False)
     _journal: Journal = attrs.field(init=False)
     _write_back: WriteBack = attrs.field(init=False)
@@ -165,6 +167,8 @@ class Mount:
                     left = await self._drain()
                     await self._journal.close()
                     await self._costs.save()
+                    with trio.move_on_after(LEAVING_TIME):  # else the next mount asks what is not there
+                        await self._index.close()
                 pyfuse3.close(unmount=True)
                 with trio.move_on_after(LEAVING_TIME, shield=True):
                     await self._kernel.run(clear_dead, self._options.mountpoint)
@@ -207,6 +211,8 @@ class Mount:
             retry_for=options.retry_for,
             pruner=pruner,
         )
+        self._index = NameIndex(directory, self._access.identity, root, options.ttl, self._disk)
+        await self._index.open()
         defaults = AttributeDefaults(options.uid, options.gid, options.umask)
         buckets = BucketTree(store, store.account.prefix)
         self._namespace = Namespace(
@@ -215,6 +221,7 @@ class Mount:
             defaults=defaults,
             ttl=options.ttl,
             max_names=options.max_names,
+            index=self._index,
         )
         mover = Mover(store, self._journal, uploader)
         self._filesystem = FileSystem(
@@ -250,6 +257,7 @@ class Mount:
         store.on_new_key(lambda: services.start_soon(self._send_again))
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)
+        services.start_soon(self._index.run)
         services.start_soon(self._filesystem.run)
         if not self._access.read_only:
             count = await self._filesystem.recover()
@@ -272,8 +280,10 @@ class Mount:
 
     async def _send(self, mover: Mover) -> None:
         """Renames that an earlier mount began come first: uploads may bear the new names."""
-        await mover.replay()
-        self._namespace.forget_listing(None)  # what was seen meanwhile were names on the move
+        if await mover.has_begun():
+            self._namespace.forget_listing(None)
+            await mover.replay()
+            self._namespace.forget_listing(None)  # what was seen meanwhile were names on the move
         self._replayed.set()
         await self._write_back.run()
 

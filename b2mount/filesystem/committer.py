@@ -205,6 +205,7 @@ class Committer:
         inode = content.inode
         self._witness.uploaded(sealed, inode.version, version)
         if inode.removed or inode.path != version.path:
+            self._namespace.changing(version.path)
             inode.version = version
         elif content.staged is not None or content.sealed is not None:
             self._namespace.rebased(inode.path, version)

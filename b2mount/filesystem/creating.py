@@ -51,6 +51,7 @@ class Creator:
         await self._check_free(directory, name, check_new_directory_name)
         attributes = _first_attributes(Kind.DIRECTORY, mode, directory, requester)
         async with self._gate.using(lambda: directory.path.directory(name)) as path:
+            self._namespace.changing(path)
             version = await self._store.put(
                 path.placeholder, ByteSource(), metadata_of(attributes, ObjectMetadata())
             )
@@ -80,6 +81,7 @@ class Creator:
 
     async def _special(self, directory: Inode, name: str, attributes: Attributes) -> Inode:
         async with self._gate.using(lambda: directory.path.file(name)) as path:
+            self._namespace.changing(path)
             version = await self._store.put(path, ByteSource(), metadata_of(attributes, ObjectMetadata()))
             self._committer.made(version)
             return self._namespace.created(directory, name, attributes, version)

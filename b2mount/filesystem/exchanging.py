@@ -62,6 +62,8 @@ class Swapper:
             for held in (path, its_path):
                 await self._committer.settle_held(held)
             with self._write_back.holding(path), self._write_back.holding(its_path):
+                for held in (path, its_path):
+                    self._namespace.changing(held)
                 versions = await self._swap_objects(first, second)
                 self._swap_names(first, second, one, other)
                 for version in versions:

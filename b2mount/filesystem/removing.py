@@ -48,6 +48,7 @@ class Remover:
             await self._drop_unsent(inode)
             if inode.version is not version:  # an upload that had begun came in meanwhile
                 await self._remove_object(inode)
+                self._namespace.changing(inode.path)
         await self.keep(directory)
 
     async def rmdir(self, directory: Inode, name: str) -> None:
@@ -59,6 +60,7 @@ class Remover:
         async with self._gate.moving(lambda: inode.path):
             if not await self._namespace.is_empty(inode):
                 raise NotEmpty(f"{name} is not empty")
+            self._namespace.changing(inode.path)
             if inode.path.is_bucket:
                 await self._delete_bucket(inode.path)
             else:
@@ -118,6 +120,7 @@ class Remover:
             await self._committer.withdraw_for_good(content)
 
     async def _remove_object(self, inode: Inode) -> None:
+        self._namespace.changing(inode.path)
         if not self._deletes:
             await self._hide(inode.path)
             return

@@ -74,6 +74,10 @@ class Renamer:
             await self._move_file(inode, new, target)
         await self._remover.keep(old[0])
 
+    def _announce(self, old: ObjectPath, new: ObjectPath) -> None:
+        self._namespace.changing(old)
+        self._namespace.changing(new)
+
     async def _target(self, directory: Inode, name: str) -> Inode | None:
         try:
             return await self._namespace.lookup(directory, name)
@@ -99,6 +103,7 @@ class Renamer:
         taken = False
         try:
             async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (_, path):
+                self._announce(inode.path, path)
                 with self._write_back.holding(path):
                     taken = replaced is not None and await self._take_back(replaced)
                     version = await self._move_bytes(inode, path, self._recorded(replaced))
@@ -190,6 +195,7 @@ class Renamer:
     async def _move_directory(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         directory, name = new
         async with self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name)) as (_, path):
+            self._announce(inode.path, path)
             with self._write_back.holding(path):
                 versions = await self._move_tree(inode, path)
                 if target is not None:

@@ -258,6 +258,12 @@ class InodeTable:
         if chunk is not None and chunk.is_told(number % ROWS):
             self._forget_row(chunk, number % ROWS, count)
 
+    def expire(self, path: ObjectPath | None) -> None:
+        """What B2 said of a path and all below it, or of everything, has to be asked again."""
+        for inode in self:
+            if path is None or path.holds(inode.path) or inode.path in (path, path.parent.file(path.name)):
+                inode.fresh_until = 0.0
+
     def told(self, where: ObjectPath) -> dict[int, list[str]]:
         """The names at and below a directory's path (whatever is there) that the kernel knows, by the
         number of the directory that they stand in."""

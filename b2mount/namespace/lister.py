@@ -23,10 +23,12 @@ from b2mount.namespace.flat import Piece, pieces_of
 from b2mount.namespace.flights import Flights
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.lifetime import Lifetime
-from b2mount.namespace.listing import Level, Listing
+from b2mount.namespace.listing import Asked, Level, Listing
+from b2mount.namespace.name_index import NameIndex
 from b2mount.namespace.names import OddNames
-from b2mount.namespace.overlay import Ask, Overlay
+from b2mount.namespace.overlay import Ask, Overlay, Record
 from b2mount.namespace.planner import PAGE, Planner, Scan, rows_of_page
+from b2mount.namespace.recalling import Recaller
 from b2mount.namespace.tree import Tree
 from b2mount.namespace.turns import in_turns, level_in_turns
 from b2mount.store.interface import ObjectPage
@@ -45,15 +47,19 @@ class Lister:
         tree: Tree,
         cache: DirectoryCache,
         overlay: Overlay,
+        index: NameIndex,
         lifetime: Lifetime,
         learnt: Callable[[ObjectPath, Listing], None],
     ) -> None:
-        """`learnt` is told of each page of a directory, after it has come in."""
+        """`learnt` is told of each page of a directory, after it has come in. What the index knows is not
+        asked."""
         self._tree = tree
         self._cache = cache
         self._overlay = overlay
         self._lifetime = lifetime
         self._learnt = learnt
+        self._index = index
+        self._recaller = Recaller(index, cache, lifetime.usual, self._recalled)
         self._planner = Planner(cache)
         self._pages: Flights[None] = Flights()
         self._answers: Flights[Answer] = Flights()
@@ -81,9 +87,15 @@ class Lister:
     async def entry(self, directory: Inode, name: str) -> Answer:
         """Ask about a name: the directory's first page tells, and all other names of a small
         directory with it; a big directory is asked for the one name."""
+        path, drops = directory.path, self._cache.drops
+        answer = await self._recaller.answer(path, name) if self._index.is_open else None
+        if answer is not None:
+            if (path, drops) == (directory.path, self._cache.drops):
+                self._cache.put_answer(path, name, answer)
+            return answer
         if not self._cache.is_big(directory.path):
             listing = self._cache.growing(directory.path)
-            while not (listing.knows(name) or directory.removed) and _is_worth_reading(listing):
+            while not (listing.knows(name) or directory.removed) and self._is_worth_reading(listing):
                 await self.advance(directory, listing)
             if listing.knows(name):
                 return Answer(listing.entries.get(name), listing.expires)
@@ -93,7 +105,7 @@ class Lister:
 
     async def advance(self, directory: Inode, listing: Listing) -> None:
         """One page more, for all who read this listing."""
-        if listing.is_complete or directory.removed:
+        if listing.is_complete or directory.removed or await self._recaller.bring_on(directory, listing):
             return
         scan = self._planner.next_page(directory.path, listing)
         if scan is None:
@@ -113,14 +125,41 @@ class Lister:
             request = functools.partial(self._next_of, scan, None, None)
             self._in_background(scan, lambda: self._pages.join(scan, request))
 
-    def forget(self) -> None:
-        """What is asked from now on waits for no answer from before."""
+    def forget(self, path: ObjectPath | None) -> None:
+        """What was said of a path and all below it, or of everything, is not to be believed; what is asked
+        from now on waits for no answer from before."""
         self._planner.forget()
+        self._index.forget(path)
 
-    def directory_moved(self) -> None:
+    def changed(self, directory: ObjectPath, name: str, record: Record) -> None:
+        """This mount has done something to a name, or is about to."""
+        if record.inode is not None and record.inode.is_directory:
+            listing = self._cache.listing(directory)
+            found = listing.find(name) if listing is not None else None
+            if found is not None and found[0].is_directory(found[1]):
+                return  # that a directory is there was true before, and is true now
+        self._index.changed(directory)
+
+    def emptied(self, path: ObjectPath) -> None:
+        """The directory has gone, or is a new one: nothing from before is true of it."""
+        self._cache.drop(path)
+        self._index.changed_below(path)
+
+    def directory_moved(self, old: ObjectPath, new: ObjectPath) -> None:
         """Answers that are on their way may be about another directory by now."""
         self._directory_moves += 1
         self._planner.forget()
+        self._index.changed_below(old)
+        self._index.changed_below(new)
+
+    def _is_worth_reading(self, listing: Listing) -> bool:
+        """Whether its next page is asked for the sake of one name: the first one always, and more of a
+        directory that holds directories, or when it costs nothing."""
+        if listing.cursor is None:
+            return False
+        if not listing.has_begun or self._recaller.is_under_way(listing):
+            return True
+        return DELIMITER in listing.cursor and listing.pages < _PAGES_FOR_A_NAME
 
     async def _ask(self, path: ObjectPath, name: str) -> Answer:
         moves, drops = self._directory_moves, self._cache.drops
@@ -139,6 +178,7 @@ class Lister:
         while listing.cursor is not None and not directory.removed:
             path, begin = directory.path, listing.cursor
             self._cache.read_on(path, listing)
+            asked = self._index.asks()
             with self._overlay.asking() as ask:
                 level = await self._tree.page(path, begin, self._rows(listing.pages))
                 if directory.path != path:
@@ -147,7 +187,7 @@ class Lister:
                     if directory.path != path or listing.cursor != begin:
                         break
                     self._cache.read_on(path, listing)
-                    self._absorb(path, listing, Piece(begin, short), ask)
+                    self._absorb(path, listing, Piece(begin, short), ask, asked)
                     begin = short.cursor or ""
                     await trio.lowlevel.checkpoint()
             if directory.removed:
@@ -164,6 +204,7 @@ class Lister:
         path = directory.path if directory is not None else None
         if path is not None and listing is not None:
             self._cache.read_on(path, listing)
+        asked = self._index.asks()
         with self._overlay.asking() as ask:
             page = await self._tree.flat(scan.root, scan.cursor, self._rows(scan.followed))
             for short in in_turns(page):
@@ -174,7 +215,7 @@ class Lister:
                     taker = wanted or (self._taker(each, piece) if drops == self._cache.drops else None)
                     if taker is not None and taker.cursor == piece.before:
                         self._cache.read_on(each, taker)
-                        self._absorb(each, taker, piece, ask)
+                        self._absorb(each, taker, piece, ask, asked)
                         if taker is not listing:
                             self._cache.put(each, taker)
                 await trio.lowlevel.checkpoint()
@@ -196,11 +237,15 @@ class Lister:
         known = self._cache.listing(path)
         if known is None and not piece.before:
             return self._cache.new(path)
-        return known
+        return None if known is not None and self._recaller.is_under_way(known) else known
 
-    def _absorb(self, path: ObjectPath, listing: Listing, piece: Piece, ask: Ask) -> None:
+    def _absorb(
+        self, path: ObjectPath, listing: Listing, piece: Piece, ask: Ask, asked: Asked | None
+    ) -> None:
         if not listing.has_begun:
             listing.start(ask.time, self._lifetime.ttl)
+            listing.asked = asked
+            self._index.begun(path, asked)
         self.odd.saw(listing.absorb(piece.level))
         self._overlay.heard_page(path, listing, piece.before, ask)
         if listing.keeps_itself:
@@ -208,6 +253,12 @@ class Lister:
         self._learnt(path, listing)
         if listing.is_complete or not piece.before:
             self._cache.put(path, listing)
+        if listing.is_complete and not self._overlay.contradicts(path, listing):
+            self._index.learnt(path, listing)
+
+    def _recalled(self, path: ObjectPath, listing: Listing) -> None:
+        self.odd.saw(listing.odd)
+        self._learnt(path, listing)
 
     def _rows(self, before: int) -> int:
         """How many rows to ask for: each thousand that comes costs a call."""
@@ -230,14 +281,6 @@ class Lister:
             log.exception("a page ahead")
         finally:
             self._ahead.discard(what)
-
-
-def _is_worth_reading(listing: Listing) -> bool:
-    """Whether its next page is asked for the sake of one name: the first one always, and more of a
-    directory that holds directories."""
-    if listing.cursor is None:
-        return False
-    return not listing.has_begun or (DELIMITER in listing.cursor and listing.pages < _PAGES_FOR_A_NAME)
 
 
 def _is_past(cursor: str | None, directory: str) -> bool:

@@ -18,7 +18,7 @@ from typing import overload
 import attrs
 
 from b2mount.model import DELIMITER, PLACEHOLDER, Action, Entry, Kind, ObjectPath, ObjectVersion
-from b2mount.namespace.name_table import Chunk, NameTable, Row
+from b2mount.namespace.name_table import NOWHERE, Chunk, NameTable, Packed, Row
 from b2mount.namespace.names import can_be_spelled
 from b2mount.namespace.posix_info import kind_of
 from b2mount.store.interface import ObjectPage
@@ -76,6 +76,16 @@ def cursor_of(next_key: str | None, prefix: str) -> str | None:
     return next_key[len(prefix) :]
 
 
+@attrs.frozen
+class Asked:
+    """When a question was put to the store."""
+
+    sequence: int
+    """Its place in the order of all questions and changes."""
+    wall_ns: int
+    """By the wall clock."""
+
+
 @attrs.define(eq=False)
 class Listing:
     """What is known of one directory, growing page by page."""
@@ -87,6 +97,10 @@ class Listing:
     marker: ObjectVersion | None = None
     cursor: str | None = ""
     """Where the next page begins; None when there is none."""
+    asked: Asked | None = None
+    """When its first page was asked for, in words of the index of names."""
+    odd: tuple[str, ...] = ()
+    """Keys in it that can't be shown."""
     pages: int = 0
     """How many have come."""
     count: int = 0
@@ -116,6 +130,21 @@ class Listing:
         run = bisect_right(self._starts, place) - 1
         chunk, first = self._runs[run]
         return chunk, first + place - self._starts[run]
+
+    def packed(self, first: int, last: int) -> list[tuple[str, Packed]]:
+        """The settled entries from number `first` to before `last`, as `recall` takes them. Raises
+        LookupError when one of them can't be packed."""
+        found: list[tuple[str, Packed]] = []
+        while first < min(last, self.count):
+            run = bisect_right(self._starts, first) - 1
+            chunk, row = self._runs[run]
+            if chunk.directory not in (NOWHERE, self.table.directory):
+                raise LookupError("an object of another directory")
+            stop = self._starts[run + 1] if run + 1 < len(self._starts) else self.count
+            row, size = row + first - self._starts[run], min(stop, last) - first
+            found += [(chunk.names[each], chunk.packed(each)) for each in range(row, row + size)]
+            first += size
+        return found
 
     def entry_at(self, place: int) -> Entry:
         """The settled entry number `place`."""
@@ -189,12 +218,27 @@ class Listing:
         self.marker = level.marker or self.marker
         self.cursor = level.cursor
         self.pages += 1
+        self.odd += tuple(odd)
         return tuple(odd)
+
+    def recall(self, rows: Sequence[tuple[str, Packed]], directory: ObjectPath, cursor: str | None) -> None:
+        """Take in rows of an earlier listing of the directory, which goes on at `cursor`."""
+        table = self.table
+        if not self.pages:
+            table.begin(self)
+        if table.directory == directory:
+            directory = table.directory  # the same object for all, as for what is listed
+        for name, packed in rows:
+            self._append(*table.put_packed(name, packed, directory))
+        self.cursor = cursor
+        self.pages += 1
 
     def _settle(self, entry: Entry) -> None:
         if self.find(entry.name) is not None:
             return
-        chunk, row = self.table.put(entry)
+        self._append(*self.table.put(entry))
+
+    def _append(self, chunk: Chunk, row: int) -> None:
         self._rows[chunk] = self._rows.get(chunk, 0) | 1 << row
         if not self._runs or self._runs[-1][0] is not chunk or self.row(self.count) != (chunk, row):
             self._runs.append((chunk, row))

@@ -27,7 +27,7 @@ ROWS: Final = 128
 """Names in a chunk."""
 _WHOLE: Final = 254
 _DIRECTORY: Final = 255
-_NOWHERE: Final = ObjectPath("", "")
+NOWHERE: Final = ObjectPath("", "")
 
 Packed = tuple[Shape, bytes] | None
 
@@ -37,7 +37,7 @@ class Chunk:
     """Some rows, and which of them are inodes. Row r is the inode `base + r`, while it is one."""
 
     names: list[str] = attrs.field(factory=list)
-    directory: ObjectPath = _NOWHERE
+    directory: ObjectPath = NOWHERE
     """Where the objects are."""
     base: int = 0
     """0 for none yet."""
@@ -105,18 +105,35 @@ class Chunk:
 
     def add(self, entry: Entry, packed: Packed) -> int:
         """A new row."""
-        row, version = len(self.names), entry.version
-        if version is not None and self.directory is _NOWHERE:
-            self.directory = ObjectPath(version.path.bucket, version.path.key.removesuffix(entry.name))
-        self.names.append(entry.name)
-        if packed is not None:
-            self._which.append(self._place_of(packed[0]))
-            self._data += packed[1]
-        elif version is None and entry.kind is Kind.DIRECTORY:
+        version, directory = entry.version, self.directory
+        if version is not None and directory is NOWHERE:
+            directory = ObjectPath(version.path.bucket, version.path.key.removesuffix(entry.name))
+        row = self.add_packed(entry.name, packed, directory)
+        if packed is None and (version is not None or entry.kind is not Kind.DIRECTORY):
+            self._which[row] = _WHOLE
+            self._whole[row] = entry
+            self.directory = directory
+        return row
+
+    def packed(self, row: int) -> Packed:
+        """What is known of the object, as it is kept; None for a directory. Raises LookupError for what
+        can't be packed."""
+        which = self._which[row]
+        if which == _DIRECTORY:
+            return None
+        return self._shapes[which], bytes(self._data[self._ends[row] : self._ends[row + 1]])
+
+    def add_packed(self, name: str, packed: Packed, directory: ObjectPath) -> int:
+        """A new row, of what `packed` told of one in this directory."""
+        row = len(self.names)
+        if packed is not None and self.directory is NOWHERE:
+            self.directory = directory
+        self.names.append(name)
+        if packed is None:
             self._which.append(_DIRECTORY)
         else:
-            self._which.append(_WHOLE)
-            self._whole[row] = entry
+            self._which.append(self._place_of(packed[0]))
+            self._data += packed[1]
         self._ends.append(len(self._data))
         if self.base:
             self.lookups.append(0)
@@ -158,7 +175,7 @@ class Chunk:
 
     def _is_here(self, path: ObjectPath, name: str) -> bool:
         here = self.directory
-        return here is _NOWHERE or (path.key == here.key + name and path.bucket == here.bucket)
+        return here is NOWHERE or (path.key == here.key + name and path.bucket == here.bucket)
 
 
 Row = tuple[Chunk, int]
@@ -223,6 +240,20 @@ class NameTable:
         if self.directory is not None and chunk.directory == self.directory:
             chunk.directory = self.directory  # the same object for all, faster to compare
         return chunk, row
+
+    def put_packed(self, name: str, packed: Packed, directory: ObjectPath) -> Row:
+        """As `put`, of what a row of this directory's was packed as."""
+        if name in self._current:
+            if packed is None:
+                return self.put(Entry(name, Kind.DIRECTORY, None))
+            return self.put(Entry(name, packed[0].kind, unpack(directory.file(name), *packed)))
+        chunk = self._open
+        if chunk is None or len(chunk.names) >= ROWS or chunk.directory not in (NOWHERE, directory):
+            chunk = self._open = Chunk()
+            self._chunks[chunk] = None
+        chunk.seen = self._listings
+        self._current[name] = chunk
+        return chunk, chunk.add_packed(name, packed, directory)
 
     def find(self, name: str) -> Row | None:
         """The current row of a name."""

@@ -20,30 +20,18 @@ import trio
 from cachetools import LRUCache
 
 from b2mount.errors import NotADirectory, NotFound
-from b2mount.model import (
-    PLACEHOLDER,
-    Attributes,
-    Entry,
-    Kind,
-    ObjectMetadata,
-    ObjectPath,
-    ObjectVersion,
-)
+from b2mount.model import PLACEHOLDER, Attributes, Entry, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.children import ChildStream
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
 from b2mount.namespace.inode import ROOT_NUMBER, Inode
 from b2mount.namespace.lifetime import Lifetime
 from b2mount.namespace.lister import Lister
 from b2mount.namespace.listing import empty_listing
+from b2mount.namespace.name_index import NameIndex
 from b2mount.namespace.names import can_be_spelled, check_looked_up_name
 from b2mount.namespace.order import WalkOrder
 from b2mount.namespace.overlay import Overlay, Record
-from b2mount.namespace.posix_info import (
-    AttributeDefaults,
-    attributes_of,
-    kind_of,
-    with_times_of,
-)
+from b2mount.namespace.posix_info import AttributeDefaults, attributes_of, kind_of, with_times_of
 from b2mount.namespace.resolver import Resolver
 from b2mount.namespace.tree import Tree
 
@@ -64,18 +52,23 @@ class Namespace:
         defaults: AttributeDefaults,
         ttl: float,
         max_names: int,
+        index: NameIndex | None = None,
         now_ns: Callable[[], int] = time.time_ns,
         root_number: int = ROOT_NUMBER,
     ) -> None:
+        """`index` may know names from before, and learns those of now."""
         self._tree = tree
         self._defaults = defaults
         self.lifetime: Final = Lifetime(ttl)
         self._now_ns = now_ns
-        self._overlay = Overlay(self.lifetime)
+        self._index = index or NameIndex.nowhere()
+        self._overlay = Overlay(self.lifetime, lambda *change: self._lister.changed(*change))
         self._cache = DirectoryCache(max_names, lambda directory: self._inodes.table(directory))
         self._resolver = Resolver(root, self._overlay, self._cache, defaults, now_ns(), root_number)
         self._inodes = self._resolver.inodes
-        self._lister = Lister(tree, self._cache, self._overlay, self.lifetime, self._resolver.learn)
+        self._lister = Lister(
+            tree, self._cache, self._overlay, self._index, self.lifetime, self._resolver.learn
+        )
         self._changed: LRUCache[int, Inode] = LRUCache(maxsize=_CHANGED_DIRECTORIES)
         self.root: Final = self._inodes.root
         self.order: Final = WalkOrder(self._cache, self._overlay)
@@ -102,7 +95,7 @@ class Namespace:
         while True:
             self._check_directory(directory)
             if name in (".", ".."):
-                return directory if name == "." else self._parent(directory)
+                return directory if name == "." else self._resolver.parent(directory)
             if not can_be_spelled(name):
                 raise NotFound(name)
             path = directory.path
@@ -192,6 +185,13 @@ class Namespace:
 
     # -- what this mount did ----------------------------------------------------------------
 
+    def changing(self, path: ObjectPath) -> None:
+        """B2 is being asked to change what is at a path, or at and below a directory's. Should this mount
+        die before it can say so, the next one asks again."""
+        self._index.changed(path.parent)
+        if path.is_directory:
+            self._index.changed_below(path)
+
     def created(
         self, directory: Inode, name: str, attributes: Attributes, version: ObjectVersion | None
     ) -> Inode:
@@ -202,6 +202,7 @@ class Namespace:
         inode = self._inodes.add(path, attributes, version)
         if is_directory:
             now = trio.current_time()
+            self._lister.emptied(path)
             listing = empty_listing(now, now + self.lifetime.ttl)
             listing.placeholder = version
             self._cache.put(path, listing)
@@ -236,7 +237,7 @@ class Namespace:
     def removed(self, inode: Inode) -> None:
         """The name is gone, here and in B2 (call it when B2 has hidden it). The inode lives on for
         its handles; its directory stays until it is removed itself, even when it is empty now."""
-        path, parent, current = inode.path, self._parent(inode), self._inodes.at(inode.path)
+        path, parent, current = inode.path, self._resolver.parent(inode), self._inodes.at(inode.path)
         if inode is self.root or (inode.removed and self._record(path) is not None):
             return
         for gone in (inode, current):
@@ -246,7 +247,7 @@ class Namespace:
                 gone.unlinked = True
         inode.attributes = attrs.evolve(inode.attributes, changed_ns=self._now_ns())
         if inode.is_directory:
-            self._cache.drop(path)
+            self._lister.emptied(path)
         self._keep(parent)
         self._entries_changed(parent)
 
@@ -255,7 +256,7 @@ class Namespace:
         comes along. `adopted` says, before or after, when B2 has an object under its new name."""
         if inode.removed:
             return
-        old, parent = inode.path, self._parent(inode)
+        old, parent = inode.path, self._resolver.parent(inode)
         new = directory.path.directory(name) if inode.is_directory else directory.path.file(name)
         there = self._record(new)
         self._overlay.settled(old.parent, old.name, None, None, inode.version)
@@ -263,7 +264,7 @@ class Namespace:
         if inode.is_directory:
             self._cache.moved(old, new)
             self._overlay.moved(old, new)
-            self._lister.directory_moved()
+            self._lister.directory_moved(old, new)
         early = there.entry if there and not there.is_pending and not inode.is_directory else None
         if early is not None and early.version is not None:
             inode.version = early.version
@@ -289,7 +290,7 @@ class Namespace:
         record = self._record(inode.path)
         if record is None or not record.is_pending or record.inode is not inode:
             self._overlay.pending(inode.path.parent, inode.path.name, inode)
-            self._keep(self._parent(inode))
+            self._keep(self._resolver.parent(inode))
 
     def adopted(self, path: ObjectPath, version: ObjectVersion) -> None:
         """B2 has `version` under `path` (a file, a directory or its placeholder), and nothing newer
@@ -327,10 +328,8 @@ class Namespace:
         """Ask B2 again for a path and all below it (None: for everything). What is pending stays."""
         self._cache.forget(path)
         self._overlay.forget(path)
-        self._lister.forget()
-        for inode in self._inodes:
-            if path is None or path.holds(inode.path) or inode.path in (path, path.parent.file(path.name)):
-                inode.fresh_until = 0.0
+        self._lister.forget(path)
+        self._inodes.expire(path)
 
     def told(self, where: ObjectPath) -> dict[int, list[str]]:
         """The names at and below a directory's path (whatever is there) that the kernel knows, by the
@@ -355,9 +354,6 @@ class Namespace:
             return Answer(record.entry, record.until)
         return self._lister.known(directory.path, name)
 
-    def _parent(self, inode: Inode) -> Inode:
-        return self._resolver.parent(inode)
-
     def _entries_changed(self, directory: Inode) -> None:
         now = self._now_ns()
         directory.entries_changed_ns = now
@@ -373,7 +369,7 @@ class Namespace:
             self._overlay.pending(path.parent, path.name, directory)
             if record is not None and record.is_pending:
                 return
-            directory = self._parent(directory)
+            directory = self._resolver.parent(directory)
 
     def _settle(
         self, path: ObjectPath, inode: Inode | None, entry: Entry, replaced: ObjectVersion | None = None
@@ -391,6 +387,7 @@ class Namespace:
 
     def _adopted_placeholder(self, path: ObjectPath, version: ObjectVersion) -> None:
         listing, inode = self._cache.listing(path), self._inodes.at(path)
+        self._index.changed(path)  # its own listing shows the placeholder
         if listing is not None:
             listing.placeholder = version
         if inode is not None and inode.is_directory:

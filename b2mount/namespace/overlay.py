@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -112,8 +112,14 @@ class _Level:
 class Overlay:
     """All records of a mount, by directory and name."""
 
-    def __init__(self, lifetime: Lifetime) -> None:
+    def __init__(
+        self,
+        lifetime: Lifetime,
+        changed: Callable[[ObjectPath, str, Record], None] = lambda _directory, _name, _record: None,
+    ) -> None:
+        """`changed` hears of each name that this mount does something to, after it is recorded."""
         self._lifetime = lifetime
+        self._changed = changed
         self._order = itertools.count(1)
         self._levels: dict[ObjectPath, _Level] = {}
         self._expiring: deque[tuple[float, Record, ObjectPath, str]] = deque()
@@ -154,7 +160,7 @@ class Overlay:
         else:  # nothing that a listing says moves it: it needs no moment, and there may be many
             past, newest = (old.past, old.newest_ms) if old else ((), 0)
             record = Record(inode, entry, is_pending=True, past=past, newest_ms=newest)
-        self._put(directory, name, record)
+        self._do(directory, name, record)
 
     def settled(
         self,
@@ -175,13 +181,13 @@ class Overlay:
         if entry is not None and entry.version is not None:
             past = tuple(one for one in past if one != entry.version.version_id)
             newest = entry.version.uploaded_ms
-        self._put(directory, name, attrs.evolve(record, past=past[-_PAST_VERSIONS:], newest_ms=newest))
+        self._do(directory, name, attrs.evolve(record, past=past[-_PAST_VERSIONS:], newest_ms=newest))
 
     def rebased(self, directory: ObjectPath, name: str, entry: Entry) -> None:
         """B2 has `entry` under a name whose newer state is still pending."""
         record = self.get(directory, name)
         if record is not None and record.is_pending:
-            self._put(directory, name, attrs.evolve(record, entry=entry))
+            self._do(directory, name, attrs.evolve(record, entry=entry))
 
     def moved(self, old: ObjectPath, new: ObjectPath) -> None:
         """Carry all records below the directory `old` to `new`, in place of what was known there."""
@@ -233,6 +239,11 @@ class Overlay:
             inode = record.inode if _same(record.entry, entry) else None
             self._put(directory, name, attrs.evolve(record, inode=inode, entry=entry, order=ask.order))
 
+    def contradicts(self, directory: ObjectPath, listing: Listing) -> bool:
+        """Whether a complete listing looks older than something that this mount did and B2 has."""
+        settled = [one for one in self.records(directory).items() if not one[1].is_pending]
+        return any(record.lags(listing.entries.get(name)) for name, record in settled)
+
     def shown(self, directory: ObjectPath, name: str, ask: Ask) -> None:
         """B2 shows that the directory `name` is there: no need to insist on it, unless what is in it
         is known here only, or the answer may be older than the reason to insist."""
@@ -261,6 +272,10 @@ class Overlay:
         """The record as if it had just been made, for what is still on its way to those who asked."""
         until = max(record.until, trio.current_time() + max(self._lifetime.longest, at_least))
         return attrs.evolve(record, order=next(self._order), until=until)
+
+    def _do(self, directory: ObjectPath, name: str, record: Record) -> None:
+        self._put(directory, name, record)
+        self._changed(directory, name, record)
 
     def _put(self, directory: ObjectPath, name: str, record: Record) -> None:
         if not record.is_pending:

@@ -67,7 +67,7 @@ class Shape(NamedTuple):
 
 
 @lru_cache(_SHAPES)
-def _shared(shape: Shape) -> Shape:
+def shared(shape: Shape) -> Shape:
     """The same object for equal shapes, as far as they are not too many."""
     return shape
 
@@ -116,7 +116,7 @@ def pack(version: ObjectVersion, kind: Kind) -> tuple[Shape, bytes] | None:
         data = _LAYOUTS[layout].pack(*fields)
     except struct.error:
         return None
-    return _shared(shape), data + _texts(others) if others else data
+    return shared(shape), data + _texts(others) if others else data
 
 
 def unpack(path: ObjectPath, shape: Shape, data: bytes | bytearray | memoryview) -> ObjectVersion:

@@ -104,6 +104,10 @@ class Exchanger:
         await self._end(exchange)
         return [results[number] for number in range(len(swaps))]
 
+    async def has_begun(self) -> bool:
+        """Whether an earlier process left any. Raises when the journal can't be read."""
+        return bool(await self._recorded())
+
     async def replay(self) -> bool:
         """Go on with what an earlier process left. False when B2 is out of reach. Raises when the journal
         can't be read."""

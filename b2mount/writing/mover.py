@@ -113,6 +113,10 @@ class Mover:
         """Copy a version of any size inside B2, with its metadata, and leave it where it is."""
         return await self._uploader.copy(version, path)
 
+    async def has_begun(self) -> bool:
+        """Whether an earlier process left any rename to be finished. Raises OSError, StoreFailure."""
+        return bool(await self._journal.moves()) or await self._exchanger.has_begun()
+
     async def replay(self) -> None:
         """Finish what an earlier process began. Waits for B2 as long as it is out of reach; let
         uploads begin after it. Never raises but when the journal can't be read."""

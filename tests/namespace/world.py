@@ -10,6 +10,7 @@ import trio
 from b2mount.model import Attributes, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.bucket_tree import BucketTree
 from b2mount.namespace.inode import Inode
+from b2mount.namespace.name_index import NameIndex
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
 from b2mount.store.interface import ObjectPage
@@ -65,13 +66,21 @@ def path(key: str) -> ObjectPath:
     return ObjectPath("bucket", key)
 
 
-def names_of(store: WatchedStore, *, ttl: float = TTL, root: str = "", max_names: int = 100_000) -> Namespace:
+def names_of(
+    store: WatchedStore,
+    *,
+    ttl: float = TTL,
+    root: str = "",
+    max_names: int = 100_000,
+    index: NameIndex | None = None,
+) -> Namespace:
     return Namespace(
         BucketTree(store),
         path(root),
         defaults=DEFAULTS,
         ttl=ttl,
         max_names=max_names,
+        index=index,
         now_ns=lambda: STARTED_NS + int(trio.current_time()),
     )
 
