@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import attrs
 import trio
@@ -22,7 +23,6 @@ from b2mount.errors import (
     BadHandle,
     InvalidArgument,
     IsADirectory,
-    NotADirectory,
 )
 from b2mount.filesystem.absences import Absences
 from b2mount.filesystem.by_path import ByPath
@@ -214,32 +214,14 @@ class FileSystem:
 
     def opendir(self, number: int) -> int:
         """Raises NotADirectory."""
-        inode = self._namespace.inode(number)
-        if inode.attributes.kind is not Kind.DIRECTORY:
-            raise NotADirectory("not a directory")
-        return self._directories.add(DirectoryHandle(inode))
+        return self._directories.add(DirectoryHandle(self._namespace, self._namespace.inode(number)))
 
     async def readdir(self, fh: int, start: int) -> AsyncGenerator[tuple[int, str, Node], None]:
-        """Entries after `start`, each with the offset that goes on behind it. Waits for the first
-        one only: what has not arrived yet is left for the next call."""
-        handle = self._directories.get(fh)
-        if handle.inode.removed:
-            return
-        if start == 0 or handle.stream is None:
-            handle.stream = self._namespace.children(handle.inode)
-        if start < 1:
-            yield 1, ".", self._node(handle.inode)
-        if start < 2:
-            yield 2, "..", self._node(await self._namespace.lookup(handle.inode, ".."))
-        position, given = max(0, start - 2), start < 2
-        while not given or handle.stream.ready(position):
-            inode = await handle.stream.get(position)
-            if inode is None:
-                return
-            position += 1
-            if not inode.removed:
-                given = True
-                yield position + 2, inode.path.name, self._node(inode)
+        """As DirectoryHandle.entries."""
+        entries = self._directories.get(fh).entries(start, lambda inode: inode.path.name)
+        async with aclosing(entries):
+            async for position, name, inode in entries:
+                yield position, name, self._node(inode)
 
     def releasedir(self, fh: int) -> None:
         """Drop the snapshot."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Generic, TypeVar
 
 import attrs
 
-from b2mount.errors import BadHandle
+from b2mount.errors import BadHandle, NotADirectory
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.prefetch import Prefetch
 from b2mount.filesystem.siblings import Visit
 from b2mount.model import ByteRange, ObjectVersion
+from b2mount.namespace.catalog import Catalog, Children
 from b2mount.namespace.inode import Inode
-from b2mount.namespace.namespace import ChildStream
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.reading.reader import ObjectReader
 
@@ -53,10 +53,39 @@ class FileHandle:
 @attrs.define(eq=False)
 class DirectoryHandle:
     """One open of a directory. The snapshot is taken when reading begins at the start, which
-    rewinddir does on the same handle."""
+    rewinddir does on the same handle. Raises NotADirectory."""
 
-    inode: Inode
-    stream: ChildStream | None = None
+    _catalog: Catalog
+    _inode: Inode = attrs.field()
+    _children: Children | None = None
+
+    @_inode.validator
+    def _is_directory(self, _attribute: object, inode: Inode) -> None:
+        if not inode.is_directory:
+            raise NotADirectory("not a directory")
+
+    async def entries(
+        self, start: int, name_of: Callable[[Inode], str]
+    ) -> AsyncGenerator[tuple[int, str, Inode], None]:
+        """Entries after `start`, each with the offset that goes on behind it. Waits for the first one only:
+        what has not arrived yet is left for the next call."""
+        if self._inode.removed:
+            return
+        if start == 0 or self._children is None:
+            self._children = self._catalog.children(self._inode)
+        if start < 1:
+            yield 1, ".", self._inode
+        if start < 2:
+            yield 2, "..", await self._catalog.lookup(self._inode, "..")
+        position, given = max(0, start - 2), start < 2
+        while not given or self._children.ready(position):
+            inode = await self._children.get(position)
+            if inode is None:
+                return
+            position += 1
+            if not inode.removed:
+                given = True
+                yield position + 2, name_of(inode), inode
 
 
 @attrs.define(eq=False)

@@ -14,19 +14,19 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import attrs
 
 from b2mount.errors import InvalidArgument, IsADirectory, NotADirectory, NotEmpty, NotFound, ReadOnly
-from b2mount.filesystem.handles import HandleTable
+from b2mount.filesystem.handles import DirectoryHandle, HandleTable
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.node import Node
 from b2mount.filesystem.numbers import FIRST_VIEW, NAMES, TOP, TRASH, area_of, first_number
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
 from b2mount.model import ByteRange, Kind, ObjectVersion
-from b2mount.namespace.catalog import Catalog, Children
+from b2mount.namespace.catalog import Catalog
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.shelf import Shelf
@@ -34,13 +34,6 @@ from b2mount.reading.fetcher import BlockFetcher
 from b2mount.reading.reader import ObjectReader
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
-
-
-@attrs.define(eq=False)
-class _Directory:
-    catalog: Catalog
-    inode: Inode
-    stream: Children | None = None
 
 
 @attrs.define(eq=False)
@@ -71,8 +64,8 @@ class Past:
     _forgetful: Sequence[Callable[[], None]]
     """What has to be asked again when something was changed in the bucket."""
     _files: HandleTable[_File] = attrs.field(factory=lambda: HandleTable[_File](numbers=_high_numbers()))
-    _directories: HandleTable[_Directory] = attrs.field(
-        factory=lambda: HandleTable[_Directory](numbers=_high_numbers())
+    _directories: HandleTable[DirectoryHandle] = attrs.field(
+        factory=lambda: HandleTable[DirectoryHandle](numbers=_high_numbers())
     )
 
     # -- inodes ----------------------------------------------------------------------------
@@ -180,29 +173,14 @@ class Past:
     def opendir(self, number: int) -> int:
         """Raises NotADirectory."""
         catalog = self._catalog(number)
-        inode = catalog.inode(number)
-        if not inode.is_directory:
-            raise NotADirectory("not a directory")
-        return self._directories.add(_Directory(catalog, inode))
+        return self._directories.add(DirectoryHandle(catalog, catalog.inode(number)))
 
     async def readdir(self, fh: int, start: int) -> AsyncGenerator[tuple[int, str, Node], None]:
-        """Entries after `start`, each with the offset that goes on behind it. Waits for the first one."""
-        handle = self._directories.get(fh)
-        if start == 0 or handle.stream is None:
-            handle.stream = handle.catalog.children(handle.inode)
-        if start < 1:
-            yield 1, ".", self._node(handle.inode)
-        if start < 2:
-            yield 2, "..", self._node(await handle.catalog.lookup(handle.inode, ".."))
-        position, given = max(0, start - 2), start < 2
-        while not given or handle.stream.ready(position):
-            inode = await handle.stream.get(position)
-            if inode is None:
-                return
-            position += 1
-            if not inode.removed:
-                given = True
-                yield position + 2, self._top.name_of(inode), self._node(inode)
+        """As DirectoryHandle.entries."""
+        entries = self._directories.get(fh).entries(start, self._top.name_of)
+        async with aclosing(entries):
+            async for position, name, inode in entries:
+                yield position, name, self._node(inode)
 
     def releasedir(self, fh: int) -> None:
         """Drop the snapshot."""
