@@ -5,9 +5,11 @@ One line in the log (`tell`) says what the mount can't do; what makes it pointle
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -141,6 +143,14 @@ def tell(access: Access) -> None:
     if access.remarks:
         level = logging.WARNING if access.is_remarkable else logging.INFO
         log.log(level, "%s", "; ".join(access.remarks))
+
+
+def state_directory(cache_dir: Path, account: Account, root: ObjectPath) -> Path:
+    """Of one account and one source, so that two mounts share nothing by accident and the next mount of the
+    same source finds what this one leaves."""
+    identity = f"{account.account_id}\n{root.bucket}\n{root.key}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return cache_dir / f"{root.bucket or 'account'}-{digest}"
 
 
 async def _root(store: ObjectStore, source: Source) -> tuple[ObjectPath, str]:

@@ -15,6 +15,7 @@ from b2mount.access import Access
 from b2mount.costs import Costs
 from b2mount.errors import ReadOnly
 from b2mount.filesystem.areas import Areas
+from b2mount.filesystem.copying import Copier, Request
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.restoring import Restorer
 from b2mount.filesystem.status import EvictStatus, MountStatus, VersionStatus, WarmStatus
@@ -35,6 +36,7 @@ class Answers:
     _namespace: Namespace
     _cache: BlockCache
     _costs: Costs
+    _copier: Copier
     _expire: Callable[[Mapping[int, Sequence[str]]], Awaitable[None]]
     """Has the kernel ask for names again that it knows."""
     _started: float
@@ -73,6 +75,18 @@ class Answers:
     async def warm(self, path: str, tell: Callable[[WarmStatus], None]) -> WarmStatus:
         """Files are in the cache when this returns, but for those that are named."""
         return await self._filesystem.by_path.warm(path, tell)
+
+    async def copy(
+        self, source: str, target: str, recursive: bool, into: bool, tell: Callable[[WarmStatus], None]
+    ) -> WarmStatus:
+        """A file or tree is in two places when this returns, but for the files that are named."""
+        self._check_writable()
+        try:
+            status, told = await self._copier.copy(Request(source, target, recursive, into), tell)
+        finally:
+            self._areas.bucket_changed()
+        await self._expire(told)
+        return status
 
     async def evict(self, path: str) -> EvictStatus:
         """Files are in the cache no more."""

@@ -11,7 +11,6 @@ acknowledged, and the next mount on the same cache directory goes on from there.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import signal
@@ -27,7 +26,7 @@ import pyfuse3
 import trio
 
 from b2mount import process
-from b2mount.access import Access, find_access, open_store, tell
+from b2mount.access import Access, find_access, open_store, state_directory, tell
 from b2mount.answers import Answers
 from b2mount.control.server import ControlServer
 from b2mount.control.unmounting import clear_dead, detach
@@ -38,11 +37,12 @@ from b2mount.errors import (
     cause_of,
 )
 from b2mount.filesystem.areas import Areas
+from b2mount.filesystem.copying import Copier
 from b2mount.filesystem.dot_b2 import make_past
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.fuse.kernel import KernelNames, KernelPages, tune_kernel
 from b2mount.fuse.operations import Operations
-from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.model import ObjectVersion
 from b2mount.namespace.account_tree import AccountTree
 from b2mount.namespace.bucket_tree import BucketTree
 from b2mount.namespace.name_index import NameIndex
@@ -124,6 +124,7 @@ class Mount:
     _write_back: WriteBack = attrs.field(init=False)
     _filesystem: FileSystem = attrs.field(init=False)
     _areas: Areas = attrs.field(init=False)
+    _copier: Copier = attrs.field(init=False)
     _access: Access = attrs.field(init=False)
     _costs: Costs = attrs.field(init=False)
     _services: trio.Nursery = attrs.field(init=False)
@@ -180,7 +181,7 @@ class Mount:
 
     async def _build(self, services: trio.Nursery) -> None:
         options, store, root = self._options, self._store, self._access.root
-        directory = self._state_directory(root)
+        directory = state_directory(options.cache_dir, store.account, root)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._cache = BlockCache(directory / "blocks", options.cache_size, self._disk)
         staging = Staging(directory / "staging", self._disk, self._cache.make_room)
@@ -246,6 +247,9 @@ class Mount:
             deletes=options.unlink is Unlink.DELETE,
         )
         self._areas = Areas(self._filesystem, past)
+        self._copier = Copier(
+            self._namespace, store, self._filesystem.by_path, mover.copy, self._filesystem.flush_at
+        )
         usage = UsageFile(directory, store.account.account_id)
         economize = self._filesystem.economize
         self._costs = Costs(store.ledger, usage, options.budget, economize, self._disk)
@@ -271,13 +275,6 @@ class Mount:
         own = OwnVersions(directory / "versions.sqlite3", self._disk)
         return Pruner(self._store, own, self._options.keep_versions or 1)
 
-    def _state_directory(self, root: ObjectPath) -> Path:
-        """Of one account and one source, so that two mounts share nothing by accident and the next
-        mount of the same source finds what this one leaves."""
-        identity = f"{self._store.account.account_id}\n{root.bucket}\n{root.key}"
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-        return self._options.cache_dir / f"{root.bucket or 'account'}-{digest}"
-
     async def _send(self, mover: Mover) -> None:
         """Renames that an earlier mount began come first: uploads may bear the new names."""
         if await mover.has_begun():
@@ -296,6 +293,7 @@ class Mount:
             self._namespace,
             self._cache,
             self._costs,
+            self._copier,
             self._expire,
             self._started,
         )

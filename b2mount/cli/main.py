@@ -31,6 +31,7 @@ MODULES: Final = {
     "versions": "b2mount.cli.versions_command",
     "restore": "b2mount.cli.versions_command",
     "undelete": "b2mount.cli.versions_command",
+    "cp": "b2mount.cli.cp_command",
     "url": "b2mount.cli.url_command",
     "doctor": "b2mount.cli.doctor_command",
     "emulator": "b2mount.cli.emulator_command",

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "versions": "the versions of a file, newest first",
     "restore": "make an old version of a file current again",
     "undelete": "bring back a deleted file, or all deleted files below a directory",
+    "cp": "copy files and trees of a mount inside B2, without moving bytes",
     "url": "the URL of a file",
     "doctor": "what would keep a mount from working, and how to mend it",
     "emulator": "a local B2 on 127.0.0.1, to try things out",
@@ -177,6 +178,10 @@ def _add_control(made: dict[str, Parser]) -> None:
     which = made["restore"].add_mutually_exclusive_group()
     which.add_argument("--version", metavar="ID", help="this version; default: the one before the current")
     which.add_argument("--at", metavar="MOMENT", help="the version of that moment, such as '2 days ago'")
+    made["cp"].add_argument("-r", "--recursive", action="store_true", help="directories with all in them")
+    made["cp"].add_argument(
+        "paths", nargs="+", metavar="PATH", help="SOURCE... DEST, all of them below one mount point"
+    )
     made["url"].add_argument(
         "--expires", type=_duration, metavar="TIME", help="make one that needs no key for TIME, 7d at most"
     )

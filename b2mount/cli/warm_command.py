@@ -34,17 +34,17 @@ def execute(arguments: Namespace) -> int:
     size = sum(status.size_done for status in ended)
     print(f"{wording.files(done)}, {wording.size(size)}, in the cache")
     if count := sum(status.failures for status in ended):
-        raise _failure(count, [one for status in ended for one in status.failed])
+        raise failure(count, [one for status in ended for one in status.failed], "fetched")
     return 0
 
 
-def _failure(count: int, failed: Sequence[Unfetched]) -> B2MountError:
-    """One error for all of them: of their kind, where that is one."""
+def failure(count: int, failed: Sequence[Unfetched], word: str) -> B2MountError:
+    """One error for all of them: of their kind, where that is one. `word` says what could not be done."""
     named = ", ".join(f"{one.path} ({one.reason})" for one in failed[:NAMED])
     more = f" and {count - NAMED} more" if count > NAMED else ""
     kinds = {one.kind for one in failed}
     kind = getattr(errors, kinds.pop(), B2MountError) if len(kinds) == 1 else B2MountError
     if not issubclass(kind, B2MountError) or kind is NotFound:  # whose exit code speaks of a bucket
         kind = B2MountError
-    failure: B2MountError = kind(f"{wording.files(count)} could not be fetched: {named}{more}")
-    return failure
+    error: B2MountError = kind(f"{wording.files(count)} could not be {word}: {named}{more}")
+    return error

@@ -18,6 +18,7 @@ from typing import Any, Final
 import attrs
 
 from b2mount.control.messages import (
+    CopyRequest,
     EvictRequest,
     FlushRequest,
     LeaveRequest,
@@ -122,7 +123,14 @@ class ControlClient:
     def warm(self, path: str) -> Iterator[WarmStatus]:
         """Fetch what is at `path` into the cache: how far it is, now and then, and last how it ended.
         It ends too when the caller stops listening. Raises the mount's error."""
-        call = self.call(WarmRequest(path))
+        return self._followed(WarmRequest(path))
+
+    def copy(self, source: str, target: str, *, recursive: bool, into: bool) -> Iterator[WarmStatus]:
+        """Copy what is at `source` inside B2; otherwise as `warm`."""
+        return self._followed(CopyRequest(source, target, recursive, into))
+
+    def _followed(self, request: Request) -> Iterator[WarmStatus]:
+        call = self.call(request)
         try:
             for line in call.lines(SILENCE):
                 progress = decode_progress(line)

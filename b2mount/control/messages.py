@@ -61,6 +61,17 @@ class WarmRequest:
 
 
 @attrs.frozen
+class CopyRequest:
+    """Answered when what is at `source` is also at `target`, or in it when that is a directory (which it
+    must be with `into`), with progress until then. It ends when whoever asked goes away."""
+
+    source: str = attrs.field(validator=attrs.validators.instance_of(str))
+    target: str = attrs.field(validator=attrs.validators.instance_of(str))
+    recursive: bool = attrs.field(validator=attrs.validators.instance_of(bool))
+    into: bool = attrs.field(validator=attrs.validators.instance_of(bool))
+
+
+@attrs.frozen
 class EvictRequest:
     """Drop what is at `path` from the cache."""
 
@@ -114,6 +125,7 @@ Request = (
     | FlushRequest
     | UrlRequest
     | WarmRequest
+    | CopyRequest
     | EvictRequest
     | RefreshRequest
     | VersionsRequest
@@ -127,6 +139,7 @@ REQUESTS: Final[dict[str, type[Request]]] = {
     "flush": FlushRequest,
     "url": UrlRequest,
     "warm": WarmRequest,
+    "copy": CopyRequest,
     "evict": EvictRequest,
     "refresh": RefreshRequest,
     "versions": VersionsRequest,

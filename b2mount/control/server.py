@@ -1,5 +1,5 @@
 """ControlServer: the door through which `b2mount status`, `flush`, `url`, `warm`, `evict`, `refresh`,
-`versions`, `restore`, `undelete` and `umount` come.
+`cp`, `versions`, `restore`, `undelete` and `umount` come.
 
 Invariants: only the mount's own user and root are answered; a client that hangs, talks nonsense
 or goes away hurts nobody but itself; the socket disappears with the server.
@@ -13,8 +13,9 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,6 +24,7 @@ import trio
 
 from b2mount.control.messages import (
     MAX_REQUEST,
+    CopyRequest,
     EvictRequest,
     FlushRequest,
     LeaveRequest,
@@ -52,6 +54,8 @@ TELL_EVERY: Final = 0.2
 """Seconds between two lines of progress."""
 PEER: Final = struct.Struct("3i")
 
+Tell = Callable[[WarmStatus], None]
+
 
 class Controlled(Protocol):
     """What a file system must offer to be asked about. Paths lie below the mount point, without
@@ -71,6 +75,12 @@ class Controlled(Protocol):
 
     async def warm(self, path: str, tell: Callable[[WarmStatus], None]) -> WarmStatus:
         """Fetches what is at `path` into the cache."""
+        ...
+
+    async def copy(
+        self, source: str, target: str, recursive: bool, into: bool, tell: Callable[[WarmStatus], None]
+    ) -> WarmStatus:
+        """Copies a file or tree inside B2."""
         ...
 
     async def evict(self, path: str) -> EvictStatus:
@@ -140,7 +150,10 @@ class ControlServer:
     async def _carry_out(self, request: Request, stream: trio.SocketStream) -> object:
         match request:
             case WarmRequest(path):
-                return await self._warm(path, stream)
+                return await self._followed(partial(self.filesystem.warm, path), stream)
+            case CopyRequest(source, target, recursive, into):
+                work = partial(self.filesystem.copy, source, target, recursive, into)
+                return await self._followed(work, stream)
             case EvictRequest(path):
                 return attrs.asdict(await self.filesystem.evict(path))
             case StatusRequest():
@@ -161,8 +174,12 @@ class ControlServer:
                 self.request_unmount()
         return None
 
-    async def _warm(self, path: str, stream: trio.SocketStream) -> object:
-        """Raises BrokenResourceError when the client has gone away; nothing is fetched any more then."""
+    async def _followed(
+        self,
+        begin: Callable[[Tell], Awaitable[WarmStatus]],
+        stream: trio.SocketStream,
+    ) -> object:
+        """Raises BrokenResourceError when the client has gone away; nothing goes on any more then."""
         latest: list[WarmStatus] = []
         outcome: list[WarmStatus | Exception] = []
 
@@ -171,7 +188,7 @@ class ControlServer:
 
         async def work(scope: trio.CancelScope) -> None:
             try:
-                outcome.append(await self.filesystem.warm(path, hear))
+                outcome.append(await begin(hear))
             except Exception as error:
                 outcome.append(error)
             scope.cancel()

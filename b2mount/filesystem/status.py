@@ -110,7 +110,7 @@ class MountStatus:
 
 @attrs.frozen
 class Unfetched:
-    """A file that could not be fetched into the cache."""
+    """A file that could not be fetched into the cache, or copied."""
 
     path: str
     """Below the mount point, without a leading slash."""
@@ -121,7 +121,7 @@ class Unfetched:
 
 @attrs.frozen
 class WarmStatus:
-    """How far a fetch into the cache has come."""
+    """How far a fetch into the cache, or a copy inside B2, has come."""
 
     files: int
     size: int

@@ -55,6 +55,7 @@ class FakeMount:
     evicted: list[str] = attrs.field(factory=list)
     refreshed: list[str | None] = attrs.field(factory=list)
     restored: list[tuple[str, str | None, int | None]] = attrs.field(factory=list)
+    copied: list[tuple[str, str, bool, bool]] = attrs.field(factory=list)
     undeleted: list[str] = attrs.field(factory=list)
     left: bool = False
     budget: BudgetStatus | None = None
@@ -105,6 +106,14 @@ class FakeMount:
             raise self.failure
         left = 3 - len(self.unfetched)
         return WarmStatus(3, 3 << 20, left, left << 20, len(self.unfetched), self.unfetched)
+
+    async def copy(
+        self, source: str, target: str, recursive: bool, into: bool, tell: Callable[[WarmStatus], None]
+    ) -> WarmStatus:
+        self.copied.append((source, target, recursive, into))
+        tell(WarmStatus(2, 2 << 20, files_done=1, size_done=1 << 20))
+        left = 2 - len(self.unfetched)
+        return WarmStatus(2, 2 << 20, left, left << 20, len(self.unfetched), self.unfetched)
 
     async def evict(self, path: str) -> EvictStatus:
         if path == "missing":

@@ -351,3 +351,24 @@ def test_the_key_is_nowhere_to_be_seen(make_mount: MountMaker) -> None:
     with open(f"/proc/{mount.process.pid}/cmdline") as file:
         seen = file.read() + output + mount.log()
     assert make_mount.server.application_key not in seen
+
+
+def test_cp_copies_inside_b2(mount: Mount, make_mount: MountMaker) -> None:
+    """`cp` moves no bytes; the copies are seen at once, where the kernel took the names for absent too."""
+    data = os.urandom(300_000)
+    (mount.path / "dir" / "sub").mkdir(parents=True)
+    (mount.path / "dir" / "sub" / "file").write_bytes(data)
+    os.utime(mount.path / "dir" / "sub" / "file", ns=(10**18, 10**18 + 5))
+    for name in ("copy", "tree"):
+        assert not (mount.path / name).exists()
+    calls = make_mount.server.counts.calls
+    before = calls["b2_upload_file"], calls["b2_download_file_by_id"]
+    code, output = mount.b2mount("cp", mount.path / "dir" / "sub" / "file", mount.path / "copy")
+    assert (code, "1 file, 293.0 KiB, copied in B2" in output) == (0, True), output
+    assert mount.b2mount("cp", mount.path / "dir", mount.path / "tree")[0] == 1
+    code, output = mount.b2mount("cp", "-r", mount.path / "dir", mount.path / "tree")
+    assert code == 0, output
+    assert (calls["b2_upload_file"], calls["b2_download_file_by_id"]) == before
+    for copied in (mount.path / "copy", mount.path / "tree" / "sub" / "file"):
+        assert copied.stat().st_mtime_ns == 10**18 + 5
+        assert copied.read_bytes() == data

@@ -1,0 +1,171 @@
+"""Copier: `b2mount cp`, files and trees copied inside B2: no byte of them is moved, and what they carry
+(times, mode, content type, attributes) comes along.
+
+Invariants: what is copied is what programs see at the beginning, unsent bytes included; what is unsent under
+the new names is in B2 before, so that the copy is the later one; a copy that was interrupted leaves whole
+files, and done again it does all.
+
+Must not know: who asks, what the kernel has to be told, and how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from b2mount.errors import (
+    B2MountError,
+    InvalidArgument,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    NotPermitted,
+)
+from b2mount.filesystem.by_path import ByPath
+from b2mount.filesystem.creating import check_allowed
+from b2mount.filesystem.status import Unfetched, WarmStatus
+from b2mount.model import DELIMITER, ObjectPath, ObjectVersion
+from b2mount.namespace.inode import Inode
+from b2mount.namespace.names import check_new_directory_name, check_new_name
+from b2mount.namespace.namespace import Namespace
+from b2mount.store.interface import ObjectStore
+
+Told = Mapping[int, Sequence[str]]
+Tell = Callable[[WarmStatus], None]
+
+_AT_ONCE: Final = 16
+_NAMED: Final = 20
+
+
+@attrs.frozen
+class Request:
+    """What is to be copied where. Paths lie below the mount point, without a leading slash."""
+
+    source: str
+    target: str
+    recursive: bool = False
+    into: bool = False
+    """The target must be a directory that is there."""
+
+
+@attrs.define(eq=False)
+class Copier:
+    """See the module."""
+
+    _namespace: Namespace
+    _store: ObjectStore
+    _by_path: ByPath
+    _copy: Callable[[ObjectVersion, ObjectPath], Awaitable[ObjectVersion]]
+    """Inside B2, of any size, with all that the version carries."""
+    _settle: Callable[[ObjectPath | None], Awaitable[None]]
+    """What is unsent at and below a path is in B2 when this returns."""
+
+    async def copy(self, request: Request, tell: Tell) -> tuple[WarmStatus, Told]:
+        """Copy a file, or with `recursive` a directory with all that is in it; what could not be copied is
+        in the result. Also returns the names that the kernel knows otherwise. Raises NotFound,
+        IsADirectory, NotADirectory, InvalidArgument, and what the rules for names refuse."""
+        source = await self._by_path.inode(request.source)
+        if source.is_directory and not request.recursive:
+            raise IsADirectory(f"{request.source} is a directory: -r copies it with all that is in it")
+        directory, name = await self._place(request, source)
+        await self._check(source, directory, name)
+        to = directory.path.directory(name) if source.is_directory else directory.path.file(name)
+        for path in (source.path, to):
+            await self._settle(path)
+        pairs = [(version, version.path.moved(source.path, to)) for version in await self._versions(source)]
+        try:
+            status = await Copying(self._copy, self._namespace.root.path, pairs, tell).run()
+        finally:
+            told = self._by_path.refresh_at(directory.path.directory(name))
+        return status, told
+
+    async def _place(self, request: Request, source: Inode) -> tuple[Inode, str]:
+        """The directory and the name of the copy."""
+        try:
+            there = await self._by_path.inode(request.target)
+        except NotFound:
+            there = None
+        if there is not None and there.is_directory:
+            return there, source.path.name
+        if request.into:
+            raise NotADirectory(f"{request.target} is not a directory that is there")
+        above, _, name = request.target.rstrip(DELIMITER).rpartition(DELIMITER)
+        directory = await self._by_path.inode(above)
+        if not directory.is_directory:
+            raise NotADirectory(f"{above} is not a directory")
+        return directory, name
+
+    async def _check(self, source: Inode, directory: Inode, name: str) -> None:
+        if source is self._namespace.root or source.path.is_bucket or directory.path.is_account:
+            raise NotPermitted("neither a whole mount nor a bucket can be copied, nor be the copy")
+        if source.is_directory and source.path.holds(directory.path):
+            raise InvalidArgument("a directory can't be copied into itself")
+        (check_new_directory_name if source.is_directory else check_new_name)(directory.path, name)
+        check_allowed(self._store, directory.path, name)
+        try:
+            there = await self._namespace.lookup(directory, name)
+        except NotFound:
+            return
+        if there is source:
+            raise InvalidArgument("source and target are the same")
+        if there.is_directory and not source.is_directory:
+            raise IsADirectory(f"{name} is a directory there")
+        if source.is_directory and not there.is_directory:
+            raise NotADirectory(f"{name} is not a directory there")
+
+    async def _versions(self, source: Inode) -> list[ObjectVersion]:
+        if source.is_directory:
+            return await self._namespace.subtree(source)
+        if source.version is None:
+            raise NotFound(f"{source.path} is not in B2")
+        return [source.version]
+
+
+@attrs.define(eq=False)
+class Copying:
+    """One run of copies."""
+
+    _copy: Callable[[ObjectVersion, ObjectPath], Awaitable[ObjectVersion]]
+    _root: ObjectPath
+    _pairs: Sequence[tuple[ObjectVersion, ObjectPath]]
+    _tell: Tell
+    _status: WarmStatus = attrs.field(init=False)
+
+    @_status.default
+    def _nothing_yet(self) -> WarmStatus:
+        return WarmStatus(len(self._pairs), sum(version.size for version, _ in self._pairs))
+
+    async def run(self) -> WarmStatus:
+        """Copy them all. When cancelled, nothing goes on."""
+        self._tell(self._status)
+        left = iter(self._pairs)
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(_AT_ONCE, len(self._pairs))):
+                nursery.start_soon(self._work, left)
+        return self._status
+
+    async def _work(self, left: Iterator[tuple[ObjectVersion, ObjectPath]]) -> None:
+        for version, path in left:
+            status = self._status
+            try:
+                await self._copy(version, path)
+            except B2MountError as error:
+                status, named = self._status, self._status.failed
+                if len(named) < _NAMED:
+                    failed = Unfetched(path.below(self._root), str(error), type(error).__name__)
+                    named = (*named, failed)
+                self._set(attrs.evolve(status, failed=named, failures=status.failures + 1))
+            else:
+                status = self._status
+                self._set(
+                    attrs.evolve(
+                        status, files_done=status.files_done + 1, size_done=status.size_done + version.size
+                    )
+                )
+
+    def _set(self, status: WarmStatus) -> None:
+        self._status = status
+        self._tell(status)
