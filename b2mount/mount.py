@@ -28,6 +28,7 @@ import trio
 from b2mount import process
 from b2mount.access import Access, find_access, open_store, state_directory, tell
 from b2mount.answers import Answers
+from b2mount.control.metrics import MetricsServer, OperationCounts
 from b2mount.control.server import ControlServer
 from b2mount.control.unmounting import clear_dead, detach
 from b2mount.costs import Costs
@@ -40,7 +41,7 @@ from b2mount.filesystem.areas import Areas
 from b2mount.filesystem.copying import Copier
 from b2mount.filesystem.dot_b2 import make_past
 from b2mount.filesystem.filesystem import FileSystem
-from b2mount.fuse.kernel import KernelNames, KernelPages, tune_kernel
+from b2mount.fuse.kernel import KernelNames, KernelPages, fuse_options, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectVersion
 from b2mount.namespace.account_tree import AccountTree
@@ -127,6 +128,7 @@ class Mount:
     _copier: Copier = attrs.field(init=False)
     _access: Access = attrs.field(init=False)
     _costs: Costs = attrs.field(init=False)
+    _counts: OperationCounts | None = None
     _services: trio.Nursery = attrs.field(init=False)
     _device: int | None = None
     """What the mount table calls us, once we are in it."""
@@ -159,7 +161,11 @@ class Mount:
             self._services = services
             await self._build(services)
             services.start_soon(self._watch_signals)
-            await services.start(ControlServer(self._answers(), self._options.mountpoint, self._leave).run)
+            answers = self._answers()
+            await services.start(ControlServer(answers, self._options.mountpoint, self._leave).run)
+            if self._options.metrics is not None:
+                self._counts = OperationCounts()
+                await services.start(MetricsServer(self._options.metrics, self._counts, answers.status).run)
             try:
                 await self._serve()
             finally:
@@ -311,7 +317,11 @@ class Mount:
     async def _serve(self) -> None:
         mountpoint = self._options.mountpoint
         try:
-            pyfuse3.init(Operations(self._areas, self._pages), mountpoint, self._fuse_options())
+            observe = self._counts.observe if self._counts else None
+            operations = Operations(self._areas, self._pages, observe)
+            access, allow = self._access, self._options.allow_other
+            flags = fuse_options(str(access.source), allow_other=allow, read_only=access.read_only)
+            pyfuse3.init(operations, mountpoint, flags)
         except RuntimeError as error:
             raise MountPointUnusable(f"could not mount on {mountpoint}: {error}") from error
         async with trio.open_nursery() as nursery:
@@ -321,13 +331,6 @@ class Mount:
             await self._kernel.run(tune_kernel, self._device)
             log.info("%s is mounted on %s", self._access.source, mountpoint)
             self._on_ready()
-
-    def _fuse_options(self) -> set[str]:
-        source = str(self._access.source).replace("\\", "\\\\").replace(",", "\\,")
-        options = {f"fsname={source}", "subtype=b2mount", "default_permissions", "noatime"}
-        options |= {"allow_other"} if self._options.allow_other else set()
-        options |= {"ro"} if self._access.read_only else set()
-        return options
 
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

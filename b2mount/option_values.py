@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 SIZE_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -37,6 +39,25 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a time such as 90, 5m or 1d")
     return float(match[1]) * SECONDS[match[2].lower()]
+
+
+@attrs.frozen
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """`HOST:PORT`, `[::1]:PORT`, or a port of 127.0.0.1 as `:PORT` or `PORT`. Raises ValueError."""
+    match = re.fullmatch(r"(?:(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:]*)):)?([0-9]{1,5})", text.strip())
+    if match is None or not 0 < int(match[3]) < 65536:
+        raise ValueError(f"{text!r} is not an address such as 127.0.0.1:9469")
+    return Address(match[1] or match[2] or "127.0.0.1", int(match[3]))
 
 
 def whole_number(lowest: int, base: int = 10) -> Callable[[str], int]:

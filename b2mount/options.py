@@ -27,7 +27,9 @@ from b2mount.budget import Budget, parse_budget
 from b2mount.errors import UsageError
 from b2mount.model import Encryption
 from b2mount.option_values import (
+    Address,
     one_of,
+    parse_address,
     parse_duration,
     parse_keep,
     parse_path,
@@ -282,6 +284,13 @@ class MountOptions:
         "What B2 may cost in an hour, a day or a month (0.10/day, 2/month): at 80 % the mount warns, then "
         "believes names for ten times --ttl, 10 minutes at least, and fetches nothing ahead. Fails nothing.",
         shown="none",
+    )
+    metrics: Address | None = _option(
+        None,
+        parse_address,
+        "ADDRESS",
+        "Where Prometheus can read metrics, as 127.0.0.1:9469; whoever reaches it needs no password.",
+        shown="nowhere",
     )
     log_level: str = _option(
         "info",

@@ -9,6 +9,7 @@ Lanes are separate so that a `stat` never waits behind sixteen downloads.
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
@@ -17,6 +18,30 @@ import trio
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+
+@attrs.frozen(eq=False)
+class Doorway:
+    """For a thread of a library's own: the only way from there to the trio side."""
+
+    _token: trio.lowlevel.TrioToken
+
+    def call(self, func: Callable[[], T], timeout: float) -> T:
+        """Call `func` on the trio side and return what it returns. Raises what it raises, TimeoutError
+        after so many seconds, and RuntimeError when there is no trio side any more."""
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(func())
+            except Exception as error:
+                answer.set_exception(error)
+
+        try:
+            self._token.run_sync_soon(run)
+        except trio.RunFinishedError:
+            raise RuntimeError("the mount has ended") from None
+        return answer.result(timeout)
 
 
 @attrs.frozen(eq=False)

@@ -30,7 +30,7 @@ BELOW: dict[str, set[str]] = {
     "writing": {*LEAVES, "threads", "store"},
     "filesystem": {*LEAVES, "threads", "store", "namespace", "reading", "writing"},
     "fuse": {*LEAVES, "filesystem"},
-    "control": {*LEAVES, "filesystem"},
+    "control": {*LEAVES, "threads", "filesystem"},
     "access": {*LEAVES, "store"},
     "costs": {*LEAVES, "threads", "store", "filesystem"},
     "process": set(),

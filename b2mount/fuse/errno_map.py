@@ -19,6 +19,16 @@ from b2mount import errors
 
 log = logging.getLogger(__name__)
 
+Observe = Callable[[str, float, str], None]
+"""Told of every operation: its name, its seconds, and the name of the errno, empty for success."""
+
+
+class Observed:
+    """Has operations that somebody may count."""
+
+    observe: Observe | None = None
+
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -92,19 +102,28 @@ def answers_kernel(
         began = time.monotonic()
         try:
             result = await handler(*args, **kwargs)
-        except pyfuse3.FUSEError:
+        except pyfuse3.FUSEError as error:
+            _observe(args, name, began, error.errno)
             raise
         except Exception as error:
             code = _judge(name, error)
+            _observe(args, name, began, code)
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("%s%r -> %s", name, _short(name, args[1:]), errno.errorcode.get(code, code))
             raise pyfuse3.FUSEError(code) from None
+        _observe(args, name, began, 0)
         if log.isEnabledFor(logging.DEBUG):
             milliseconds = 1000 * (time.monotonic() - began)
             log.debug("%s%r in %.1f ms", name, _short(name, args[1:]), milliseconds)
         return result
 
     return bounded
+
+
+def _observe(args: tuple[object, ...], name: str, began: float, code: int) -> None:
+    owner = args[0] if args else None
+    if isinstance(owner, Observed) and owner.observe is not None:
+        owner.observe(name, time.monotonic() - began, errno.errorcode.get(code, str(code)) if code else "")
 
 
 def _judge(name: str, error: Exception) -> int:

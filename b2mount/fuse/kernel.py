@@ -149,3 +149,12 @@ def _connection() -> Iterator[int]:
         finally:
             os.close(own)
     raise FileNotFoundError("nothing is mounted")
+
+
+def fuse_options(source: str, *, allow_other: bool, read_only: bool) -> set[str]:
+    """What libfuse is told. `nosuid` and `nodev` it adds itself."""
+    name = source.replace("\\", "\\\\").replace(",", "\\,")
+    options = {f"fsname={name}", "subtype=b2mount", "default_permissions", "noatime"}
+    options |= {"allow_other"} if allow_other else set()
+    options |= {"ro"} if read_only else set()
+    return options

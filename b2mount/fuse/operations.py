@@ -19,7 +19,7 @@ from b2mount import errors
 from b2mount.filesystem.areas import Areas
 from b2mount.filesystem.node import Requester
 from b2mount.fuse.attributes import absent_entry, attribute_change, entry_attributes, node_kind, statvfs
-from b2mount.fuse.errno_map import answers_kernel
+from b2mount.fuse.errno_map import Observe, Observed, answers_kernel
 from b2mount.fuse.kernel import KernelPages
 
 log = logging.getLogger(__name__)
@@ -33,15 +33,16 @@ def _requester(ctx: pyfuse3.RequestContext) -> Requester:
     return Requester(ctx.uid, ctx.gid, ctx.umask)
 
 
-class Operations(pyfuse3.Operations):
+class Operations(pyfuse3.Operations, Observed):
     """One mount's operations, over its Areas."""
 
     supports_dot_lookup = True
     enable_writeback_cache = False  # other hosts may change files: the kernel must not own sizes
     enable_acl = False  # B2 keeps no ACLs, and set they would shadow the mode
 
-    def __init__(self, filesystem: Areas, pages: KernelPages) -> None:
+    def __init__(self, filesystem: Areas, pages: KernelPages, observe: Observe | None = None) -> None:
         super().__init__()
+        self.observe = observe
         self._fs = filesystem
         self._pages = pages
 

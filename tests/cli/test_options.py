@@ -9,7 +9,7 @@ import pytest
 from b2mount.budget import Budget, Period, parse_budget
 from b2mount.errors import UsageError
 from b2mount.model import Encryption
-from b2mount.option_values import parse_duration, parse_rate, parse_size
+from b2mount.option_values import Address, parse_duration, parse_rate, parse_size
 from b2mount.options import (
     OPTIONS,
     EncryptionChoice,
@@ -149,6 +149,7 @@ VALUES = {
     "unlink": "delete",
     "encryption": "c:/key",
     "budget": "0.10/day",
+    "metrics": "localhost:9469",
     "credentials": "/k",
     "profile": "me",
     "limit-download": "1M",
@@ -173,6 +174,7 @@ PARSED = {
     "unlink": Unlink.DELETE,
     "encryption": EncryptionChoice(Encryption.SSE_C, Path("/key")),
     "budget": Budget(0.1, Period.DAY),
+    "metrics": Address("localhost", 9469),
     "credentials": Path("/k"),
     "profile": "me",
     "limit-download": 1 << 20,

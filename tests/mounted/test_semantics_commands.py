@@ -372,3 +372,18 @@ def test_cp_copies_inside_b2(mount: Mount, make_mount: MountMaker) -> None:
     for copied in (mount.path / "copy", mount.path / "tree" / "sub" / "file"):
         assert copied.stat().st_mtime_ns == 10**18 + 5
         assert copied.read_bytes() == data
+
+
+def test_metrics_are_for_prometheus(make_mount: MountMaker) -> None:
+    """`--metrics ADDRESS` tells what programs asked for and what it took."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    mount = make_mount(f"--metrics=127.0.0.1:{port}")
+    (mount.path / "file").write_bytes(b"x" * 1000)
+    with pytest.raises(FileNotFoundError):
+        (mount.path / "absent").unlink()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as reply:
+        lines = reply.read().decode().splitlines()
+    assert "b2mount_sent_bytes_total 1000.0" in lines
+    assert 'b2mount_operation_seconds_count{operation="create"} 1.0' in lines
+    assert any(line.startswith('b2mount_calls_total{class="A"}') for line in lines)
