@@ -19,12 +19,12 @@ KILLS = 8
 @pytest.mark.parametrize("options", [(), ("--write-back=0.3",)], ids=["close waits", "write-back"])
 def test_kills_at_random_moments(make_mount: MountMaker, tmp_path: Path, options: tuple[str, ...]) -> None:
     """Nothing acknowledged is lost: not by `kill -9` ...; the next mount with the same cache directory
-    sends it."""
+    sends it; and what it knows of names is not what they were before."""
     seed = 7 + len(options)
     dice = random.Random(seed)
     bucket = make_mount.bucket()
     seed_bucket(bucket)
-    mount = make_mount(*options, bucket=bucket)
+    mount = make_mount("--ttl=1d", *options, bucket=bucket)
     mount.expect_log("was changed by others")  # by the mount before, which did not live to take note of it
     crowd = Crowd.gather(mount, tmp_path / "ledger", seed)
     try:

@@ -289,6 +289,7 @@ async def test_a_listing_that_lags_behind_this_mount_is_not_kept(lives: Lives) -
     await lives.store.remove("d/new")  # for all that a listing shows
     lives.names._cache.forget(None)
     await lives.walk()
+    await lives.index.store()
     await lives.killed()
     calls = len(lives.store.calls)
     await lookup(lives, "d/a")
@@ -441,7 +442,7 @@ async def test_what_this_mount_did_is_seen_by_the_next(
     await (lives.remount() if end == "clean" else lives.killed())
     seen = await state(lives)
     empty = None
-    if "empty/" in seen:
+    if deed is date_directory:
         empty = (await lookup(lives, "empty")).attributes.modified_ns
     shutil.rmtree(lives.directory)
     lives.directory.mkdir()
@@ -449,6 +450,44 @@ async def test_what_this_mount_did_is_seen_by_the_next(
     assert seen == await state(lives)
     if empty is not None:
         assert (await lookup(lives, "empty")).attributes.modified_ns == empty
+
+
+async def rename_to_where_others_have_removed(lives: Lives) -> None:
+    inode = await lookup(lives, "f")
+    for key in ("d/a", "d/b", "d/e/a"):
+        await lives.store.remove(key)
+    lives.names.forget_listing(path("a"))
+    assert not await exists(lives, "d")
+    lives.store.add("d/a")
+    await lives.store.remove("f/a")
+    lives.names.moved(inode, lives.names.root, "d")
+
+
+@pytest.mark.parametrize(
+    ("deed", "key"),
+    [
+        (create, "d/"),
+        (unlink, "d/"),
+        (date_directory, "empty/"),
+        (make_directory_again, "d/"),
+        (make_directory_again, "d/e/"),
+        (remove_directory, "empty/"),
+        (rename_directory, "d/"),
+        (rename_directory, "d/e/"),
+        (rename_directory, "f/"),
+        (rename_to_where_others_have_removed, "d/"),
+        (rename_to_where_others_have_removed, "d/e/"),
+        (rename_to_where_others_have_removed, "f/"),
+    ],
+)
+async def test_of_what_nothing_is_known_any_more(
+    lives: Lives, deed: Callable[[Lives], Any], key: str
+) -> None:
+    """Whatever else would have to be asked, too."""
+    assert await lives.index.find(path(key)) is not None
+    await deed(lives)
+    await lives.killed()
+    assert await lives.index.find(path(key)) is None
 
 
 @pytest.mark.parametrize("after", [False, True])
