@@ -31,7 +31,8 @@ so only that has a time to live, and an open file is pinned to one version.
     writing    the bytes not yet in B2: staged files with extents, the journal, upload plans
                (put what changed, copy the rest inside B2), the queue
     filesystem content is where reading and writing meet; committer, creating, removing, renaming,
-               exchanging; changing for attributes, xattrs for extended ones; prefetch has the next files
+               exchanging; changing for attributes, xattrs for extended ones, protecting for
+               retention and holds; prefetch has the next files
                fetched for programs that go through directories (siblings says which); by_path for
                what people ask by name: url, warm, evict, refresh; absences are the names that the
                kernel takes for absent;

@@ -157,6 +157,37 @@ class ObjectVersion:
     encryption: Encryption = Encryption.NONE
 
 
+class RetentionMode(enum.Enum):
+    """Who may take a retention back."""
+
+    GOVERNANCE = "governance"
+    """A key with bypassGovernance."""
+    COMPLIANCE = "compliance"
+    """Nobody."""
+
+
+@attrs.frozen
+class Retention:
+    """A version can't be deleted before a moment."""
+
+    mode: RetentionMode
+    until_ms: int
+
+
+@attrs.frozen
+class Protection:
+    """What keeps a version from being deleted."""
+
+    retention: Retention | None = None
+    legal_hold: bool = False
+    unseen: frozenset[str] = frozenset()
+    """Capabilities that the key lacks for being told all of it."""
+
+    def forbids(self, now_ms: int) -> bool:
+        """Whether the version can't be deleted at a moment."""
+        return self.legal_hold or (self.retention is not None and self.retention.until_ms > now_ms)
+
+
 @attrs.frozen
 class BlockId:
     """A fixed-size piece of one object version."""

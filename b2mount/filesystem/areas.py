@@ -73,9 +73,9 @@ class Areas:
         with self._changing(number):
             return await self._live.setattr(number, change, size=size, fh=fh)
 
-    def getxattr(self, number: int, name: bytes) -> bytes:
+    async def getxattr(self, number: int, name: bytes) -> bytes:
         side = self._there if self._is_past(number) else self._live
-        return side.getxattr(number, name)
+        return await side.getxattr(number, name)
 
     def listxattr(self, number: int) -> list[bytes]:
         return self._there.listxattr(number) if self._is_past(number) else self._live.listxattr(number)

@@ -186,6 +186,13 @@ class Committer:
         """Whether changed attributes of it wait for more of that kind."""
         return content.sealed is not None and self._write_back.gathers(content.sealed.staging_id)
 
+    async def send(self, content: FileContent) -> None:
+        """All that was written is in B2 when this returns, also when the mount writes back. Raises the
+        upload's error; the bytes stay staged."""
+        await self._seal(content)
+        if content.sealed is not None:
+            await self._write_back.flush(content.inode.path)
+
     async def arrive(self, content: FileContent) -> None:
         """Wait until what is on its way is in B2, unless the mount writes back; trouble shows in `status`,
         as nobody can be told of it any more."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.numbers import ENTRANCE, NAMES, TOP, TRASH, VERSIONS, first_number
 from b2mount.filesystem.past import Past
+from b2mount.filesystem.protecting import told
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.model import ObjectPath
 from b2mount.namespace.account_tree import AccountTree
@@ -109,4 +111,5 @@ def make_past(
     )
     forgetful = (lambda: trash.forget_listing(None), versions.forget_listing)
     catalogs: dict[int, Catalog] = {TOP: top, TRASH: trash, VERSIONS: versions, NAMES: odd}
-    return Past(top, catalogs, known, fetcher, trash, odd, restorer, tell_kernel, forgetful)
+    ask = partial(told, store)
+    return Past(top, catalogs, known, fetcher, trash, odd, restorer, ask, tell_kernel, forgetful)

@@ -145,10 +145,10 @@ class FileSystem:
             await self._changer.commit_unless_open(inode)
         return self._node(inode)
 
-    def getxattr(self, number: int, name: bytes) -> bytes:
-        """No call. Raises NoAttribute, NotSupported for other names than user.*."""
+    async def getxattr(self, number: int, name: bytes) -> bytes:
+        """No call but for retention and legal hold. Raises NoAttribute, NotSupported unless user.*."""
         check_namespace(name)
-        return self._xattrs.get(self._namespace.inode(number), name)
+        return await self._xattrs.get(self._namespace.inode(number), name)
 
     def listxattr(self, number: int) -> list[bytes]:
         """Names that belong to the file; no call. What B2 says of it can be read, but is not listed."""

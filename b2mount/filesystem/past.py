@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import attrs
@@ -23,6 +23,7 @@ from b2mount.filesystem.handles import DirectoryHandle, HandleTable
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.node import Node
 from b2mount.filesystem.numbers import FIRST_VIEW, NAMES, TOP, TRASH, area_of, first_number
+from b2mount.filesystem.protecting import ASKED_FOR
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
 from b2mount.model import ByteRange, Kind, ObjectVersion
@@ -59,6 +60,8 @@ class Past:
     _trash: Namespace
     _odd: Shelf
     restorer: Restorer
+    _ask: Callable[[ObjectVersion | None, bytes], Awaitable[bytes]]
+    """What only B2 can tell of a version as an attribute."""
     _tell_kernel: Callable[[Told], None]
     """Takes names that have to be asked again; returns at once."""
     _forgetful: Sequence[Callable[[], None]]
@@ -110,9 +113,10 @@ class Past:
             raise InvalidArgument("not a symlink")
         return target
 
-    def getxattr(self, number: int, name: bytes) -> bytes:
-        """What B2 knows of the version. Raises NoAttribute."""
-        return attribute_of(self.inode(number).version, name)
+    async def getxattr(self, number: int, name: bytes) -> bytes:
+        """What B2 knows of the version; it is asked for retention and legal hold. Raises NoAttribute."""
+        version = self.inode(number).version
+        return await self._ask(version, name) if name in ASKED_FOR else attribute_of(version, name)
 
     def listxattr(self, number: int) -> list[bytes]:
         """Names that belong to the file."""

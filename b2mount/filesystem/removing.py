@@ -14,10 +14,11 @@ import attrs
 from b2mount.errors import B2MountError, IsADirectory, NotADirectory, NotEmpty, NotFound
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.gate import PathGate
+from b2mount.filesystem.protecting import deletable
 from b2mount.model import Attributes, ByteSource, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
-from b2mount.store.interface import ObjectStore, VersionCursor
+from b2mount.store.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class Remover:
             return
         content = self._committer.known(inode)
         if content is not None and (content.readers or content.writers):
-            self._doomed[inode.number] = await self._versions(inode.path)
+            self._doomed[inode.number] = await deletable(self._store, inode.path)
             await self._hide(inode.path)
         else:
             await self._remove_name(inode.path)
@@ -136,7 +137,7 @@ class Remover:
             await self._hide(path)
             return
         # oldest first: deleting the newest first would bring the older ones back for a moment
-        for version in reversed(await self._versions(path)):
+        for version in reversed(await deletable(self._store, path)):
             await self._store.delete_version(version)
 
     async def _hide(self, path: ObjectPath) -> None:
@@ -144,13 +145,3 @@ class Remover:
             await self._store.hide(path)
         except NotFound:
             log.debug("%s was gone from B2 already", path)
-
-    async def _versions(self, path: ObjectPath) -> tuple[ObjectVersion, ...]:
-        """All versions of exactly this name, newest first."""
-        found: list[ObjectVersion] = []
-        cursor: VersionCursor | None = VersionCursor(path.key, None)
-        while cursor is not None and cursor.key == path.key:
-            page = await self._store.list_versions(path.bucket, path.key, start=cursor)
-            found.extend(version for version in page.versions if version.path == path)
-            cursor = page.next_cursor
-        return tuple(found)

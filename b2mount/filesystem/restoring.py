@@ -26,6 +26,7 @@ from b2mount.errors import (
     NotFound,
 )
 from b2mount.filesystem.creating import check_allowed
+from b2mount.filesystem.protecting import deletable
 from b2mount.model import DELIMITER, Action, ObjectPath, ObjectVersion
 from b2mount.moments import moment_name
 from b2mount.namespace.history import Reading, as_of
@@ -123,8 +124,9 @@ class Restorer:
     async def discard(self, path: ObjectPath) -> None:
         """Delete all versions of a hidden name for good. Raises AccessDenied, NotPermitted."""
         # oldest first: the marker that hides the others goes last
-        for version in reversed(await self._lists.of(path)):
-            await self._store.delete_version(version)
+        for version in reversed(await deletable(self._store, path)):
+            if version.action is not Action.START:
+                await self._store.delete_version(version)
 
     async def remove(self, path: ObjectPath) -> None:
         """Do with an object of any name what `rm` does."""

@@ -25,6 +25,7 @@ import attrs
 from b2mount.errors import FixedAttribute, InvalidArgument, NoAttribute, NotSupported
 from b2mount.filesystem.changing import Changer
 from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.filesystem.protecting import ASKED_FOR, Protector, told
 from b2mount.filesystem.version_xattrs import FACTS, INFO, OURS, OWN_KEYS, USER, info_key, listed_attributes
 from b2mount.model import AUTOMATIC, ObjectMetadata, ObjectVersion
 from b2mount.namespace.inode import Inode
@@ -49,9 +50,16 @@ class Xattrs:
     _store: ObjectStore
     _committer: Committer
     _changer: Changer
+    _protector: Protector = attrs.field(init=False)
 
-    def get(self, inode: Inode, name: bytes) -> bytes:
+    @_protector.default
+    def _make_protector(self) -> Protector:
+        return Protector(self._store, self._committer)
+
+    async def get(self, inode: Inode, name: bytes) -> bytes:
         """The value. Raises NoAttribute."""
+        if name in ASKED_FOR:
+            return await told(self._store, _version_of(inode), name)
         if name.startswith(INFO):
             text = self._info(inode).get(info_key(name))
             return _found(text, name).encode(errors="surrogatepass")
@@ -66,6 +74,9 @@ class Xattrs:
     async def set(self, inode: Inode, name: bytes, value: bytes) -> None:
         """B2 has it when this returns, or it goes with the bytes that are on their way. Raises
         FixedAttribute, InvalidArgument, NoRoom, NotSupported."""
+        if name in ASKED_FOR:
+            await self._protector.set(inode, name, value)
+            return
         before = inode.metadata
         if name == CONTENT_TYPE:
             after = attrs.evolve(before, content_type=_content_type(value))
@@ -82,7 +93,10 @@ class Xattrs:
 
     async def remove(self, inode: Inode, name: bytes) -> None:
         """As `set`. Raises NoAttribute, FixedAttribute."""
-        self.get(inode, name)
+        if name in ASKED_FOR:
+            await self._protector.remove(inode, name)
+            return
+        await self.get(inode, name)
         before = inode.metadata
         if name.startswith(INFO):
             key = _not_own(info_key(name))

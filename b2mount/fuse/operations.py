@@ -235,8 +235,8 @@ class Operations(pyfuse3.Operations, Observed):
 
     @answers_kernel
     async def getxattr(self, inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
-        # `security.capability` is asked before every write(2): no await
-        return self._fs.getxattr(inode, name)
+        # `security.capability` is asked before every write(2): nothing is waited for then
+        return await self._fs.getxattr(inode, name)
 
     @answers_kernel
     async def listxattr(

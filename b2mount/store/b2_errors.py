@@ -28,10 +28,12 @@ from b2mount.errors import (
     Conflict,
     CorruptData,
     IllegalCharacters,
+    InvalidArgument,
     NotAuthorized,
     NotEmpty,
     NotFound,
     NotPermitted,
+    NotSupported,
     OverQuota,
     StoreFailure,
     TooLarge,
@@ -121,9 +123,9 @@ BAD_REQUESTS: Final = {
     "cannot_delete_non_empty_bucket": Row(sdk.BadRequest, NotEmpty, "the bucket still holds something"),
     "too_many_buckets": Row(sdk.BadRequest, OverQuota, "the account has as many buckets as it may"),
     "source_too_large": Row(sdk.BadRequest, TooLarge, "too large to be copied in one request"),
-    "bucket_missing_file_lock": Row(sdk.BadRequest, NotPermitted, "the bucket has no Object Lock"),
+    "bucket_missing_file_lock": Row(sdk.BadRequest, NotSupported, "the bucket has no Object Lock"),
     "retain_until_timestamp_must_be_in_future": Row(
-        sdk.BadRequest, NotPermitted, "a retention must end in the future"
+        sdk.BadRequest, InvalidArgument, "a retention must end in the future"
     ),
     "file_lock_conflict": Row(sdk.BadRequest, NotPermitted, "a retention or legal hold forbids it"),
 }

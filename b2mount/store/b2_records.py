@@ -10,12 +10,21 @@ Must not know: how the records came here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote_plus
 
 from b2mount.errors import StoreFailure
-from b2mount.model import Action, Encryption, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import (
+    Action,
+    Encryption,
+    ObjectMetadata,
+    ObjectPath,
+    ObjectVersion,
+    Protection,
+    Retention,
+    RetentionMode,
+)
 from b2mount.store.interface import (
     Bucket,
     MultipartUpload,
@@ -35,6 +44,7 @@ ACTIONS: Final = {
     "start": Action.START,
 }
 ENCRYPTIONS: Final = {"SSE-B2": Encryption.SSE_B2, "SSE-C": Encryption.SSE_C}
+MODES: Final = {mode.value: mode for mode in RetentionMode}
 DEFAULT_TYPE: Final = "application/octet-stream"
 INFO_HEADER: Final = "x-bz-info-"
 SSE_B2_HEADER: Final = "x-bz-server-side-encryption"
@@ -113,13 +123,23 @@ def version_page(reply: object, bucket: str, prefix: str, start: VersionCursor |
     """A page of b2_list_file_versions. Raises StoreFailure when it would not lead on."""
     page = record(reply)
     versions, prefixes = _rows(page, bucket, prefix)
+    protections = dict(_protections(page))
     next_key = _text(page, "nextFileName")
     if next_key is None:
-        return VersionPage(versions, prefixes, None)
+        return VersionPage(versions, prefixes, None, protections)
     cursor = VersionCursor(next_key, _text(page, "nextFileId"))
     if start is not None and (cursor == start or cursor.key < start.key):
         raise StoreFailure("B2's listing does not move on")
-    return VersionPage(versions, prefixes, cursor)
+    return VersionPage(versions, prefixes, cursor, protections)
+
+
+def protection(reply: object) -> Protection:
+    """Retention and legal hold of a file object. Raises StoreFailure."""
+    row = record(reply)
+    retention, hold = row.get("fileRetention"), row.get("legalHold")
+    seen = {"readFileRetentions": retention, "readFileLegalHolds": hold}
+    hidden = [name for name, value in seen.items() if _is_hidden(value)]
+    return Protection(_retention(_value(retention)), _value(hold) == "on", frozenset(hidden))
 
 
 def row_count(reply: object) -> int:
@@ -216,6 +236,32 @@ def _version(row: Record, bucket: str) -> ObjectVersion | None:
         action=action,
         encryption=_encryption(row.get("serverSideEncryption")),
     )
+
+
+def _protections(page: Record) -> Iterator[tuple[str, Protection]]:
+    for row in _items(page, "files"):
+        version_id = _text(row, "fileId")
+        if version_id is not None and (_value(row.get("fileRetention")) or _value(row.get("legalHold"))):
+            found = protection(row)
+            if found.legal_hold or found.retention is not None:
+                yield version_id, found
+
+
+def _value(shown: object) -> object:
+    """What needs a capability to be seen."""
+    return shown.get("value") if isinstance(shown, dict) else None
+
+
+def _is_hidden(shown: object) -> bool:
+    return isinstance(shown, dict) and shown.get("isClientAuthorizedToRead") is False
+
+
+def _retention(value: object) -> Retention | None:
+    """None where there is none: then B2 says so in nulls."""
+    if not isinstance(value, dict):
+        return None
+    mode, until_ms = MODES.get(str(value.get("mode"))), _number(value, "retainUntilTimestamp")
+    return Retention(mode, until_ms) if mode is not None and until_ms is not None else None
 
 
 def _encryption(value: object) -> Encryption:

@@ -30,12 +30,15 @@ from b2mount.model import (
     ObjectMetadata,
     ObjectPath,
     ObjectVersion,
+    Protection,
+    Retention,
 )
 from b2mount.store import b2_calls, b2_records
 from b2mount.store.b2_buckets import Buckets
 from b2mount.store.b2_calls import UploadAddress
 from b2mount.store.b2_client import B2Client, Lanes, Limits, UploadTarget
 from b2mount.store.b2_large_files import LargeFileCalls
+from b2mount.store.b2_protection import ProtectionCalls
 from b2mount.store.b2_session import Timeouts, open_account
 from b2mount.store.credentials import Credentials
 from b2mount.store.encryption import Keyring
@@ -64,6 +67,7 @@ class B2Store(ObjectStore):
         self._keyring = keyring
         self._buckets = Buckets(client)
         self._large = LargeFileCalls(client, self._buckets, keyring)
+        self._protection = ProtectionCalls(client)
         self.ledger = client.ledger
 
     def on_new_key(self, call: Callable[[], None]) -> None:
@@ -252,6 +256,17 @@ class B2Store(ObjectStore):
             if "deleteFiles" not in self.account.capabilities:
                 raise
             raise NotPermitted(f"retention or a legal hold protects {version.path}") from None
+
+    # -- protecting ----------------------------------------------------------------------------
+
+    async def protection(self, version: ObjectVersion) -> Protection:
+        return await self._protection.get(version)
+
+    async def set_retention(self, version: ObjectVersion, retention: Retention | None) -> None:
+        await self._protection.set_retention(version, retention)
+
+    async def set_legal_hold(self, version: ObjectVersion, *, on: bool) -> None:
+        await self._protection.set_legal_hold(version, on=on)
 
     # -- links ---------------------------------------------------------------------------------
 

@@ -11,12 +11,20 @@ Must not know: b2sdk, HTTP, and why anybody wants the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
 
-from b2mount.model import ByteRange, ByteSource, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import (
+    ByteRange,
+    ByteSource,
+    ObjectMetadata,
+    ObjectPath,
+    ObjectVersion,
+    Protection,
+    Retention,
+)
 
 
 @attrs.frozen
@@ -72,6 +80,8 @@ class VersionPage:
     versions: tuple[ObjectVersion, ...]
     prefixes: tuple[str, ...]
     next_cursor: VersionCursor | None
+    protections: Mapping[str, Protection] = attrs.field(factory=dict)
+    """By version id, as far as the key may see them: those of versions that have any."""
 
 
 @attrs.frozen
@@ -216,6 +226,21 @@ class ObjectStore(Protocol):
     async def delete_version(self, version: ObjectVersion) -> None:
         """Remove one version for good. Fine when it is gone already. Raises NotPermitted when
         retention or a legal hold protects it."""
+        ...
+
+    async def protection(self, version: ObjectVersion) -> Protection:
+        """Retention and legal hold (b2_get_file_info, class B). Raises NotFound."""
+        ...
+
+    async def set_retention(self, version: ObjectVersion, retention: Retention | None) -> None:
+        """Keep a version from being deleted; None removes that. Raises NotPermitted for less of it than
+        compliance, and AccessDenied for less than governance without bypassGovernance; InvalidArgument
+        for what is over, NotSupported in a bucket without Object Lock, NotFound."""
+        ...
+
+    async def set_legal_hold(self, version: ObjectVersion, *, on: bool) -> None:
+        """Keep a version from being deleted until that is set off. Raises NotSupported in a bucket
+        without Object Lock, NotFound."""
         ...
 
     async def authorize_download(self, bucket: str, prefix: str, seconds: int) -> str:

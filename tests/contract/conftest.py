@@ -76,10 +76,13 @@ def emulator() -> Iterator[EmulatorServer]:
         yield server
 
 
-async def _places(kind: str, emulator: EmulatorServer) -> AsyncIterator[Place]:
+async def _places(kind: str, emulator: EmulatorServer, *, has_lock: bool = False) -> AsyncIterator[Place]:
     bucket = f"contract-{uuid.uuid4().hex[:16]}"
     if kind == "memory":
-        yield Place(MemoryStore(bucket, minimum_part_size=PART), ObjectPath(bucket, "here/"))
+        memory = MemoryStore(bucket, minimum_part_size=PART)
+        if has_lock:
+            memory.lock(bucket)
+        yield Place(memory, ObjectPath(bucket, "here/"))
         return
     if kind == "emulator":
         credentials = Credentials(emulator.key_id, emulator.application_key, emulator.url)
@@ -88,7 +91,9 @@ async def _places(kind: str, emulator: EmulatorServer) -> AsyncIterator[Place]:
     store = await open_b2_store(credentials)
     try:
         if kind == "emulator":
-            await store.create_bucket(bucket)
+            store._client.session.create_bucket(
+                store.account.account_id, bucket, "allPrivate", is_file_lock_enabled=has_lock
+            )
             yield Place(store, ObjectPath(bucket, "here/"), credentials)
         else:
             root = ObjectPath(os.environ["B2MOUNT_TEST_BUCKET"], f"b2mount-contract/{uuid.uuid4()}/")
@@ -107,4 +112,11 @@ async def place(request: pytest.FixtureRequest, emulator: EmulatorServer) -> Asy
 async def account(request: pytest.FixtureRequest, emulator: EmulatorServer) -> AsyncIterator[Place]:
     """A place in an account whose buckets may be made and removed."""
     async for place in _places(request.param, emulator):
+        yield place
+
+
+@pytest.fixture(params=PRIVATE)
+async def locked(request: pytest.FixtureRequest, emulator: EmulatorServer) -> AsyncIterator[Place]:
+    """A place in a bucket with Object Lock."""
+    async for place in _places(request.param, emulator, has_lock=True):
         yield place

@@ -21,7 +21,15 @@ import attrs
 import trio
 
 from b2mount.errors import CorruptData
-from b2mount.model import ByteRange, ByteSource, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import (
+    ByteRange,
+    ByteSource,
+    ObjectMetadata,
+    ObjectPath,
+    ObjectVersion,
+    Protection,
+    Retention,
+)
 from b2mount.store.interface import (
     Account,
     Bucket,
@@ -257,6 +265,17 @@ class FaultyStore(ObjectStore):
 
     async def delete_version(self, version: ObjectVersion) -> None:
         await self._do("delete_version", (version,), lambda: self.inner.delete_version(version))
+
+    async def protection(self, version: ObjectVersion) -> Protection:
+        return await self._do("protection", (version,), lambda: self.inner.protection(version))
+
+    async def set_retention(self, version: ObjectVersion, retention: Retention | None) -> None:
+        await self._do(
+            "set_retention", (version, retention), lambda: self.inner.set_retention(version, retention)
+        )
+
+    async def set_legal_hold(self, version: ObjectVersion, *, on: bool) -> None:
+        await self._do("set_legal_hold", (version, on), lambda: self.inner.set_legal_hold(version, on=on))
 
     async def authorize_download(self, bucket: str, prefix: str, seconds: int) -> str:
         return await self._do(

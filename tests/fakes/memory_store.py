@@ -25,10 +25,12 @@ from b2mount.errors import (
     BadName,
     Conflict,
     CorruptData,
+    InvalidArgument,
     KeyMissing,
     NotEmpty,
     NotFound,
     NotPermitted,
+    NotSupported,
     TooLarge,
 )
 from b2mount.model import (
@@ -41,6 +43,9 @@ from b2mount.model import (
     ObjectMetadata,
     ObjectPath,
     ObjectVersion,
+    Protection,
+    Retention,
+    RetentionMode,
 )
 from b2mount.store.interface import (
     Account,
@@ -70,6 +75,8 @@ ALL_CAPABILITIES = frozenset(
         "deleteFiles",
     }
 )
+"""What a mount may make use of."""
+MASTER = ALL_CAPABILITIES | {"bypassGovernance"}
 
 
 @attrs.define(eq=False)
@@ -80,6 +87,7 @@ class Row:
     data: bytearray = attrs.field(factory=bytearray)
     content_sha1: str | None = None
     parts: dict[int, bytes] = attrs.field(factory=dict)
+    protection: Protection = attrs.field(factory=Protection)
     key: str = ""
     """Which key it is encrypted with (SSE-C)."""
 
@@ -124,7 +132,7 @@ class MemoryStore(ObjectStore):
         *buckets: str,
         minimum_part_size: int = 5_000_000,
         recommended_part_size: int = 100_000_000,
-        capabilities: frozenset[str] = ALL_CAPABILITIES,
+        capabilities: frozenset[str] = MASTER,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._account = Account(
@@ -140,7 +148,6 @@ class MemoryStore(ObjectStore):
         self._last_ms = 0
         self._numbers = itertools.count(1)
         self._by_id: dict[str, Row] = {}
-        self._protected: set[str] = set()
         self._mode, self._key = Encryption.NONE, ""
         self._refused: set[tuple[str, str]] = set()
         self._buckets: dict[str, BucketRows] = {}
@@ -165,7 +172,12 @@ class MemoryStore(ObjectStore):
 
     def protect(self, version: ObjectVersion) -> None:
         """Put a legal hold on a version."""
-        self._protected.add(version.version_id)
+        self._row(version.version_id).protection = Protection(legal_hold=True)
+
+    def lock(self, bucket: str = "bucket") -> None:
+        """Switch Object Lock on."""
+        rows = self._bucket(bucket)
+        rows.bucket = attrs.evolve(rows.bucket, has_file_lock=True)
 
     def newest(self, key: str, bucket: str = "bucket") -> ObjectVersion:
         """What a name shows now."""
@@ -281,12 +293,16 @@ class MemoryStore(ObjectStore):
             for version in rows[:1] if folder else rows:
                 if len(versions) + len(prefixes) == limit:
                     cursor = VersionCursor(folder or key, None if folder else version.version_id)
-                    return VersionPage(tuple(versions), tuple(prefixes), cursor)
+                    return VersionPage(tuple(versions), tuple(prefixes), cursor, self._of(versions))
                 if folder:
                     prefixes.append(folder)
                 else:
                     versions.append(version)
-        return VersionPage(tuple(versions), tuple(prefixes), None)
+        return VersionPage(tuple(versions), tuple(prefixes), None, self._of(versions))
+
+    def _of(self, versions: Sequence[ObjectVersion]) -> dict[str, Protection]:
+        found = {version.version_id: self._row(version.version_id).protection for version in versions}
+        return {version_id: each for version_id, each in found.items() if each != Protection()}
 
     async def stat(self, path: ObjectPath) -> ObjectVersion:
         await trio.lowlevel.checkpoint()
@@ -396,11 +412,41 @@ class MemoryStore(ObjectStore):
 
     async def delete_version(self, version: ObjectVersion) -> None:
         await trio.lowlevel.checkpoint()
-        if version.version_id in self._protected:
-            raise NotPermitted(f"{version.path} is under a legal hold")
         row = self._by_id.get(version.version_id)
+        if row is not None and row.protection.forbids(self._now_ms()):
+            raise NotPermitted(f"{version.path} is under a legal hold or retention")
         if row is not None:
             self._remove(row)
+
+    # -- protecting ----------------------------------------------------------------------------
+
+    async def protection(self, version: ObjectVersion) -> Protection:
+        await trio.lowlevel.checkpoint()
+        return self._row(version.version_id).protection
+
+    async def set_retention(self, version: ObjectVersion, retention: Retention | None) -> None:
+        await trio.lowlevel.checkpoint()
+        row, now_ms = self._lockable(version), self._now_ms()
+        if retention is not None and retention.until_ms <= now_ms:
+            raise InvalidArgument("a retention must end in the future")
+        old = row.protection.retention
+        if old is not None and old.until_ms > now_ms and _is_less(retention, old):
+            if old.mode is RetentionMode.COMPLIANCE:
+                raise NotPermitted("compliance can't be made less")
+            if "bypassGovernance" not in self._account.capabilities:
+                raise AccessDenied("no bypassGovernance")
+        row.protection = attrs.evolve(row.protection, retention=retention)
+
+    async def set_legal_hold(self, version: ObjectVersion, *, on: bool) -> None:
+        await trio.lowlevel.checkpoint()
+        row = self._lockable(version)
+        row.protection = attrs.evolve(row.protection, legal_hold=on)
+
+    def _lockable(self, version: ObjectVersion) -> Row:
+        row = self._row(version.version_id)
+        if not self._bucket(version.path.bucket).bucket.has_file_lock:
+            raise NotSupported("the bucket has no Object Lock")
+        return row
 
     # -- links ---------------------------------------------------------------------------------
 
@@ -488,6 +534,11 @@ class MemoryStore(ObjectStore):
     def _remove(self, row: Row) -> None:
         del self._by_id[row.version.version_id]
         self._bucket(row.version.path.bucket).remove(row)
+
+
+def _is_less(new: Retention | None, old: Retention) -> bool:
+    weaker = old.mode is RetentionMode.COMPLIANCE and new is not None and new.mode is not old.mode
+    return new is None or weaker or new.until_ms < old.until_ms
 
 
 def _names(state: BucketRows, prefix: str, delimiter: str, start: str) -> Iterator[tuple[str, str]]:

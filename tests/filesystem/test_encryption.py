@@ -104,8 +104,8 @@ async def test_without_a_key_it_cannot_be_opened_and_b2_is_not_asked(
         assert w.fs.open_files == 0
         node = await w.node("file")
         assert node.attributes.size == len(DATA)
-        assert w.fs.getxattr(node.number, b"user.b2.encryption") == b"SSE-C"
-        assert w.fs.getxattr((await w.node("plain")).number, b"user.b2.encryption") == b"none"
+        assert await w.fs.getxattr(node.number, b"user.b2.encryption") == b"SSE-C"
+        assert await w.fs.getxattr((await w.node("plain")).number, b"user.b2.encryption") == b"none"
         assert store.calls["read_range"] == 0
 
 
@@ -167,7 +167,7 @@ async def test_with_the_key_all_is_as_ever(memory: MemoryStore, store: FaultySto
         await w.rename("plain", "file")
         assert await w.read("moved/a") == DATA
         number = (await w.node("file")).number
-        assert w.fs.getxattr(number, b"user.b2.encryption") == b"SSE-C"
+        assert await w.fs.getxattr(number, b"user.b2.encryption") == b"SSE-C"
         await w.write("new", b"new")
     page = await memory.list_objects("bucket", "")
     assert {each.encryption for each in page.objects} == {Encryption.SSE_C}

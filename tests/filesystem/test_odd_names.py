@@ -74,7 +74,7 @@ async def test_everything_is_somewhere_and_once(tmp_path: Path, seed: int, page_
         odd = {}
         for name in await time.names(".b2/names"):
             node = await time.node(f".b2/names/{name}")
-            key = time.areas.getxattr(node.number, b"user.b2.name").decode()
+            key = (await time.areas.getxattr(node.number, b"user.b2.name")).decode()
             assert await time.read(f".b2/names/{name}") == key.encode()
             assert name not in odd
             odd[name] = key

@@ -256,7 +256,7 @@ async def chmod(case: Case) -> int:
 
 async def set_attribute(case: Case) -> bytes:
     await case.w.fs.setxattr(await number(case), b"user.a", b"value")
-    return case.w.fs.getxattr(await number(case), b"user.a")
+    return await case.w.fs.getxattr(await number(case), b"user.a")
 
 
 async def create(case: Case) -> None:

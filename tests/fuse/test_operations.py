@@ -66,7 +66,7 @@ class FakeFileSystem:
     def forget(self, number: int, count: int) -> None:
         self._do("forget", number, count)
 
-    def getxattr(self, number: int, name: bytes) -> bytes:
+    async def getxattr(self, number: int, name: bytes) -> bytes:
         value: bytes = self._do("getxattr", number, name)
         return value
 

@@ -77,7 +77,7 @@ def test_replies_of_b2(
         ("invalid_bucket_id", errors.NotFound),
         ("cannot_delete_non_empty_bucket", errors.NotEmpty),
         ("too_many_buckets", errors.OverQuota),
-        ("bucket_missing_file_lock", errors.NotPermitted),
+        ("bucket_missing_file_lock", errors.NotSupported),
         ("out_of_range", errors.StoreFailure),
     ],
 )
