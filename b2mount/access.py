@@ -145,10 +145,10 @@ def tell(access: Access) -> None:
         log.log(level, "%s", "; ".join(access.remarks))
 
 
-def state_directory(cache_dir: Path, account: Account, root: ObjectPath) -> Path:
+def state_directory(cache_dir: Path, account: Account, root: ObjectPath, *, past: bool) -> Path:
     """Of one account and one source, so that two mounts share nothing by accident and the next mount of the
-    same source finds what this one leaves."""
-    identity = f"{account.account_id}\n{root.bucket}\n{root.key}"
+    same source finds what this one leaves. A mount of the `past` has another one than that of the present."""
+    identity = f"{account.account_id}\n{root.bucket}\n{root.key}" + ("\npast" if past else "")
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return cache_dir / f"{root.bucket or 'account'}-{digest}"
 

@@ -20,6 +20,7 @@ from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.restoring import Restorer
 from b2mount.filesystem.status import EvictStatus, MountStatus, VersionStatus, WarmStatus
 from b2mount.model import ObjectVersion
+from b2mount.moments import moment_name
 from b2mount.namespace.namespace import Namespace
 from b2mount.options import MountOptions
 from b2mount.reading.block_cache import BlockCache
@@ -49,6 +50,7 @@ class Answers:
             mountpoint=self._options.mountpoint,
             pid=os.getpid(),
             started=self._started,
+            moment=None if self._options.at is None else moment_name(self._options.at),
             read_only=self._access.read_only,
             missing_capabilities=self._access.missing,
             pending=self._filesystem.pending(),

@@ -8,9 +8,9 @@ Must not know: what is at a moment.
 
 from __future__ import annotations
 
-import importlib
 import re
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any, Final
 
 _LANGUAGES: Final = ["en"]
@@ -64,7 +64,7 @@ def _parse(text: str, now: datetime) -> datetime | None:
 
 def _parse_words(text: str, now: datetime) -> datetime | None:
     # it takes a quarter of a second to load, and most commands never need it
-    dateparser: Any = importlib.import_module("dateparser")
+    dateparser: Any = import_module("dateparser")
     settings = {
         "PREFER_DATES_FROM": "past",
         "PREFER_DAY_OF_MONTH": "first",

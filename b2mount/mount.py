@@ -44,11 +44,10 @@ from b2mount.filesystem.filesystem import FileSystem
 from b2mount.fuse.kernel import KernelNames, KernelPages, fuse_options, tune_kernel
 from b2mount.fuse.operations import Operations
 from b2mount.model import ObjectVersion
-from b2mount.namespace.account_tree import AccountTree
-from b2mount.namespace.bucket_tree import BucketTree
 from b2mount.namespace.name_index import NameIndex
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
+from b2mount.namespace.trees import names_of
 from b2mount.options import MountOptions, Unlink
 from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
@@ -187,7 +186,7 @@ class Mount:
 
     async def _build(self, services: trio.Nursery) -> None:
         options, store, root = self._options, self._store, self._access.root
-        directory = state_directory(options.cache_dir, store.account, root)
+        directory = state_directory(options.cache_dir, store.account, root, past=options.at is not None)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._cache = BlockCache(directory / "blocks", options.cache_size, self._disk)
         staging = Staging(directory / "staging", self._disk, self._cache.make_room)
@@ -218,14 +217,15 @@ class Mount:
             retry_for=options.retry_for,
             pruner=pruner,
         )
-        self._index = NameIndex(directory, self._access.identity, root, options.ttl, self._disk)
+        kept_for = options.ttl if options.at is None else 0.0  # the names of a moment are not another's
+        self._index = NameIndex(directory, self._access.identity, root, kept_for, self._disk)
         await self._index.open()
         defaults = AttributeDefaults(options.uid, options.gid, options.umask)
-        buckets = BucketTree(store, store.account.prefix)
-        self._namespace = Namespace(
-            AccountTree(store, buckets) if root.is_account else buckets,
+        self._namespace = names_of(
+            store,
             root,
-            defaults=defaults,
+            defaults,
+            at=options.at,
             ttl=options.ttl,
             max_names=options.max_names,
             index=self._index,
@@ -252,7 +252,7 @@ class Mount:
             lambda told: services.start_soon(self._expire, told),
             deletes=options.unlink is Unlink.DELETE,
         )
-        self._areas = Areas(self._filesystem, past)
+        self._areas = Areas(self._filesystem, past if options.at is None else None)
         self._copier = Copier(
             self._namespace, store, self._filesystem.by_path, mover.copy, self._filesystem.flush_at
         )

@@ -111,3 +111,14 @@ def parse_word(text: str) -> str:
     if not text:
         raise ValueError("is empty")
     return text
+
+
+def default_cache_dir() -> Path:
+    """Where the cache goes unless told: $XDG_CACHE_HOME/b2mount, ~/.cache/b2mount, or
+    /var/cache/b2mount for a root without a home, as in fstab and systemd."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if base.startswith("/"):
+        return Path(base) / "b2mount"
+    if os.getuid() == 0 and not os.environ.get("HOME"):
+        return Path("/var/cache/b2mount")
+    return Path(os.path.expanduser("~")) / ".cache" / "b2mount"

@@ -26,8 +26,10 @@ import attrs
 from b2mount.budget import Budget, parse_budget
 from b2mount.errors import UsageError
 from b2mount.model import Encryption
+from b2mount.moments import parse_moment
 from b2mount.option_values import (
     Address,
+    default_cache_dir,
     one_of,
     parse_address,
     parse_duration,
@@ -143,17 +145,6 @@ def parse_source(text: str) -> Source:
     return Source(bucket, prefix + "/" if prefix else "")
 
 
-def default_cache_dir() -> Path:
-    """Where the cache goes unless told: $XDG_CACHE_HOME/b2mount, ~/.cache/b2mount, or
-    /var/cache/b2mount for a root without a home, as in fstab and systemd."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if base.startswith("/"):
-        return Path(base) / "b2mount"
-    if os.getuid() == 0 and not os.environ.get("HOME"):
-        return Path("/var/cache/b2mount")
-    return Path(os.path.expanduser("~")) / ".cache" / "b2mount"
-
-
 def _unlink(text: str) -> Unlink:
     return Unlink(one_of(*Unlink)(text))
 
@@ -203,6 +194,13 @@ class MountOptions:
 
     foreground: bool = _flag("Stay in the foreground and log to stderr.")
     read_only: bool = _flag("Refuse every change.")
+    at: int | None = _option(
+        None,
+        parse_moment,
+        "MOMENT",
+        "Mount what was there at a moment, such as 2026-01-31 or '2 days ago', read-only.",
+        shown="now",
+    )
     cache_dir: Path = _computed(
         default_cache_dir,
         parse_path,
@@ -372,6 +370,10 @@ def mount_options(source: str, mountpoint: str, settings: Iterable[tuple[str, ob
         MountOptions(parse_source(source), os.path.abspath(mountpoint)),
         **fields,  # type: ignore[arg-type]  # each value comes from its own field's parser
     )
+    if options.at is not None:
+        if options.write_back is not None:
+            raise UsageError("options at and write-back contradict each other: the past can't be changed")
+        options = attrs.evolve(options, read_only=True)
     if options.read_only and options.write_back is not None:
         raise UsageError("options read-only and write-back contradict each other")
     if options.credentials is not None and options.profile is not None:

@@ -20,7 +20,7 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "budget": set(),
     "option_values": set(),
-    "options": {"errors", "model", "budget", "option_values"},
+    "options": {"errors", "model", "budget", "option_values", "moments"},
     "moments": set(),
     "threads": set(),
     "emulator": set(),

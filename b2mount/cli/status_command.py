@@ -55,6 +55,7 @@ def describe(status: MountStatus) -> str:
 
 def _lines(status: MountStatus) -> Iterator[str]:
     mode = " (read-only)" if status.read_only else ""
+    mode = f" as of {status.moment}{mode}" if status.moment else mode
     since = wording.span(time.time() - status.started)
     yield f"{status.source} on {status.mountpoint}{mode}, for {since}, process {status.pid}"
     if status.missing_capabilities:

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from b2mount.errors import MountPointUnusable
-from b2mount.options import default_cache_dir
+from b2mount.option_values import default_cache_dir
 
 FILE_SYSTEM_TYPE: Final = "fuse.b2mount"
 SYSTEM_RUNTIME_DIR: Final = Path("/run/b2mount")

@@ -14,37 +14,24 @@ from b2mount.filesystem.numbers import ENTRANCE, NAMES, TOP, TRASH, VERSIONS, fi
 from b2mount.filesystem.past import Past
 from b2mount.filesystem.protecting import told
 from b2mount.filesystem.restoring import Restorer, Told
-from b2mount.model import ObjectPath
-from b2mount.namespace.account_tree import AccountTree
 from b2mount.namespace.catalog import Catalog
 from b2mount.namespace.history import Rule, as_of, trashed
-from b2mount.namespace.history_tree import HistoryTree
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.odd_keys import OddKeys
-from b2mount.namespace.posix_info import AttributeDefaults, bare_directory
+from b2mount.namespace.posix_info import NS_PER_MS, AttributeDefaults, bare_directory
 from b2mount.namespace.shelf import Shelf
-from b2mount.namespace.tree import Tree
+from b2mount.namespace.trees import PAST_TTL, past_tree
 from b2mount.namespace.version_lists import VersionLists
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import Mover
 
-PAST_TTL: Final = 600.0
-"""Seconds for which the names of a moment are believed. What has passed changes only when versions are
-deleted, or when a large file that was started then is finished."""
 TTL: Final = 2.0
 """Seconds for which it is believed what versions there are, and what is hidden."""
 NAMES_TTL: Final = 60.0
 """Seconds for which it is believed which names no path can spell: it takes a look at all of them."""
 MAX_NAMES: Final = 100_000
 """Of one moment, or of the trash."""
-NS_PER_MS: Final = 1_000_000
-
-
-def history(store: ObjectStore, root: ObjectPath, rule: Rule) -> Tree:
-    """What a rule shows of a bucket, or of all buckets that are there now."""
-    buckets = HistoryTree(store, rule, store.account.prefix)
-    return AccountTree(store, buckets) if root.is_account else buckets
 
 
 def make_past(
@@ -65,7 +52,7 @@ def make_past(
 
     def tree(rule: Rule, first: int, ttl: float, made_ns: int) -> Namespace:
         return Namespace(
-            history(store, root, rule),
+            past_tree(store, root, rule),
             root,
             defaults=defaults,
             ttl=ttl,
@@ -96,7 +83,7 @@ def make_past(
         names,
         store,
         lists,
-        history(store, root, trashed),
+        past_tree(store, root, trashed),
         mover,
         live.flush_at,
         live.by_path.refresh_at,

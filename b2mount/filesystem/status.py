@@ -91,6 +91,8 @@ class MountStatus:
     pid: int
     started: float
     """Unix seconds."""
+    moment: str | None
+    """As of when the bucket is shown; None for now."""
     read_only: bool
     missing_capabilities: tuple[str, ...]
     pending: tuple[PendingFile, ...]

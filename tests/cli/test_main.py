@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         return 0
 
     module.execute = execute  # type: ignore[attr-defined]
-    monkeypatch.setattr(importlib, "import_module", lambda name: module)
+    monkeypatch.setattr(program, "importlib", SimpleNamespace(import_module=lambda name: module))
     return seen
 
 
@@ -47,7 +47,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 
         module = ModuleType("failing")
         module.execute = execute  # type: ignore[attr-defined]
-        monkeypatch.setattr(importlib, "import_module", lambda name: module)
+        monkeypatch.setattr(program, "importlib", SimpleNamespace(import_module=lambda name: module))
 
     return make
 
@@ -115,7 +115,7 @@ def test_write_back_takes_no_word_but_its_own(words: str, seconds: float | None,
         ("bucket", "MOUNTPOINT"),
         ("mount", "SOURCE, MOUNTPOINT"),
         ("bucket /m --cach-size 5", "unknown option 'cach-size' (did you mean cache-size?)"),
-        ("bucket /m --at yesterday", "unknown option 'at'"),
+        ("bucket /m --at tomorrow", "option at: 'tomorrow' is still to come"),
         ("bucket /m --read", "unknown option 'read'"),
         ("bucket /m -o encrypt=b2", "unknown option 'encrypt' (did you mean encryption?)"),
         ("bucket /m extra", "unknown argument 'extra'"),
@@ -282,7 +282,7 @@ def test_a_missing_libfuse_is_exit_6(
     def fail(name: str) -> None:
         raise ImportError("libfuse3.so.3: cannot open shared object file: No such file or directory")
 
-    monkeypatch.setattr(importlib, "import_module", fail)
+    monkeypatch.setattr(program, "importlib", SimpleNamespace(import_module=fail))
     assert main(["bucket", "/m"]) == 6
     assert "apt-get install fuse3" in complaint(capsys)
 

@@ -9,14 +9,13 @@ import pytest
 from b2mount.budget import Budget, Period, parse_budget
 from b2mount.errors import UsageError
 from b2mount.model import Encryption
-from b2mount.option_values import Address, parse_duration, parse_rate, parse_size
+from b2mount.option_values import Address, default_cache_dir, parse_duration, parse_rate, parse_size
 from b2mount.options import (
     OPTIONS,
     EncryptionChoice,
     MountOptions,
     Source,
     Unlink,
-    default_cache_dir,
     mount_options,
     options_table,
     parse_source,
@@ -69,6 +68,15 @@ def test_a_rate_is_not_zero() -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
+
+
+def test_a_moment_makes_the_mount_read_only() -> None:
+    options = mount_options("bucket", "/m", parse_words("at=2026-01-31T12:00:00Z,ttl=5").items())
+    assert (options.at, options.read_only) == (1_769_860_800_000, True)
+    with pytest.raises(UsageError, match="at and write-back contradict"):
+        mount_options("bucket", "/m", parse_words("at=2026-01-31,write-back").items())
+    with pytest.raises(UsageError, match="is still to come"):
+        parse_words("at=tomorrow")
 
 
 @pytest.mark.parametrize("text", ["", "-5", "m", "5y", "5 minutes", "inf", "nan", "9" * 400])
@@ -159,6 +167,7 @@ VALUES = {
     "max-names": "5000",
     "log-level": "DEBUG",
     "log-file": "/l",
+    "at": "2026-01-31T12:00:00Z",
 }
 PARSED = {
     "foreground": True,
@@ -184,6 +193,7 @@ PARSED = {
     "max-names": 5000,
     "log-level": "debug",
     "log-file": Path("/l"),
+    "at": 1_769_860_800_000,
 }
 
 

@@ -69,6 +69,7 @@ class FakeMount:
             mountpoint=self.mountpoint,
             pid=1,
             started=0.0,
+            moment=None,
             read_only=False,
             missing_capabilities=(),
             pending=self.unsent,

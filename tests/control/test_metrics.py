@@ -21,6 +21,7 @@ STATUS = MountStatus(
     mountpoint='/mnt/a "b"',
     pid=1,
     started=1_700_000_000.0,
+    moment=None,
     read_only=False,
     missing_capabilities=(),
     pending=(

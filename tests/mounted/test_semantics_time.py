@@ -304,3 +304,36 @@ def test_a_read_only_mount_brings_nothing_back(make_mount: MountMaker) -> None:
     refused(errno.EROFS, lambda: (mount.path / ".b2" / "trash" / "file").rename(mount.path / "file"))
     code, output = mount.b2mount("undelete", mount.path / "file")
     assert (code, output) == (1, "b2mount: the mount is read-only\n")
+
+
+def test_a_mount_of_one_moment(make_mount: MountMaker) -> None:
+    """`--at MOMENT` mounts that moment alone."""
+    live = make_mount()
+    shell(live, "mkdir -p a/b; echo one > a/b/file; echo two > top; ln -s a/b link")
+    then, seen = moment(), tree_of(live.path)
+    shell(live, "rm -r a top; echo three > new")
+    past = make_mount.prepare(f"--at={then}", bucket=live.bucket)
+    past.start()
+    assert tree_of(past.path) == seen
+    assert not (past.path / ".b2").exists()
+    refused(errno.EROFS, lambda: (past.path / "new").write_bytes(b""))
+    code, output = past.b2mount("status", past.path)
+    assert code == 0
+    assert f" as of {then} (read-only)" in output
+    code, output = past.b2mount("undelete", past.path / "top")
+    assert code == 1
+    assert tree_of(live.path).keys() == {"new", "link"}
+    assert (live.path / "new").stat().st_mtime > (past.path / "a").stat().st_mtime
+
+
+def test_a_moment_that_is_none(make_mount: MountMaker) -> None:
+    mount = make_mount.prepare()
+    for words in (
+        ["--at=tomorrow"],
+        ["--at=soon"],
+        ["-o", "at=01/02/2026"],
+        ["--at=yesterday", "--write-back"],
+    ):
+        code, output = mount.programs.attempt(mount.command(*words))
+        assert (code, output.count("\n")) == (2, 1), output
+        assert "at" in output
