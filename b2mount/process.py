@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from typing import Final
 
 ENDING_TIME: Final = 3
 """Seconds that requests to B2 have for ending at the very end, when all that matters is durable."""
 
+M_ARENA_MAX: Final = -8
+"""malloc.h of the GNU C library."""
+
 
 def tune() -> None:
-    """Make the interpreter answer soon, and the system give as many descriptors as it may."""
+    """Make the interpreter answer soon and use no more memory than it must, and the system give as many
+    descriptors as it may. Before there are threads."""
     # a thread that holds the interpreter for its whole default slice of 5 ms multiplies the
     # latency of a stat by 80
     sys.setswitchinterval(0.0005)
@@ -22,6 +28,10 @@ def tune() -> None:
     # through each time, and a page of names makes little that has to be looked for
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    # blocks are made in many threads: an arena for each would leave half as much memory again unused
+    # between them (a cold read of 512 MiB: 250 MB at most instead of 175)
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     # every file that is being written takes a descriptor, and 1024 are soon used up
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -18,7 +18,9 @@ import trio
 
 log = logging.getLogger(__name__)
 
-READ_AHEAD_KB: Final = 4096
+READ_AHEAD_KB: Final = 2048
+"""The kernel asks for twice as much at once, of each file, and each MiB of it takes one of pyfuse3's
+buffers. Whatever is further ahead is ours to fetch."""
 MAX_BACKGROUND: Final = 256
 CONGESTION: Final = 192
 

@@ -38,7 +38,10 @@ class FlightQueue:
 
     def put(self, flight: Flight, owner: object) -> None:
         """Readahead of an owner, after what that has here already."""
-        self._ahead.setdefault(owner, deque()).append(flight)
+        queue = self._ahead.setdefault(owner, deque())
+        while queue and (queue[0].is_running or queue[0].is_over):
+            queue.popleft()  # it was hurried: with all places taken by such, nobody comes by to see that
+        queue.append(flight)
 
     def drop(self, owner: object) -> None:
         """An owner wants nothing more. What others want too is to be put again."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from weakref import ref
+
 import pytest
 
 from b2mount.reading.flight import Flight
@@ -44,6 +46,18 @@ def test_who_waits_goes_first_and_readahead_leaves_room() -> None:
     assert all_next(queue) == more[: RESERVED - 1]
     queue.landed(ahead[0])
     assert all_next(queue) == [more[RESERVED - 1]]
+
+
+def test_readahead_that_was_hurried_is_not_kept() -> None:
+    queue, flown = FlightQueue(1), []
+    for _ in range(100):
+        one = flight()
+        queue.put(one, "reader")
+        queue.hurry(one)
+        assert queue.next(may_be_ahead=True) is one
+        queue.landed(one)
+        flown.append(ref(one))
+    assert sum(one() is not None for one in flown) <= 1
 
 
 def test_readahead_waits_while_it_must() -> None:
