@@ -208,6 +208,7 @@ class Mount:
             forget=fetcher.evict,
             is_protected=is_protected,
         )
+        fetcher.on_begin = uploader.twins.note
         pruner = self._pruner(directory) if options.keep_versions is not None else None
         self._write_back = WriteBack(
             self._journal,

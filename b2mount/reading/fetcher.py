@@ -69,6 +69,8 @@ class BlockFetcher:
         self._long = FlightQueue(parallel)
         self._short = FlightQueue(short) if short else self._long
         self._integrity = Integrity(cache, self._fetch_apart, self._spawn, mended, whole)
+        self.on_begin: Callable[[ObjectVersion], None] = nothing_to_tell
+        """Called with every version that somebody begins to read."""
         self._big_wholes = trio.Semaphore(_BIG_WHOLES)
         self._nursery: trio.Nursery | None = None
         self._flights: dict[BlockId, Flight] = {}
@@ -138,6 +140,7 @@ class BlockFetcher:
     async def begin(self, version: ObjectVersion, witness: Witness) -> None:
         """To be called before anything is wanted for a reader: what comes is checked then.
         Raises CorruptData when the reader has had wrong bytes."""
+        self.on_begin(version)
         await self._integrity.begin(version, witness)
 
     def want(self, version: ObjectVersion, indexes: range, owner: object) -> int:

@@ -43,6 +43,7 @@ from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
 from b2mount.writing.sealed_file import ReadBase, SealedFile
 from b2mount.writing.staged_file import StagedFile
 from b2mount.writing.streaming import Streams
+from b2mount.writing.twins import Twins
 from b2mount.writing.upload_log import STREAMED, UploadLog
 from b2mount.writing.upload_plan import (
     COPY_LIMIT,
@@ -104,6 +105,8 @@ class Uploader:
     _is_protected: bool = attrs.field(default=True, kw_only=True)
     """Whether TLS keeps what comes from B2 from being damaged on the way."""
     _parallel: int = attrs.field(default=32, kw_only=True)
+    twins: Twins = attrs.field(factory=Twins, init=False)
+    """To be told of what is read, too."""
     _slots: trio.Semaphore = attrs.field(init=False)
     _sources: ByteSources = attrs.field(init=False)
     _larges: LargeFiles = attrs.field(init=False)
@@ -137,14 +140,14 @@ class Uploader:
         await self._streams.stop(sealed.staging_id)
         job = await self._job(sealed, progress, recovered=recovered)
         sha1 = job.fingerprint.sha1 if job.fingerprint else None
-        if recovered and sha1 and (done := await self._recognised(job, sha1)):
-            version = done
-        else:
+        version = await self._there_already(job, sha1, recovered=recovered) if sha1 else None
+        if version is None:
             version = await self._carried_out(job, recovered=recovered)
         if version.size != sealed.size or (sha1 and version.sha1 not in (None, sha1)):
             raise CorruptData(f"B2 has other bytes of {sealed.path} than were sent")
         if job.fingerprint is not None and sealed.size >= SUMMED:
             await self._keep_checksums(version, job)
+            self.twins.note(version)
         large = self._larges.known(sealed.staging_id)
         if large is not None:
             sealed.fate.sent = large  # its record goes with the generation's
@@ -230,6 +233,32 @@ class Uploader:
         if not same or self._larges.is_removed(newest.version_id):
             return None
         return newest if same_info(newest.info, job.metadata.info) else None
+
+    async def _there_already(self, job: _Job, sha1: str, *, recovered: bool) -> ObjectVersion | None:
+        """What need not be sent: B2 has it, or has the same bytes under another name."""
+        if recovered:
+            return await self._recognised(job, sha1)
+        twin = self.twins.of(sha1, job.sealed.size)
+        if twin is None or twin.size >= COPY_LIMIT or self._larges.known(job.staging_id) is not None:
+            return None
+        return await self._copied(job, twin) if await self._is_twin(job, twin) else None
+
+    async def _is_twin(self, job: _Job, twin: ObjectVersion) -> bool:
+        if job.metadata.content_type == AUTOMATIC and _ending(twin.path) != _ending(job.sealed.path):
+            return False  # a copy would not get the type that its name stands for
+        sums = await self._checksums.digests(twin.version_id)
+        return job.fingerprint is not None and sums == job.fingerprint.sums and UNKNOWN not in sums
+
+    async def _copied(self, job: _Job, twin: ObjectVersion) -> ObjectVersion | None:
+        try:
+            async with self._slots:
+                return await self._store.copy(twin, job.sealed.path, _for_copy(job.sealed, twin))
+        except Unavailable:
+            raise
+        except B2MountError as error:
+            log.debug("%s is sent, for %s can't be copied: %s", job.sealed.path, twin.path, error)
+            self.twins.forget(twin)
+            return None
 
     async def _is_known(self, version: ObjectVersion | None) -> bool:
         """Whether every block of it is compared with a checksum when it comes."""
@@ -340,3 +369,7 @@ def _for_copy(sealed: SealedFile, base: ObjectVersion) -> ObjectMetadata:
     if metadata.content_type == AUTOMATIC:
         metadata = attrs.evolve(metadata, content_type=base.content_type)
     return fitting(sealed.path, metadata, base.sha1 if LARGE_FILE_SHA1 in base.info else None)
+
+
+def _ending(path: ObjectPath) -> str:
+    return path.name.rpartition(".")[2].lower() if "." in path.name else ""

@@ -23,6 +23,7 @@ from b2mount.errors import (
 from b2mount.filesystem.copying import Copier, Request, Told
 from b2mount.filesystem.status import WarmStatus
 from b2mount.model import AttributeChange, ObjectPath
+from b2mount.writing.twins import SMALLEST
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import World, world
@@ -182,3 +183,13 @@ async def test_buckets_are_no_files(tmp_path: Path) -> None:
             await p.copy("bucket/a", "b")
         await p.copy("bucket/a", "bucket/b")
         assert sorted(p.memory.contents()) == ["a", "b"]
+
+
+async def test_what_was_read_is_not_sent_again(tmp_path: Path) -> None:
+    """cp(1) inside the mount."""
+    data = os.urandom(SMALLEST)
+    async with place(tmp_path) as p:
+        p.memory.seed(ObjectPath("bucket", "a"), data)
+        await p.w.write("b", await p.w.read("a"))
+        assert (p.store.calls["put"], p.store.calls["copy"]) == (0, 1)
+        assert p.memory.contents() == {"a": data, "b": data}

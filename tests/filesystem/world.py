@@ -130,6 +130,7 @@ async def world(
     journal = Journal(directory / "journal.sqlite3", staging, lane)
     await journal.open()
     uploader = Uploader(store, fetcher.read, lane, cache, UploadLog(journal))
+    fetcher.on_begin = uploader.twins.note
     own = OwnVersions(directory / "versions.sqlite3", lane)
     pruner = Pruner(store, own, keep) if keep is not None else None
     write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=8, retry_for=5, pruner=pruner)
