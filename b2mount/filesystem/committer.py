@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import attrs
 
@@ -132,38 +132,43 @@ class Committer:
             content.cut(size)
             cut()
 
-    async def settle_held(self, path: ObjectPath) -> None:
-        """For who holds the gate of `path`: B2 has what was written at and below it when this returns.
-        Raises the first upload's error."""
-        for content in self.under(path):
-            await self._seal_as(content, content.inode.path)
-        await self._write_back.flush(path)
+    @asynccontextmanager
+    async def all_sent(self, paths: Sequence[ObjectPath]) -> AsyncIterator[None]:
+        """For who holds the gate of these paths: inside, B2 has what was written at and below them, and
+        writes wait. Raises the first upload's error."""
+        async with AsyncExitStack() as stack:
+            contents = [content for path in paths for content in self.under(path)]
+            for content in contents:
+                await stack.enter_async_context(content.lock)
+            for content in contents:
+                await self._seal_locked(content, content.inode.path)
+            for path in paths:
+                await self._write_back.flush(path)
+            yield
 
     async def _seal(self, content: FileContent, *, gathers: bool = False) -> SealedFile | None:
         inode = content.inode
-        async with self._gate.using(lambda: inode.path) as path:
-            return await self._seal_as(content, path, gathers=gathers)
+        async with self._gate.using(lambda: inode.path) as path, content.lock:
+            return await self._seal_locked(content, path, gathers=gathers)
 
-    async def _seal_as(
+    async def _seal_locked(
         self, content: FileContent, path: ObjectPath, *, gathers: bool = False
     ) -> SealedFile | None:
-        inode = content.inode
-        async with content.lock:
-            staged = content.staged
-            if staged is None or not content.dirty or inode.removed:
-                return None
-            before = content.sealed
-            await flatten(staged, self._staging)
-            sealed = staged.seal(path, _metadata(inode), inode.attributes)
-            content.staged, content.sealed, content.dirty = None, sealed, False
-            sealed.fate.owner = content
-            try:
-                await self._write_back.submit(sealed, gathers=gathers)
-            except BaseException:
-                content.staged, content.sealed, content.dirty = staged, before, True
-                raise
-            await self._staging.delete(staged.recorded())
-            return sealed
+        inode, staged = content.inode, content.staged
+        if staged is None or not content.dirty or inode.removed:
+            return None
+        before = content.sealed
+        await flatten(staged, self._staging)
+        sealed = staged.seal(path, _metadata(inode), inode.attributes)
+        content.staged, content.sealed, content.dirty = None, sealed, False
+        sealed.fate.owner = content
+        try:
+            await self._write_back.submit(sealed, gathers=gathers)
+        except BaseException:
+            content.staged, content.sealed, content.dirty = staged, before, True
+            raise
+        await self._staging.delete(staged.recorded())
+        return sealed
 
     async def change_attributes(self, content: FileContent, *, wait: bool) -> None:
         """Bring changed attributes of `content`'s inode to B2: with the bytes that are on their way

@@ -58,12 +58,11 @@ class Swapper:
         for inode in (first, second):  # all that takes long, while others may still go on
             await self._committer.commit_all(inode.path)
             await self._write_back.flush(inode.path)
-        async with self._gate.moving(lambda: first.path, lambda: second.path) as (path, its_path):
-            for held in (path, its_path):
-                await self._committer.settle_held(held)
-            with self._write_back.holding(path), self._write_back.holding(its_path):
-                for held in (path, its_path):
-                    self._namespace.changing(held)
+        async with (
+            self._gate.moving(lambda: first.path, lambda: second.path) as paths,
+            self._committer.all_sent(paths),
+        ):
+            with self._write_back.holding(paths[0]), self._write_back.holding(paths[1]):
                 versions = await self._swap_objects(first, second)
                 self._swap_names(first, second, one, other)
                 for version in versions:

@@ -202,25 +202,31 @@ class WriteBack:
 
     async def flush(self, path: ObjectPath | None = None) -> None:
         """Send everything (or what is at or below `path`) now, failed ones again. Returns when B2
-        has it all; raises the first error after trying all."""
+        has it all; raises the first error after trying all. None of it is withdrawn meanwhile."""
         chosen = [
             entry
             for entry in self._queue.entries.values()
             if entry.state is not UploadState.EDITING
             and (path is None or entry.path == path or path.holds(entry.path))
         ]
+        token = object()
         for entry in chosen:
+            entry.waiters |= {token}
             if entry.state in WAITING:
                 entry.error = None
                 entry.change(UploadState.QUEUED)
                 self._queue.schedule(entry, trio.current_time())
         deadline = trio.current_time() + self._retry_for
         first: Exception | None = None
-        for entry in chosen:
-            try:
-                await self._settle(entry, deadline)
-            except (B2MountError, OSError) as error:
-                first = first or error
+        try:
+            for entry in chosen:
+                try:
+                    await self._settle(entry, deadline)
+                except (B2MountError, OSError) as error:
+                    first = first or error
+        finally:
+            for entry in chosen:
+                _leaves(entry, token)
         if first is not None:
             raise first
 
@@ -271,10 +277,7 @@ class WriteBack:
                 with trio.move_on_at(wake):
                     await entry.next_change()
         finally:
-            last: Entry | None = first
-            while last is not None:
-                last.waiters -= {token}
-                last = last.successor
+            _leaves(first, token)
 
     def _trouble(self) -> Exception | None:
         """Why nothing that waits for its turn gets it; None while uploads go through."""
@@ -378,6 +381,14 @@ class WriteBack:
     async def _drop_superseded(self, entry: Entry) -> None:
         with trio.CancelScope(shield=True):
             await self._recorder.drop_superseded(entry.path)
+
+
+def _leaves(entry: Entry, token: object) -> None:
+    """Who waited for it, and so for what took its place, does so no more."""
+    last: Entry | None = entry
+    while last is not None:
+        last.waiters -= {token}
+        last = last.successor
 
 
 async def _end_of(entries: Iterable[Entry]) -> None:

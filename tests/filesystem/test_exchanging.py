@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from b2mount import errors
 from b2mount.model import AttributeChange, Kind, ObjectPath
@@ -110,6 +112,37 @@ async def test_an_upload_that_fails_leaves_both_names(
         await exchange(w, "a", "b")
         await w.close(fh)
         assert bucket(store) == {"a": b"other", "b": b"ONE"}
+
+
+async def test_who_goes_on_writing_waits_for_no_more_than_the_exchange(
+    store: FaultyStore, tmp_path: Path
+) -> None:
+    """What is written while names change places is neither lost nor sent under the old name."""
+    async with world(store, tmp_path, waits=False, delay=3600) as w:
+        for name in ("d", "e"):
+            await w.mkdir(name)
+        await w.write("d/x", b"x")
+        await w.write("d/y", b"y")
+        fh = await w.open("d/x", os.O_RDWR)
+        last = await w.open("d/y", os.O_RDWR)
+        holds = [store.hold("put", at=number) for number in (1, 3, 4)]
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(exchange, w, "d", "e")
+                await holds[0].reached.wait()  # what was closed before is being sent
+                await w.fs.write(fh, 0, b"XX")
+                await w.fs.write(last, 0, b"YY")
+                holds[0].release.set()
+                await holds[1].reached.wait()  # and now what was written since: the names stand still
+                nursery.start_soon(w.fs.write, fh, 2, b"XX")
+                nursery.start_soon(w.close, last)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                for hold in holds[1:]:
+                    hold.release.set()
+            await w.close(fh)
+            await w.fs.flush_path()
+        assert bucket(store) == {"e/x": b"XXXX", "e/y": b"YY"}
+        assert (await w.read("e/x"), await w.read("e/y")) == (b"XXXX", b"YY")
 
 
 async def test_a_copy_that_fails_leaves_both_names(store: FaultyStore, tmp_path: Path) -> None:

@@ -331,6 +331,22 @@ async def test_trouble_that_stays_is_told_at_once_and_tried_by_flush(
         assert memory.contents() == {"a": b"x"}
 
 
+async def test_what_is_being_flushed_is_not_withdrawn(tmp_path, store, memory):
+    """Else whoever flushes would wait for the next close of a file that was closed."""
+    async with open_world(tmp_path, store, delay=3600, parallel=1) as world:
+        for key in ("a", "b"):
+            await world.write_back.submit(world.sealed(key, b"x"))
+        hold = store.hold("put")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.write_back.flush)
+            await hold.reached.wait()
+            waiting = [each for each in world.write_back.pending() if each.state is UploadState.QUEUED]
+            assert [world.write_back.withdraw(each.staging_id) for each in waiting] == [False]
+            hold.release.set()
+        assert memory.contents() == {"a": b"x", "b": b"x"}
+        assert not world.write_back.pending()
+
+
 async def test_flush_tries_all_and_raises_the_first_error(autojump_clock, tmp_path, store, memory):
     async with open_world(tmp_path, store, delay=5) as world:
         for key in "abc":
