@@ -15,6 +15,7 @@ from b2mount.errors import InvalidArgument, NotPermitted
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.creating import check_allowed
 from b2mount.filesystem.gate import PathGate
+from b2mount.filesystem.keys import check_keys
 from b2mount.filesystem.removing import Remover
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
@@ -76,6 +77,7 @@ class Swapper:
         moves = [(version, version.path.moved(first.path, there)) for version in await self._objects(first)]
         moves += [(version, version.path.moved(second.path, here)) for version in await self._objects(second)]
         try:
+            await check_keys(self._store, [version for version, _ in moves])
             return await self._mover.exchange(swaps_of(moves))
         except BaseException:
             for path in (first.path, second.path):

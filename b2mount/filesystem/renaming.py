@@ -26,6 +26,7 @@ from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.creating import check_allowed
 from b2mount.filesystem.gate import PathGate
+from b2mount.filesystem.keys import check_keys
 from b2mount.filesystem.removing import Remover
 from b2mount.model import Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
@@ -213,8 +214,7 @@ class Renamer:
                 renamed.append(content)
                 await self._rename_unsent(content, content.inode.path.moved(old_path, path))
             moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
-            for version, _ in moves:
-                self._store.check_key(version)  # else half of them were moved
+            await check_keys(self._store, [version for version, _ in moves])
             return await self._mover.move(moves)
         except BaseException as error:
             self._namespace.forget_listing(old_path)

@@ -114,7 +114,7 @@ class LargeFileCalls:
             if b2_records.version(reply, upload.path.bucket).action is not Action.UPLOAD:
                 raise
         self._client.forget_urls(upload_id)
-        return b2_records.version(reply, upload.path.bucket)
+        return self._keyring.wrote(b2_records.version(reply, upload.path.bucket))
 
     async def abort(self, upload: MultipartUpload) -> None:
         """Drop it; fine when it is gone, or finished."""

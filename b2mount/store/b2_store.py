@@ -187,7 +187,7 @@ class B2Store(ObjectStore):
         version = b2_records.version(reply, path.bucket)
         if version.path != path or version.size != source.size or version.sha1 not in (None, sha1):
             raise StoreFailure(f"B2 says that it has something else than was sent for {path}")
-        return attrs.evolve(version, sha1=sha1)
+        return self._keyring.wrote(attrs.evolve(version, sha1=sha1))
 
     async def copy(
         self, version: ObjectVersion, path: ObjectPath, metadata: ObjectMetadata | None = None
@@ -210,7 +210,7 @@ class B2Store(ObjectStore):
         made = b2_records.version(reply, path.bucket)
         if made.path != path or made.size != version.size:
             raise StoreFailure(f"B2 says that it made something else than a copy at {path}")
-        return made
+        return self._keyring.wrote(made)
 
     # -- large files ---------------------------------------------------------------------------
 

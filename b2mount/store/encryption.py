@@ -92,6 +92,12 @@ class Keyring:
         """Whether B2 has not said yet whether this key is the version's."""
         return version.encryption is Encryption.SSE_C and version.version_id not in self._fits
 
+    def wrote(self, version: ObjectVersion) -> ObjectVersion:
+        """It was written with this key, and is given back."""
+        if self.mode is Encryption.SSE_C and version.encryption is Encryption.SSE_C:
+            self._fits[version.version_id] = True
+        return version
+
     @contextmanager
     def reading(self, version: ObjectVersion) -> Iterator[None]:
         """Around a request that needs the version's key: learns whether it has it. Raises KeyMissing."""

@@ -121,12 +121,23 @@ async def test_with_another_key_it_cannot_be_read(
         assert store.calls["read_range"] == 1
 
 
-async def test_a_directory_stays_together(store: FaultyStore, memory: MemoryStore, tmp_path: Path) -> None:
+@KEYS
+async def test_a_directory_stays_together(
+    store: FaultyStore, memory: MemoryStore, tmp_path: Path, key: str
+) -> None:
     memory.seed(ObjectPath("bucket", "dir/0"), DATA)
+    memory.seed(ObjectPath("bucket", "other/file"), DATA)
+    use(memory, key)
     async with world(store, tmp_path) as w:
         with pytest.raises(KeyMissing):
-            await w.rename("dir", "other")
+            await w.rename("dir", "new")
+        with pytest.raises(KeyMissing):
+            await w.fs.exchange(await w.split("dir"), await w.split("other"))
+        with pytest.raises(KeyMissing):
+            await w.fs.exchange(await w.split("plain"), await w.split("file"))
         assert await w.names("dir") == ["0", "a", "b"]
+        assert await w.names("other") == ["file"]
+        assert await w.read("plain") == DATA
         assert store.calls["copy"] == 0
 
 
