@@ -6,6 +6,7 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -14,12 +15,13 @@ import trio
 from b2mount.access import Access, check_options, find_access, in_words, lacking
 from b2mount.cli import wording
 from b2mount.cli.finding import Finding, Mark, ok, trouble, warning
-from b2mount.errors import B2MountError, Unavailable, cause_of
+from b2mount.errors import B2MountError, Unavailable, UsageError, cause_of
 from b2mount.model import Action, ObjectPath
 from b2mount.options import MountOptions
 from b2mount.store.b2_session import Timeouts
 from b2mount.store.b2_store import open_b2_store
 from b2mount.store.credentials import Credentials, find_credentials
+from b2mount.store.encryption import read_key
 from b2mount.store.interface import Account, MultipartUpload, ObjectStore, VersionCursor
 from b2mount.store.probe import Reach, probe
 
@@ -51,6 +53,8 @@ async def look_at_account(
         tell(trouble("credentials", error))
         return
     tell(look_at_credentials(credentials))
+    if options.encryption.key_file is not None:
+        tell(look_at_encryption(options.encryption.key_file))
     with trio.move_on_after(NETWORK_TIME) as scope:
         reach = await probe(credentials.realm)
         for finding in look_at_reach(reach):
@@ -71,6 +75,15 @@ def look_at_credentials(credentials: Credentials) -> Finding:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         return warning("credentials", f"{text}; others may read them", f"chmod 600 {credentials.file}")
     return ok("credentials", text)
+
+
+def look_at_encryption(path: Path) -> Finding:
+    """Whether the file of --encryption holds a key."""
+    try:
+        read_key(path)
+    except UsageError as error:
+        return trouble("encryption", error)
+    return ok("encryption", f"key from {path}")
 
 
 def look_at_reach(reach: Reach) -> list[Finding]:

@@ -312,6 +312,20 @@ def test_all_is_well(b2: EmulatorServer, capsys: pytest.CaptureFixture[str]) -> 
     assert spent["b2_list_file_versions"] == spent["b2_list_unfinished_large_files"] == 1
 
 
+def test_the_key_of_the_encryption(
+    b2: EmulatorServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(bytes(range(32)))
+    path.chmod(0o600)
+    code, lines = examine(capsys, "my-bucket", "--encryption", f"c:{path}")
+    assert (code, subjects(lines)[:2]) == (0, ["credentials", "encryption"])
+    path.chmod(0o644)
+    code, lines = examine(capsys, "my-bucket", "--encryption", f"c:{path}")
+    assert code == 2
+    assert f"chmod 600 {path}" in "".join(lines)
+
+
 def test_the_exit_code_is_that_of_the_mount(
     b2: EmulatorServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
