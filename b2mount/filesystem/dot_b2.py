@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.numbers import ENTRANCE, NAMES, TOP, TRASH, VERSIONS, first_number
 from b2mount.filesystem.past import Past
-from b2mount.filesystem.protecting import told
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.namespace.catalog import Catalog
 from b2mount.namespace.history import Rule, as_of, trashed
@@ -98,5 +96,4 @@ def make_past(
     )
     forgetful = (lambda: trash.forget_listing(None), versions.forget_listing)
     catalogs: dict[int, Catalog] = {TOP: top, TRASH: trash, VERSIONS: versions, NAMES: odd}
-    ask = partial(told, store)
-    return Past(top, catalogs, known, fetcher, trash, odd, restorer, ask, tell_kernel, forgetful)
+    return Past(top, catalogs, known, fetcher, trash, odd, restorer, store, tell_kernel, forgetful)

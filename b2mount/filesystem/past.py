@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import attrs
@@ -23,7 +23,7 @@ from b2mount.filesystem.handles import DirectoryHandle, HandleTable
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.node import Node
 from b2mount.filesystem.numbers import FIRST_VIEW, NAMES, TOP, TRASH, area_of, first_number
-from b2mount.filesystem.protecting import ASKED_FOR
+from b2mount.filesystem.protecting import ASKED_FOR, told
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
 from b2mount.model import ByteRange, Kind, ObjectVersion
@@ -33,6 +33,7 @@ from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.shelf import Shelf
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.reading.reader import ObjectReader
+from b2mount.store.interface import ObjectStore
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
@@ -60,8 +61,7 @@ class Past:
     _trash: Namespace
     _odd: Shelf
     restorer: Restorer
-    _ask: Callable[[ObjectVersion | None, bytes], Awaitable[bytes]]
-    """What only B2 can tell of a version as an attribute."""
+    _store: ObjectStore
     _tell_kernel: Callable[[Told], None]
     """Takes names that have to be asked again; returns at once."""
     _forgetful: Sequence[Callable[[], None]]
@@ -116,7 +116,7 @@ class Past:
     async def getxattr(self, number: int, name: bytes) -> bytes:
         """What B2 knows of the version; it is asked for retention and legal hold. Raises NoAttribute."""
         version = self.inode(number).version
-        return await self._ask(version, name) if name in ASKED_FOR else attribute_of(version, name)
+        return await told(self._store, version, name) if name in ASKED_FOR else attribute_of(version, name)
 
     def listxattr(self, number: int) -> list[bytes]:
         """Names that belong to the file."""
@@ -193,12 +193,13 @@ class Past:
     # -- files -----------------------------------------------------------------------------
 
     def open(self, number: int, flags: int) -> int:
-        """A handle for reading. Raises ReadOnly, IsADirectory."""
+        """A handle for reading. Raises ReadOnly, IsADirectory, KeyMissing."""
         inode = self.inode(number)
         if inode.kind is not Kind.FILE or inode.version is None:
             raise IsADirectory("only files can be opened")
         if flags & _WRITING:
             raise read_only()
+        self._store.check_key(inode.version)
         return self._files.add(_File(number, ObjectReader(inode.version, self._fetcher)))
 
     async def read(self, fh: int, offset: int, size: int) -> bytes | memoryview:

@@ -12,6 +12,7 @@ from b2mount.errors import KeyMissing
 from b2mount.model import AttributeChange, Encryption, ObjectPath
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
+from tests.filesystem.times import CountedStore, times
 from tests.filesystem.world import World, world
 
 DATA = b"some bytes" * 100
@@ -182,3 +183,18 @@ async def test_with_the_key_all_is_as_ever(memory: MemoryStore, store: FaultySto
         await w.write("new", b"new")
     page = await memory.list_objects("bucket", "")
     assert {each.encryption for each in page.objects} == {Encryption.SSE_C}
+
+
+async def test_below_dot_b2_it_cannot_be_opened_either(tmp_path: Path) -> None:
+    store = CountedStore()
+    store.use_key(Encryption.SSE_C, "another")
+    store.seed(ObjectPath("bucket", "file"), DATA)
+    async with times(store, tmp_path) as time:
+        (name,) = await time.names(".b2/versions/file")
+        assert await time.read(f".b2/versions/file/{name}") == DATA  # in the cache from now on
+        store.use_key(Encryption.NONE)
+        for path in (f".b2/versions/file/{name}", "file"):
+            with pytest.raises(KeyMissing):
+                await time.read(path)
+            number = (await time.node(path)).number
+            assert await time.areas.getxattr(number, b"user.b2.encryption") == b"SSE-C"

@@ -15,6 +15,7 @@ from b2mount.model import Action, ObjectPath, ObjectVersion, Retention, Retentio
 from b2mount.moments import moment_name
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
+from tests.filesystem.times import CountedStore, times
 from tests.filesystem.world import ROOT, World, world
 
 DAY = 86_400_000
@@ -274,3 +275,38 @@ async def test_a_key_that_may_not_see_protection_deletes_the_oldest_first(
             await w.unlink("file")
         assert await w.read("file") == b"last"
     assert await all_versions(memory) == [versions[2].version_id, versions[1].version_id]
+
+
+# -- other times ---------------------------------------------------------------------------------
+
+
+async def test_below_dot_b2_every_version_tells_its_own(tmp_path: Path) -> None:
+    store = CountedStore()
+    store.lock()
+    old = store.seed(FILE, b"old")
+    await hold(store, old)
+    store.seed(FILE, b"new")
+    async with times(store, tmp_path) as time_:
+        found = {}
+        for name in await time_.names(".b2/versions/file"):
+            number = (await time_.node(f".b2/versions/file/{name}")).number
+            found[await time_.read_number(number)] = await time_.areas.getxattr(number, HOLD.encode())
+            with pytest.raises(errors.NoAttribute):
+                await time_.areas.getxattr(number, RETENTION.encode())
+        assert found == {b"old": b"on", b"new": b"off"}
+        number = (await time_.node("file")).number
+        assert await time_.areas.getxattr(number, HOLD.encode()) == b"off"
+
+
+async def test_what_is_protected_stays_in_the_trash(tmp_path: Path) -> None:
+    store = CountedStore()
+    store.lock()
+    store.seed(FILE, b"oldest")
+    await hold(store, store.seed(FILE, b"old"))
+    await store.hide(FILE)
+    before = await all_versions(store)
+    async with times(store, tmp_path) as time_:
+        with pytest.raises(errors.NotPermitted, match="legal hold"):
+            await time_.rm(".b2/trash/file")
+        assert await time_.names(".b2/trash") == ["file"]
+    assert await all_versions(store) == before
