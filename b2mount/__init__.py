@@ -29,18 +29,20 @@ so only that has a time to live, and an open file is pinned to one version.
     reading    the bytes of object versions: blocks on disk, flights (ranged GETs), readahead,
                checks against B2's SHA-1
     writing    the bytes not yet in B2: staged files with extents, the journal, upload plans
-               (put what changed, copy the rest inside B2), the queue
+               (put what changed, copy the rest inside B2; all of it where a twin has the bytes),
+               the queue; pruner removes what was superseded here (own_versions)
     filesystem content is where reading and writing meet; committer, creating, removing, renaming,
                exchanging; changing for attributes, xattrs for extended ones, protecting for
                retention and holds; prefetch has the next files
                fetched for programs that go through directories (siblings says which); by_path for
-               what people ask by name: url, warm, evict, refresh; absences are the names that the
-               kernel takes for absent;
+               what people ask by name: url, warm, evict, refresh, and copying for cp; absences are the
+               names that the kernel takes for absent;
                areas sends what is below `.b2` to past, which has a catalog for each moment, for versions,
                the trash and names that no path can spell, and the rest to filesystem; restoring brings
                versions back
     store      one verb is one request; b2sdk's errors become ours here, and nowhere else; pace is
-               how fast requests may follow each other; encryption has the key, where there is one
+               how fast requests may follow each other; login renews tokens and finds a new key
+               when one ends; encryption has the key, where there is one
     fuse       our errors become an errno here, and nowhere else
 
 A read:   fuse.operations -> filesystem.filesystem -> content -> reading.reader -> fetcher

@@ -201,7 +201,7 @@ def judge_uploads(
     others = sorted((u for u in uploads if u.upload_id not in started), key=lambda u: u.started_ms)
     found = []
     if ours:
-        found.append(ok("uploads", f"{len(ours)} unfinished ones of ours, which a mount goes on with"))
+        found.append(ok("uploads", f"unfinished ones of ours: {len(ours)}; a mount goes on with them"))
     for upload in others[:LISTED]:
         size = f", {wording.size(sizes[upload.upload_id])}" if upload.upload_id in sizes else ""
         age = wording.span(now - upload.started_ms / 1000)

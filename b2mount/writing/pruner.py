@@ -94,10 +94,12 @@ class Pruner:
 
     async def _round(self) -> None:
         made, self._made, self._wake = self._made, [], trio.Event()
-        await self._own.add(made)
+        if made:
+            await self._own.add(made)
         fresh = {version.path for version in made}
         names, self._waiting = fresh | self._waiting, set()
-        # what is not in use now can't come into use: B2 has something newer, which is what all will open
+        # what is not in use now does not come into use: B2 has something newer, which is what all will open
+        # (but who opens it in `.b2` this very moment is as who comes too late)
         used = {version.version_id for ask in self._watched for version in ask() if version is not None}
         todo = iter(names)
 
