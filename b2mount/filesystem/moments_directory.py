@@ -1,8 +1,8 @@
 """The directories `.b2` and `.b2/at`: a few fixed names, and a tree for each moment that somebody names.
 
-Invariants: a name in `.b2/at` stands for one moment as long as it is in use, or KEPT seconds when it
-says something like `2 days ago`. A moment's tree lives as long as the kernel knows anything of it, and
-longer while there are at most SPARE of them.
+Invariants: a name in `.b2/at` stands for one moment; when it says something like `2 days ago`, only for
+some of the time that has passed since (SHARE of it), KEPT seconds at most. A moment's tree lives as long
+as the kernel knows anything of it, and longer while there are at most SPARE of them.
 
 Must not know: what is in a tree.
 """
@@ -10,6 +10,7 @@ Must not know: what is in a tree.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -26,6 +27,7 @@ from b2mount.namespace.names import check_looked_up_name
 
 SPARE: Final = 16
 KEPT: Final = 60.0
+SHARE: Final = 0.01
 LONG: Final = 3600.0
 """Seconds for which the kernel may take it that these directories are as they are."""
 
@@ -72,18 +74,21 @@ class TopCatalog:
         self._roots = dict(roots)
         self._at_moment = at_moment
         self._in_use = in_use
-        self._views: dict[str, _View] = {}
-        """By name in `.b2/at`; the one that was asked for last is last."""
-        self._replaced: list[_View] = []
-        """Those whose name means another moment by now."""
+        self._by_name: dict[str, _View] = {}
+        """What names in `.b2/at` mean; the one that was asked for last is last."""
+        self._by_area: dict[int, _View] = {}
+        """These, and those whose name means another moment by now."""
         self._areas = itertools.count(FIRST_VIEW)
 
     def view(self, area: int) -> Catalog:
         """The tree whose inode numbers are in this range. Raises NotFound."""
-        for view in (*self._views.values(), *self._replaced):
-            if view.area == area:
-                return view.catalog
-        raise NotFound("the tree of this moment is not known any more")
+        if area not in self._by_area:
+            raise NotFound("the tree of this moment is not known any more")
+        return self._by_area[area].catalog
+
+    def meant_for(self, name: str) -> float:
+        """Seconds for which a name in `.b2/at` goes on meaning the same moment."""
+        return max(0.0, self._by_name[name].until - trio.current_time()) if name in self._by_name else LONG
 
     def inode(self, number: int) -> Inode:
         for inode in (self.root, self._at):
@@ -128,13 +133,10 @@ class TopCatalog:
         """They are always known."""
 
     def _moment(self, name: str) -> Inode:
-        view = self._views.pop(name, None)
-        if view is not None and view.until <= trio.current_time():
-            self._replaced.append(view)
-            view = None
-        if view is None:
+        view = self._by_name.pop(name, None)
+        if view is None or view.until <= trio.current_time():
             view = self._made(name)
-        self._views[name] = view
+        self._by_name[name] = self._by_area[view.area] = view
         self._drop_unused()
         return view.catalog.root
 
@@ -143,12 +145,17 @@ class TopCatalog:
             moment = parse_moment(name)
         except ValueError as error:
             raise NotFound(str(error)) from None
-        until = trio.current_time() + KEPT if is_relative(name) else float("inf")
+        until = float("inf")
+        if is_relative(name):
+            age = time.time() - moment / 1000
+            until = trio.current_time() + min(max(age * SHARE, 1.0), KEPT)
         area = next(self._areas)
         return _View(area, self._at_moment(moment, first_number(area)), until)
 
     def _drop_unused(self) -> None:
-        self._replaced = [view for view in self._replaced if self._in_use(view.area)]
-        spare = [name for name, view in self._views.items() if not self._in_use(view.area)]
+        spare = [name for name, view in self._by_name.items() if not self._in_use(view.area)]
         for name in spare[: max(0, len(spare) - SPARE)]:
-            del self._views[name]
+            del self._by_name[name]
+        named = {view.area for view in self._by_name.values()}
+        for area in [area for area in self._by_area if area not in named and not self._in_use(area)]:
+            del self._by_area[area]

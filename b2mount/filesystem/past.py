@@ -90,7 +90,10 @@ class Past:
         """As `child`; the caller knows the inode once more."""
         inode = await self.child(parent, name)
         self._count(inode)
-        return self._node(inode)
+        node = self._node(inode)
+        if area_of(parent) != TOP:
+            return node
+        return attrs.evolve(node, valid_for=min(node.valid_for, self._top.meant_for(name)))
 
     def looked_up(self, number: int) -> None:
         """The caller took an entry of readdir: it knows this inode once more."""

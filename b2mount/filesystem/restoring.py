@@ -50,6 +50,16 @@ _AREAS: Final = ((".b2", "trash"), (".b2", "versions"))
 """Where a path may begin that means what is behind it."""
 
 
+@attrs.frozen
+class _Live:
+    """What has a name in the bucket as it is."""
+
+    inode: Inode | None
+    where: ObjectPath
+    """The name, or the topmost directory above it that is not there either: what is to be asked again when
+    B2 has something there. A directory's path, whatever it is."""
+
+
 @attrs.define(eq=False)
 class Restorer:
     """Paths lie below the mount point, without a leading slash."""
@@ -81,45 +91,62 @@ class Restorer:
     ) -> tuple[ObjectVersion, Told]:
         """Make a version current again: the one with this id, the one of that moment, or else the one
         before the current. Returns it. Raises NotFound where there is none, InvalidArgument when it is
-        current already."""
+        current already, IsADirectory when the name is a directory's now."""
         place = self._place(path)
+        live = await self._walk(place)
+        if live.inode is not None and live.inode.is_directory:
+            raise IsADirectory(f"{path} is a directory now: copy the version from .b2/versions")
         await self._settle(place)
         versions = await self.versions(path)
         chosen = _chosen(versions, version_id, moment_ms)
         if chosen.version_id == versions[0].version_id:
             raise InvalidArgument(f"{path} is this version already")
-        if chosen == _under_markers(versions):
-            await self._unhide(place)
-        else:
-            await self._mover.copy(chosen, place)
-        return chosen, await self._seen_anew(place)
+        try:
+            if chosen == _under_markers(versions):
+                await self._unhide(place)
+            else:
+                await self._mover.copy(chosen, place)
+        finally:
+            told = self._forget(live.where)
+        return chosen, told
 
     async def undelete(self, path: str) -> tuple[int, Told]:
         """Bring a hidden file back, or all hidden files below a directory. Returns how many. Raises
-        NotFound when nothing is hidden there."""
+        NotFound when nothing is hidden there, AlreadyExists when something else has the name."""
         place = self._place(path)
-        paths = [place, *(version.path for version in await self._below(place))]
-        count = sum(await _in_parallel(self._unhide, paths))
+        directory = place.parent.directory(place.name)
+        below = [version.path for version in await self._trash.subtree(directory)]
+        if below:
+            count, told = await self._bring_back(directory, below)
+        else:
+            count, told = await self._bring_back(place, [place])
         if not count:
             raise NotFound(f"{path}: nothing of that name is deleted")
-        return count, await self._seen_anew(place)
+        return count, told
 
     async def move_out(self, inode: Inode, number: int, name: str) -> Told:
         """Bring back what the trash shows as `inode`: to its own place by removing the hide markers, to
         another by copies, which leaves it in the trash too. `number` is the directory of the new name.
         Raises AlreadyExists, and what the rules for names refuse."""
         directory = self._namespace.inode(number)
-        of = directory.path.directory if inode.is_directory else directory.path.file
-        target = of(name)
-        if inode.is_directory:
-            moved = [version.path for version in await self._trash.subtree(inode.path)]
-        else:
-            moved = [inode.path]
+        is_directory = inode.is_directory
+        target = directory.path.directory(name) if is_directory else directory.path.file(name)
+        versions = await self._trash.subtree(inode.path) if is_directory else [inode.version]
+        found = [version for version in versions if version is not None]
         if target == inode.path:
-            await _in_parallel(self._unhide, moved)
-        else:
-            await self._copy_out(inode, directory, name, target)
-        return await self._seen_anew(target)
+            _, told = await self._bring_back(target, [version.path for version in found])
+            return told
+        check = check_new_directory_name if is_directory else check_new_name
+        await self._check_free(directory, name, check)
+
+        async def copy(version: ObjectVersion) -> None:
+            await self._mover.copy(version, version.path.moved(inode.path, target))
+
+        try:
+            await _in_parallel(copy, found)
+        finally:
+            told = self._forget(directory.path.directory(name))
+        return told
 
     async def discard(self, path: ObjectPath) -> None:
         """Delete all versions of a hidden name for good. Raises AccessDenied, NotPermitted."""
@@ -141,8 +168,11 @@ class Restorer:
         directory = self._namespace.inode(number)
         await self._check_free(directory, name, check_new_name)
         target = directory.path.file(name)
-        await self._mover.move([(version, target)])
-        return await self._seen_anew(target)
+        try:
+            await self._mover.move([(version, target)])
+        finally:
+            told = self._forget(directory.path.directory(name))
+        return told
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -161,8 +191,18 @@ class Restorer:
         page = await self._store.list_versions(place.bucket, place.key + DELIMITER, limit=1)
         return bool(page.versions)
 
-    async def _below(self, place: ObjectPath) -> list[ObjectVersion]:
-        return await self._trash.subtree(place.parent.directory(place.name))
+    async def _bring_back(self, place: ObjectPath, hidden: Sequence[ObjectPath]) -> tuple[int, Told]:
+        """All that is hidden at or below a path. What is there now must be of the same kind: of a file and
+        a directory with one name only the directory would be seen."""
+        live = await self._walk(place)
+        if live.inode is not None and live.inode.is_directory != place.is_directory:
+            kind = "directory" if live.inode.is_directory else "file"
+            raise AlreadyExists(f"{place.name} is a {kind} now: move it away before")
+        try:
+            count = sum(await _in_parallel(self._unhide, hidden))
+        finally:
+            told = self._forget(live.where)
+        return count, told
 
     async def _unhide(self, path: ObjectPath) -> bool:
         versions = await self._lists.of(path)
@@ -178,17 +218,6 @@ class Restorer:
             await self._mover.copy(below, path)
         return True
 
-    async def _copy_out(self, inode: Inode, directory: Inode, name: str, target: ObjectPath) -> None:
-        check = check_new_directory_name if inode.is_directory else check_new_name
-        await self._check_free(directory, name, check)
-        versions = await self._trash.subtree(inode.path) if inode.is_directory else [inode.version]
-
-        async def copy(version: ObjectVersion | None) -> None:
-            if version is not None:
-                await self._mover.copy(version, version.path.moved(inode.path, target))
-
-        await _in_parallel(copy, versions)
-
     async def _check_free(
         self, directory: Inode, name: str, check: Callable[[ObjectPath, str], None]
     ) -> None:
@@ -200,17 +229,17 @@ class Restorer:
             return
         raise AlreadyExists(f"{name} exists")
 
-    async def _seen_anew(self, path: ObjectPath) -> Told:
-        """Have B2 asked again for a path, and for the directories above that are not known to exist."""
+    async def _walk(self, path: ObjectPath) -> _Live:
+        """What is there under a path. Raises NotADirectory when something above it is a file now."""
         inode, where = self._namespace.root, path.parent.directory(path.name)
         names = path.key.removeprefix(inode.path.key) if inode.path.bucket else f"{path.bucket}/{path.key}"
-        for name in names.removesuffix(DELIMITER).split(DELIMITER)[:-1]:
+        for name in names.removesuffix(DELIMITER).split(DELIMITER):
+            where = inode.path.directory(name)
             try:
                 inode = await self._namespace.lookup(inode, name)
             except NotFound:
-                where = inode.path.directory(name)
-                break
-        return self._forget(where)
+                return _Live(None, where)
+        return _Live(inode, where)
 
 
 def _chosen(versions: list[ObjectVersion], version_id: str | None, moment_ms: int | None) -> ObjectVersion:

@@ -13,6 +13,7 @@ from b2mount.errors import (
     AlreadyExists,
     InvalidArgument,
     IsADirectory,
+    NotADirectory,
     NotEmpty,
     NotFound,
     NotPermitted,
@@ -299,3 +300,47 @@ async def test_many_come_back_at_once(time: Time) -> None:
         count, _ = await time.restorer.undelete("d")
     assert count == 60
     assert len(list(itertools.islice(time.store.contents(), 100))) == 60
+
+
+async def test_nothing_comes_back_over_something_of_another_kind(time: Time) -> None:
+    """Of a file and a directory with one name only the directory would be seen."""
+    for key in ("x", "y/inside"):
+        time.store.seed(ObjectPath("bucket", key), b"old")
+        await time.store.hide(ObjectPath("bucket", key))
+    await time.live.mkdir("x")
+    await time.live.write("y", b"file")
+    for path in ("x", "y"):
+        with pytest.raises(AlreadyExists):
+            await time.restorer.undelete(path)
+        with pytest.raises(AlreadyExists):
+            await time.mv(f".b2/trash/{path}", path)
+    with pytest.raises(NotADirectory):
+        await time.restorer.undelete("y/inside")
+    with pytest.raises(IsADirectory):
+        await time.restorer.restore("x")
+    await time.mv(".b2/trash/x", "z")
+    assert (await time.read("y"), await time.names("x"), await time.read("z")) == (b"file", [], b"old")
+
+
+async def test_of_a_file_and_a_directory_in_the_trash_the_directory_comes_first(time: Time) -> None:
+    for key in ("x", "x/y"):
+        time.store.seed(ObjectPath("bucket", key), key.encode())
+        await time.store.hide(ObjectPath("bucket", key))
+    await time.restorer.undelete("x")
+    assert await time.read("x/y") == b"x/y"
+    assert await time.read(".b2/trash/x") == b"x"
+    await time.mv(".b2/trash/x", "x/z")
+    assert await time.read("x/z") == b"x"
+
+
+async def test_what_came_back_before_an_error_is_seen(time: Time) -> None:
+    for name in ("d/a", "d/b", "d/c"):
+        time.store.seed(ObjectPath("bucket", name), b"")
+        await time.store.hide(ObjectPath("bucket", name))
+    with pytest.raises(NotFound):
+        await time.node("d")
+    marker = (await time.restorer.versions("d/b"))[0]
+    time.store.protect(marker)
+    with pytest.raises(NotPermitted):
+        await time.restorer.undelete("d")
+    assert await time.names("d") == ["a", "c"]
