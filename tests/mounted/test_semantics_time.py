@@ -337,3 +337,25 @@ def test_a_moment_that_is_none(make_mount: MountMaker) -> None:
         code, output = mount.programs.attempt(mount.command(*words))
         assert (code, output.count("\n")) == (2, 1), output
         assert "at" in output
+
+
+def test_a_random_history(make_mount: MountMaker) -> None:
+    """What several programs did to a bucket, replayed for some moments."""
+    chance, bucket = random.Random(7), make_mount.bucket()
+    names = [f"{a}/{b}" for a in ("a", "b", "a/c") for b in ("x", "y", "z", "a-1")]
+    state: dict[str, bytes] = {}
+    seen: dict[str, dict[str, bytes]] = {}
+    for number in range(120):
+        name = chance.choice(names)
+        if name in state and chance.random() < 0.4:
+            bucket.bucket.hide_file(name)
+            del state[name]
+        else:
+            state[name] = str(number).encode()
+            bucket.put(name, state[name])
+        if number % 30 == 20:
+            seen[moment()] = dict(state)
+    mount = make_mount(bucket=bucket)
+    for then, files in seen.items():
+        found = tree_of(mount.path / ".b2" / "at" / then)
+        assert {name: data for name, data in found.items() if data is not None} == files
