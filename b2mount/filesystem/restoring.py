@@ -90,7 +90,8 @@ class Restorer:
         self, path: str, version_id: str | None = None, moment_ms: int | None = None
     ) -> tuple[ObjectVersion, Told]:
         """Make a version current again: the one with this id, the one of that moment, or else the one
-        before the current. Returns it. Raises NotFound where there is none, InvalidArgument when it is
+        before the current; but for empty ones, since a shell's `>` makes one of the file that it writes
+        anew. Returns it. Raises NotFound where there is none, InvalidArgument when it is
         current already, IsADirectory when the name is a directory's now."""
         place = self._place(path)
         live = await self._walk(place)
@@ -251,7 +252,8 @@ def _chosen(versions: list[ObjectVersion], version_id: str | None, moment_ms: in
         found = Reading(as_of(moment_ms)).take(versions)
         missing = f"there was none at {moment_name(moment_ms)}"
     else:
-        found = [version for version in uploads if version is not versions[0]]
+        before = [version for version in uploads if version is not versions[0]]
+        found = [version for version in before if version.size] or before
         missing = "it has had one version only"
     if not found:
         raise NotFound(missing)

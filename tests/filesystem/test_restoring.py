@@ -156,6 +156,18 @@ async def test_a_restore_of_what_is_deleted(time: Time) -> None:
     assert new in {one.version_id for one in await time.restorer.versions(".b2/trash/file")}
 
 
+async def test_an_empty_version_is_passed_over(time: Time) -> None:
+    """A shell cuts the file that it is about to write, and B2 has that too for a moment."""
+    for data in (b"first", b"", b"second"):
+        await time.live.write("file", data)
+    await time.restorer.restore("file")
+    assert await time.read("file") == b"first"
+    await time.live.write("empty", b"")
+    await time.live.write("empty", b"not any more")
+    await time.restorer.restore("empty")
+    assert await time.read("empty") == b""
+
+
 async def test_what_is_unsent_goes_before(tmp_path: Path) -> None:
     async with times(CountedStore(), tmp_path, waits=False, delay=1000) as time:
         await time.live.write("file", b"first")
