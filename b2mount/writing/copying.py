@@ -10,16 +10,20 @@ import trio
 from b2mount.errors import NotFound
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
+from b2mount.writing.object_info import same_info
 
 T = TypeVar("T")
 
 
 def is_copy(version: ObjectVersion | None, source: ObjectVersion) -> bool:
     """Whether it is what a copy of `source` would be. Our copy is known by its size, SHA-1, content type
-    and info (the mtime to the nanosecond included): were it somebody else's, the bytes would be the same."""
-    return version is not None and (
-        (version.size, version.sha1, version.content_type, dict(version.info))
-        == (source.size, source.sha1, source.content_type, dict(source.info))
+    and info (the mtime to the nanosecond included): were it somebody else's, the bytes would be the same.
+    A large file has no SHA-1 of B2's, and its copy may have one."""
+    return (
+        version is not None
+        and (version.size, version.content_type) == (source.size, source.content_type)
+        and (version.sha1 == source.sha1 or None in (version.sha1, source.sha1))
+        and same_info(version.info, source.info)
     )
 
 

@@ -176,9 +176,10 @@ class Exchanger:
         """Also those whose reply was lost. Unless it happens at once (None), nothing that came later."""
         for swap in exchange.swaps:
             there = await newest(self._store, swap.destination)
-            if there is None or there.version_id == swap.replaces or not is_copy(there, swap.source):
+            if there is None or there.version_id == swap.replaces:
                 continue
-            if there.version_id in exchange.copies or until_ms is None or there.uploaded_ms <= until_ms:
+            is_early = until_ms is None or there.uploaded_ms <= until_ms
+            if there.version_id in exchange.copies or (is_early and is_copy(there, swap.source)):
                 await self._store.delete_version(there)
 
     # -- the journal -----------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Protocol
 
 import attrs
@@ -36,6 +36,8 @@ class Files(Protocol):
     async def unlink(self, name: str) -> None: ...
 
     async def rename(self, old: str, new: str) -> None: ...
+
+    async def exchange(self, one: str, other: str) -> None: ...
 
     async def make_directory(self, name: str) -> None:
         """Fine when it is there."""
@@ -76,6 +78,13 @@ class InProcess:
     async def rename(self, old: str, new: str) -> None:
         async with self._parent(old):  # these programs rename within one directory, or one of their own
             await self.world.rename(old, new)
+
+    async def exchange(self, one: str, other: str) -> None:
+        async with AsyncExitStack() as stack:
+            for parent in sorted({name.rpartition("/")[0] for name in (one, other)}):
+                await stack.enter_async_context(self._parent(f"{parent}/"))
+            w = self.world
+            await w.fs.exchange(await w.split(one), await w.split(other))
 
     async def make_directory(self, name: str) -> None:
         with suppress(AlreadyExists):

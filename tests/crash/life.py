@@ -190,7 +190,7 @@ async def next_mount(directory: Path) -> dict[str, bytes]:
     left = [path.name for path in (directory / "staging").iterdir()]
     assert not left, f"staging files stay: {left}"
     with sqlite3.connect(directory / "journal.sqlite3") as journal:
-        for table in ("files", "moves"):
+        for table in ("files", "moves", "exchanges"):
             assert not journal.execute(f"SELECT * FROM {table}").fetchall()
     journal.close()
     unfinished = await store.list_unfinished("bucket", "")

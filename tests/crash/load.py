@@ -74,6 +74,7 @@ class Writer:
     async def run(self, goes_on: Callable[[], bool]) -> None:
         common = [self.create, self.overwrite, self.edit, self.edit, self.keep_a_log, self.rename]
         rare = [self.rename_while_open, self.rename_over, self.unlink, self.resize, self.rename_directory]
+        rare.append(self.exchange)
         while goes_on():
             try:
                 await (self.unlink() if len(self.files) > MANY else self.dice.choice(common + rare)())
@@ -203,6 +204,16 @@ class Writer:
         old, new = self.some_file(), self.some_file()
         if old != new:
             await self.move(old, new)
+
+    async def exchange(self) -> None:
+        one, other = self.some_file(), self.some_file()
+        if one == other:
+            return
+        history = self.history.get(one, []) + self.history.get(other, [])
+        after = {one: self.files[other], other: self.files[one]}
+        async with self.doing(after, moves={one: other, other: one}):
+            await self.files_of.exchange(one, other)
+        self.history[one], self.history[other] = list(history), list(history)
 
     async def move(self, old: str, new: str) -> None:
         async with self.doing({old: None, new: self.files[old]}, moves={old: new}):

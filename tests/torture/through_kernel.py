@@ -6,6 +6,7 @@ python -m tests.torture.through_kernel MOUNT LEDGER SEED small|large|huge|share.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import os
 import random
@@ -33,6 +34,9 @@ HOMES: Final = {
 SHARED_SIZE: Final = 5000
 GONE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV})
 BACK_WITHIN: Final = 60.0
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
+EXCHANGE: Final = 2
+"""RENAME_EXCHANGE of renameat2(2)."""
 
 
 def stop_sign(ledger: Path) -> Path:
@@ -86,6 +90,12 @@ class ThroughKernel:
     async def rename(self, old: str, new: str) -> None:
         with self._at() as root:
             os.rename(old, new, src_dir_fd=root, dst_dir_fd=root)
+
+    async def exchange(self, one: str, other: str) -> None:
+        with self._at() as root:
+            if LIBC.renameat2(root, os.fsencode(one), root, os.fsencode(other), EXCHANGE):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
 
     async def make_directory(self, name: str) -> None:
         with self._at() as root, suppress(FileExistsError):

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from b2mount.errors import B2MountError, OverQuota, Unavailable
-from b2mount.model import ObjectPath
+from b2mount.model import ByteSource, Literal, ObjectMetadata, ObjectPath
 from b2mount.writing.exchanger import Swap, swaps_of
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
@@ -148,6 +148,25 @@ async def test_an_old_name_that_cannot_be_hidden_is_named(
     async with open_world(tmp_path, store) as world:
         await world.mover.exchange(seeded(memory))
         assert memory.contents() == {**AFTER, "a/2": b"two"}
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_large_files_too(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, *, after: bool
+) -> None:
+    """B2 knows no SHA-1 of a large file, but of its copy."""
+    upload = await memory.start_multipart(at("large"), ObjectMetadata("text/plain", {"mark": "1"}))
+    pieces = [bytes(5 * 10**6), b"end"]
+    parts = [await memory.put_part(upload, n, ByteSource((Literal(p),))) for n, p in enumerate(pieces, 1)]
+    large = await memory.finish_multipart(upload, [part.sha1 for part in parts])
+    assert large.sha1 is None
+    small = memory.seed(at("small"), b"x", {})
+    before = memory.contents()
+    async with open_world(tmp_path, store) as world:
+        store.fail("copy", Unavailable("lost"), at=2, after=after)
+        with pytest.raises(Unavailable):
+            await world.mover.exchange(swaps_of([(large, at("small")), (small, at("large"))]))
+        assert memory.contents() == before
 
 
 async def test_what_is_the_same_on_both_sides_is_exchanged_too(
