@@ -269,11 +269,11 @@ class Journal:
                 log.exception("the record of a rename to %s can't be read; it stays", k)
         return found
 
-    async def written_since(self, move: MoveRecord) -> bool:
-        """Whether there is an unsent file for the destination that was recorded after the rename began."""
+    async def written_since(self, move: MoveRecord, path: ObjectPath) -> bool:
+        """Whether there is an unsent file of this name that was recorded after the rename began."""
         rows = await self.read("SELECT sequence, record FROM files")
         later = (str(record) for sequence, record in rows if int(sequence) > move.number)
-        return any(path_of_record(record) == move.destination for record in later)
+        return any(path_of_record(record) == path for record in later)
 
     # -- SQLite ----------------------------------------------------------------------------
 

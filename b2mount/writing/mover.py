@@ -8,6 +8,8 @@ What a replay finds of a rename, and what it does, so that nothing is lost and n
     somebody wrote the destination since  nothing: the rename had not returned, both names stay
     a later unsent file here is to be     the old name is given back, if it was hidden: the rename was
       sent to the destination             reported as failed
+    a later unsent file here is to be     nothing: the rename was reported as failed. Hidden now, the name
+      sent to the old name                  would stay hidden under a large file that was begun before
     the old name shows something else     nothing more: somebody has removed or replaced it since
 
 Our copy is known by its size, SHA-1, content type and info: see `copying`. Objects that change places
@@ -176,8 +178,10 @@ class Mover:
         """False when B2 is out of reach."""
         source, destination = record.version, record.destination
         try:
-            if await self._journal.written_since(record):
+            if await self._journal.written_since(record, destination):
                 await self._put_back(record)
+            elif await self._journal.written_since(record, source.path):
+                log.info("%s keeps its name: what was written to it since is about to be sent", source.path)
             elif await self._is_still_wanted(record):
                 log.info("finishing the rename of %s to %s", source.path, destination)
                 if not is_copy(await newest(self._store, destination), source):

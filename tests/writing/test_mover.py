@@ -177,3 +177,16 @@ async def test_replay_waits_for_b2(autojump_clock, tmp_path, store, memory, capl
     await replayed(tmp_path, store)
     assert memory.contents() == {"new/0": b"0"}
     assert trio.current_time() > 10
+
+
+async def test_an_old_name_that_was_written_again_is_not_hidden(tmp_path, store, memory):
+    """A large file of that name, begun before, would come in beneath what hides it."""
+    await interrupted(tmp_path, store, memory, "hide", after=False)
+    async with open_world(tmp_path, store, delay=3600) as world:
+        await world.write_back.submit(world.sealed("old/0", b"newer"))
+    await replayed(tmp_path, store)
+    assert store.calls["hide"] == 1, "the one that was cut off"
+    async with open_world(tmp_path, store) as world:
+        await world.write_back.recover()
+        await world.write_back.flush()
+    assert memory.contents() == {"old/0": b"newer", "new/0": b"0"}
