@@ -53,7 +53,7 @@ class Committer:
 
     def __attrs_post_init__(self) -> None:
         if self._write_back.pruner is not None:
-            self._write_back.pruner.watch(self._in_use)
+            self._write_back.pruner.watch(self.in_use)
 
     def content(self, inode: Inode) -> FileContent:
         """The one FileContent of `inode`; made, and the inode kept known, when there is none."""
@@ -230,7 +230,7 @@ class Committer:
         if self._write_back.pruner is not None:
             self._write_back.pruner.made(version)
 
-    def _in_use(self) -> Iterator[ObjectVersion | None]:
+    def in_use(self) -> Iterator[ObjectVersion | None]:
         """What open files show, what is being read, and what unsent bytes stand on."""
         for content in self._contents.values():
             yield from (content.inode.version, _bottom(content.staged), _bottom(content.sealed))

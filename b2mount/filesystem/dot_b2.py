@@ -96,4 +96,6 @@ def make_past(
     )
     forgetful = (lambda: trash.forget_listing(None), versions.forget_listing)
     catalogs: dict[int, Catalog] = {TOP: top, TRASH: trash, VERSIONS: versions, NAMES: odd}
-    return Past(top, catalogs, known, fetcher, trash, odd, restorer, store, tell_kernel, forgetful)
+    return Past(
+        top, catalogs, known, fetcher, trash, odd, restorer, store, tell_kernel, forgetful, live.in_use
+    )

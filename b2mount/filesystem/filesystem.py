@@ -12,7 +12,7 @@ also for the upload of what was written since it had everything sent.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 
 import attrs
@@ -365,6 +365,10 @@ class FileSystem:
             if handle.content.inode.version is not None
             and handle.content.inode.version.version_id == version.version_id
         ]
+
+    def in_use(self) -> Iterator[ObjectVersion | None]:
+        """The versions that open files show, and that unsent bytes stand on."""
+        return self._committer.in_use()
 
     @property
     def open_files(self) -> int:

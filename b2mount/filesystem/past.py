@@ -1,8 +1,9 @@
 """Past: the directory `.b2` and all below it: other times, versions, what was removed.
 
 What is shown are versions, which never change; so all of it is read-only (ReadOnly for every change), but
-for the trash (what is moved out of it is there again, what is removed from it is gone for good) and for
-objects whose names no path can spell (they can be moved to better names, or removed).
+for the trash (what is moved out of it is there again, what is removed from it is gone for good), for old
+versions (they can be removed for good) and for objects whose names no path can spell (they can be moved to
+better names, or removed).
 Reading goes the way that all reading goes: a version's blocks, from the cache or B2.
 
 Must not know: how versions are found, the live bucket's names.
@@ -13,16 +14,24 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import attrs
 
-from b2mount.errors import InvalidArgument, IsADirectory, NotADirectory, NotEmpty, NotFound, ReadOnly
+from b2mount.errors import (
+    InvalidArgument,
+    IsADirectory,
+    NotADirectory,
+    NotEmpty,
+    NotFound,
+    NotPermitted,
+    ReadOnly,
+)
 from b2mount.filesystem.handles import DirectoryHandle, HandleTable
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.node import Node
-from b2mount.filesystem.numbers import FIRST_VIEW, NAMES, TOP, TRASH, area_of, first_number
+from b2mount.filesystem.numbers import FIRST_VIEW, NAMES, TOP, TRASH, VERSIONS, area_of, first_number
 from b2mount.filesystem.protecting import ASKED_FOR, told
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
@@ -66,6 +75,8 @@ class Past:
     """Takes names that have to be asked again; returns at once."""
     _forgetful: Sequence[Callable[[], None]]
     """What has to be asked again when something was changed in the bucket."""
+    _live_in_use: Callable[[], Iterable[ObjectVersion | None]]
+    """The versions that files of the live bucket show, or that unsent bytes stand on."""
     _files: HandleTable[_File] = attrs.field(factory=lambda: HandleTable[_File](numbers=_high_numbers()))
     _directories: HandleTable[DirectoryHandle] = attrs.field(
         factory=lambda: HandleTable[DirectoryHandle](numbers=_high_numbers())
@@ -129,25 +140,28 @@ class Past:
     # -- changes ---------------------------------------------------------------------------
 
     async def unlink(self, parent: int, name: str) -> None:
-        """Delete a file of the trash for good, with all its versions; remove an object that no path can
-        spell. Raises ReadOnly for all others."""
-        inode = await self._changeable(parent, name)
+        """Delete a file of the trash for good, with all its versions, or one old version; remove an object
+        that no path can spell. Raises ReadOnly for all others, NotPermitted for a version that is the
+        current one or in use."""
+        inode = await self._changeable(parent, name, TRASH, VERSIONS, NAMES)
         if inode.is_directory or inode.version is None:
             raise IsADirectory(f"{name} is a directory")
         if area_of(parent) == TRASH:
             await self.restorer.discard(inode.version.path)
             self._trash.removed(inode)
+        elif area_of(parent) == VERSIONS:
+            self._check_unused(inode.version)
+            await self.restorer.delete_version(inode.version)
+            self.bucket_changed()
         else:
             await self.restorer.remove(inode.version.path)
             self._odd.forget_listing()
 
     async def rmdir(self, parent: int, name: str) -> None:
         """Delete an empty directory of the trash for good. Raises ReadOnly for all others."""
-        inode = await self._changeable(parent, name)
+        inode = await self._changeable(parent, name, TRASH)
         if not inode.is_directory:
             raise NotADirectory(f"{name} is not a directory")
-        if area_of(parent) != TRASH:
-            raise read_only()
         if not await self._trash.is_empty(inode):
             raise NotEmpty(f"{name} is not empty")
         for version in self._trash.keepers(inode):
@@ -157,7 +171,7 @@ class Past:
     async def move_out(self, parent: int, name: str, new: tuple[int, str]) -> None:
         """Give something of the trash, or an object that no path can spell, a name in the bucket. Raises
         ReadOnly for all others."""
-        inode = await self._changeable(parent, name)
+        inode = await self._changeable(parent, name, TRASH, NAMES)
         try:
             if area_of(parent) == TRASH:
                 told = await self.restorer.move_out(inode, *new)
@@ -231,10 +245,15 @@ class Past:
 
     # -- inside ----------------------------------------------------------------------------
 
-    async def _changeable(self, parent: int, name: str) -> Inode:
-        if area_of(parent) not in (TRASH, NAMES):
+    async def _changeable(self, parent: int, name: str, *areas: int) -> Inode:
+        if area_of(parent) not in areas:
             raise read_only()
         return await self.child(parent, name)
+
+    def _check_unused(self, version: ObjectVersion) -> None:
+        used = itertools.chain(self._live_in_use(), self.in_use())
+        if version.version_id in {one.version_id for one in used if one is not None}:
+            raise NotPermitted(f"{version.path}: this version is open, or unsent changes stand on it")
 
     def _count(self, inode: Inode) -> None:
         self._catalog(inode.number).looked_up(inode)

@@ -90,15 +90,17 @@ async def told(store: ObjectStore, version: ObjectVersion | None, name: bytes) -
     return f"{found.retention.mode.value} {moment_name(found.retention.until_ms)}".encode()
 
 
-async def deletable(store: ObjectStore, path: ObjectPath) -> tuple[ObjectVersion, ...]:
-    """All versions of exactly this name, newest first. Raises NotPermitted, with the reason, when one of
-    them can't be deleted, as far as the key may see that: then none is to be."""
+async def deletable(
+    store: ObjectStore, path: ObjectPath, version_id: str | None = None
+) -> tuple[ObjectVersion, ...]:
+    """All versions of exactly this name, newest first, or the one with an id. Raises NotPermitted, with
+    the reason, when one of them can't be deleted, as far as the key may see that: then none is to be."""
     found: list[ObjectVersion] = []
     cursor: VersionCursor | None = VersionCursor(path.key, None)
     while cursor is not None and cursor.key == path.key:
         page = await store.list_versions(path.bucket, path.key, start=cursor)
         for version in page.versions:
-            if version.path == path:
+            if version.path == path and version_id in (None, version.version_id):
                 _check_deletable(version, page.protections.get(version.version_id))
                 found.append(version)
         cursor = page.next_cursor

@@ -2,9 +2,9 @@
 hidden comes back when its hide marker is removed, which is free and copies nothing. What is done returns
 the names that the kernel knows otherwise.
 
-Invariants: nothing that B2 has is lost by it, but by `discard`. What is done again after it was
-interrupted does the rest. Names are forgotten when B2 has changed them, so that the next look sees it;
-what a file's handles read stays the version that they opened.
+Invariants: nothing that B2 has is lost by it, but by `discard` and `delete_version`. What is done again
+after it was interrupted does the rest. Names are forgotten when B2 has changed them, so that the next look
+sees it; what a file's handles read stays the version that they opened.
 
 Must not know: what the kernel has to be told, and how.
 """
@@ -24,6 +24,7 @@ from b2mount.errors import (
     InvalidArgument,
     IsADirectory,
     NotFound,
+    NotPermitted,
 )
 from b2mount.filesystem.creating import check_allowed
 from b2mount.filesystem.protecting import deletable
@@ -155,6 +156,21 @@ class Restorer:
         for version in reversed(await deletable(self._store, path)):
             if version.action is not Action.START:
                 await self._store.delete_version(version)
+
+    async def delete_version(self, version: ObjectVersion) -> None:
+        """Delete one old version for good; with the last one of a hidden name what hides it goes as well.
+        Raises NotPermitted for what the name stands for now, and for what is protected; NotFound,
+        AccessDenied."""
+        versions = await self._lists.of(version.path)
+        if versions and versions[0].version_id == version.version_id:
+            raise NotPermitted(
+                f"{version.path}: this is its current version: remove the file, or restore another before"
+            )
+        if [one.version_id for one in versions if one.action is Action.UPLOAD] == [version.version_id]:
+            await self.discard(version.path)
+            return
+        for found in await deletable(self._store, version.path, version.version_id):
+            await self._store.delete_version(found)
 
     async def remove(self, path: ObjectPath) -> None:
         """Do with an object of any name what `rm` does."""

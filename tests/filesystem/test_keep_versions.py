@@ -192,7 +192,7 @@ async def test_staged_bytes_keep_what_they_stand_on(memory: MemoryStore, tmp_pat
         fh = await w.open("file", os.O_WRONLY)
         await w.fs.write(fh, 0, b"F")
         w.namespace.inode((await w.node("file")).number).version = None  # the name has something else now
-        used = [version for version in w.fs._committer._in_use() if version is not None]
+        used = [version for version in w.fs._committer.in_use() if version is not None]
         assert used == [memory.newest("file")]
         await w.close(fh)
 

@@ -23,6 +23,7 @@ from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.version_lists import named
 from tests.fakes.memory_store import ALL_CAPABILITIES
 from tests.filesystem.times import ROOT, CountedStore, Time, times
+from tests.filesystem.world import ME
 
 
 @pytest.fixture
@@ -266,14 +267,69 @@ async def test_what_is_protected_stays_in_the_trash(time: Time) -> None:
     assert await time.read(".b2/trash/x") == b"new"
 
 
+async def test_an_old_version_is_deleted_for_good(time: Time) -> None:
+    for number in range(4):
+        await time.live.write("x.txt", b"x" * number)
+    there = ".b2/versions/x.txt"
+    oldest, older, old, current = await time.names(there)
+    await time.rm(f"{there}/{older}")
+    assert await time.names(there) == [oldest, old, current]
+    assert [one.size for one in await time.restorer.versions("x.txt")] == [3, 2, 0]
+    with pytest.raises(NotPermitted, match="current version"):
+        await time.rm(f"{there}/{current}")
+    fh = await time.areas.open((await time.node(f"{there}/{old}")).number, 0, ME)
+    with pytest.raises(NotPermitted, match="is open"):
+        await time.rm(f"{there}/{old}")
+    await time.areas.release(fh)
+    assert await time.read("x.txt") == b"xxx"
+    await time.rm("x.txt")
+    assert await time.names(".b2/trash") == ["x.txt"]
+    for name in (current, old):
+        await time.rm(f"{there}/{name}")
+    assert [one.action.value for one in await time.restorer.versions("x.txt")] == ["hide", "upload"]
+    await time.rm(f"{there}/{oldest}")
+    with pytest.raises(NotFound):  # what hid it is gone as well
+        await time.restorer.versions("x.txt")
+    assert await time.names(".b2/trash") == await time.names(".b2/versions") == []
+
+
+async def test_a_version_that_a_file_of_the_bucket_is_open_on_stays(time: Time) -> None:
+    await time.live.write("x", b"old")
+    fh = await time.areas.open((await time.node("x")).number, 0, ME)
+    time.store.seed(ObjectPath("bucket", "x"), b"new, by somebody else")
+    time.areas.bucket_changed()
+    old, _ = await time.names(".b2/versions/x")
+    with pytest.raises(NotPermitted, match="is open"):
+        await time.rm(f".b2/versions/x/{old}")
+    assert bytes(await time.areas.read(fh, 0, 10)) == b"old"
+    await time.areas.flush(fh)
+    await time.areas.release(fh)
+    await time.rm(f".b2/versions/x/{old}")
+    assert len(await time.names(".b2/versions/x")) == 1
+
+
+async def test_a_protected_version_is_not_deleted(time: Time) -> None:
+    for data in (b"oldest", b"older", b"new"):
+        await time.live.write("x", data)
+    oldest, older, _ = await time.names(".b2/versions/x")
+    protected = (await time.restorer.versions("x"))[2]
+    time.store.protect(protected)
+    with pytest.raises(NotPermitted, match="is under"):
+        await time.rm(f".b2/versions/x/{oldest}")
+    await time.rm(f".b2/versions/x/{older}")
+    assert [one.size for one in await time.restorer.versions("x")] == [3, 6]
+
+
 async def test_nothing_else_changes(time: Time) -> None:
     await time.live.write("file", b"bytes")
     await time.live.write("gone", b"bytes")
     await time.rm("gone")
     (version,) = await time.names(".b2/versions/file")
+    with pytest.raises(ReadOnly):
+        await time.rm(".b2/at/now/file")
+    with pytest.raises(IsADirectory):
+        await time.rm(".b2/versions/file")
     for path in (f".b2/versions/file/{version}", ".b2/at/now/file"):
-        with pytest.raises(ReadOnly):
-            await time.rm(path)
         with pytest.raises(ReadOnly):
             await time.mv(path, "elsewhere")
         with pytest.raises(ReadOnly):
