@@ -96,6 +96,7 @@ def _mount(source: str, mountpoint: str, options: Sequence[str]) -> int:
         return 0
     if entry is None:  # a dead mount would refuse to be looked at
         Path(path).mkdir(parents=True, exist_ok=True)
+    source = f"b2://{source.removeprefix('b2://')}"  # never a named mount of the configuration file
     code = main(["mount", source, path, *options])
     if code == 0:
         MOUNTED.write_text("".join(f"{line}\n" for line in sorted({*_mounted(), path})))

@@ -15,6 +15,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
+from b2mount.cli.config_file import read_config
 from b2mount.cli.exit_codes import DONE, OTHER, exit_code
 from b2mount.cli.parser import parse, parse_helper
 from b2mount.errors import B2MountError, FuseMissing, UsageError
@@ -54,7 +55,7 @@ def run_mount_helper() -> NoReturn:
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; returns the exit code."""
-    return _guarded(lambda: _dispatch(parse(arguments)))
+    return _guarded(lambda: _dispatch(_complete(parse(arguments))))
 
 
 def main_mount_helper(arguments: Sequence[str]) -> int:
@@ -64,12 +65,16 @@ def main_mount_helper(arguments: Sequence[str]) -> int:
 
 def _help_mount(parsed: Namespace) -> int:
     settings = [pair for words in parsed.words for pair in _words(words, sloppy=parsed.sloppy)]
-    mount_options(parsed.source, parsed.mountpoint, settings)
-    if parsed.fake:
-        return DONE
-    return _dispatch(
+    asked = _complete(
         Namespace(command="mount", source=parsed.source, mountpoint=parsed.mountpoint, settings=settings)
     )
+    mount_options(asked.source, asked.mountpoint, asked.settings)
+    return DONE if parsed.fake else _dispatch(asked)
+
+
+def _complete(parsed: Namespace) -> Namespace:
+    """With what the configuration file says, where that is about mounts."""
+    return read_config().complete(parsed) if parsed.command in ("mount", "doctor") else parsed
 
 
 def _words(text: str, *, sloppy: bool) -> list[tuple[str, object]]:

@@ -70,6 +70,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "mount")
     parsed, unknown = _parser().parse_known_args(words)
+    if parsed.command == "mount" and parsed.mountpoint is None and unknown and unknown[0][:1] != "-":
+        parsed.mountpoint = unknown.pop(0)  # argparse gives up on it at an option before it
     if unknown:
         name = unknown[0]
         if parsed.command in ("mount", "doctor") and name.startswith("--"):
@@ -81,7 +83,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def parse_helper(arguments: Sequence[str]) -> argparse.Namespace:
     """The arguments of a mount(8) helper: SOURCE DIRECTORY [-sfnvN] [-o words] [-t type]."""
     parser = Parser(prog="mount.b2", allow_abbrev=False, description="Called by mount(8) and from fstab.")
-    _add_places(parser)
+    _add_places(parser, both=True)
     parser.add_argument("-o", dest="words", action="append", default=[], metavar="WORDS")
     parser.add_argument("-f", dest="fake", action="store_true", help="do everything but mount")
     parser.add_argument("-s", dest="sloppy", action="store_true", help="leave out unknown words")
@@ -120,18 +122,24 @@ def _parser() -> Parser:
     return parser
 
 
-def _add_places(parser: Parser) -> None:
+def _add_places(parser: Parser, *, both: bool) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="BUCKET[/DIRECTORY], b2://BUCKET[/DIRECTORY], or b2:// for all buckets",
+        help="BUCKET[/DIRECTORY], b2://BUCKET[/DIRECTORY], b2:// for all buckets, or the NAME of a mount "
+        "in the configuration file",
     )
-    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
+    parser.add_argument(
+        "mountpoint",
+        nargs=None if both else "?",
+        metavar="MOUNTPOINT",
+        help="an empty directory" + ("" if both else "; default: that of the named mount"),
+    )
 
 
 def _add_mount(parser: Parser) -> None:
-    parser.usage = "b2mount mount SOURCE MOUNTPOINT [options]"
-    _add_places(parser)
+    parser.usage = "b2mount mount SOURCE [MOUNTPOINT] [options]"
+    _add_places(parser, both=False)
     _add_options(parser)
 
 

@@ -3,7 +3,7 @@
 1. the file named on the command line (JSON: key_id, application_key)
 2. B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY
 3. the login of the official b2 command line tool (a profile, B2_ACCOUNT_INFO, or its usual files)
-4. ~/.config/b2mount/config.toml (key_id, application_key)
+4. ~/.config/b2mount/config.toml (key_id, application_key), which may be without
 
 Invariants: a key never shows in a repr or an error; files are only read; a file of ours that
 others may read is refused.
@@ -83,13 +83,15 @@ def _from_environment(environment: Mapping[str, str]) -> Credentials | None:
 
 
 def _from_config(environment: Mapping[str, str], home: Path) -> Credentials | None:
-    path = _config_home(environment, home) / "b2mount" / "config.toml"
-    return _from_file(path, tomllib.loads) if path.exists() else None
+    path = config_path(environment, home)
+    return _from_file(path, tomllib.loads, may_lack=True) if path.exists() else None
 
 
-def _from_file(path: Path, parse: Callable[[str], object]) -> Credentials:
+def _from_file(path: Path, parse: Callable[[str], object], *, may_lack: bool = False) -> Credentials | None:
+    """None where a file that `may_lack` a key has none; such a file is no secret."""
     try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        is_open = path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        if is_open and not may_lack:
             raise NotAuthorized(f"{path} can be read by others: chmod 600 {path}")
         values = parse(path.read_text())
     except OSError as error:
@@ -98,6 +100,10 @@ def _from_file(path: Path, parse: Callable[[str], object]) -> Credentials:
         raise NotAuthorized(f"{path} is malformed") from None  # the cause would show the key
     if not isinstance(values, dict):
         raise NotAuthorized(f"{path} is malformed")
+    if may_lack and not values.keys() & {"key_id", "application_key"}:
+        return None
+    if is_open:
+        raise NotAuthorized(f"{path} can be read by others: chmod 600 {path}")
     key_id, key, realm = (values.get(name) for name in ("key_id", "application_key", "realm"))
     if not (isinstance(key_id, str) and key_id and isinstance(key, str) and key):
         raise NotAuthorized(f"{path} must have key_id and application_key")
@@ -139,6 +145,11 @@ def _b2_tool_file(profile: str | None, environment: Mapping[str, str], home: Pat
     else:
         candidates = [home / ".b2_account_info", config / "account_info"]
     return next((path for path in candidates if path.exists()), None)
+
+
+def config_path(environment: Mapping[str, str], home: Path) -> Path:
+    """Where b2mount's own configuration is, if there is one."""
+    return _config_home(environment, home) / "b2mount" / "config.toml"
 
 
 def _config_home(environment: Mapping[str, str], home: Path) -> Path:

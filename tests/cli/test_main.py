@@ -113,7 +113,7 @@ def test_write_back_takes_no_word_but_its_own(words: str, seconds: float | None,
     [
         ("", "what to do?"),
         ("bucket", "MOUNTPOINT"),
-        ("mount", "SOURCE, MOUNTPOINT"),
+        ("mount", "SOURCE"),
         ("bucket /m --cach-size 5", "unknown option 'cach-size' (did you mean cache-size?)"),
         ("bucket /m --at tomorrow", "option at: 'tomorrow' is still to come"),
         ("bucket /m --read", "unknown option 'read'"),

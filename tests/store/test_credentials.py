@@ -64,6 +64,9 @@ def test_the_order(tmp_path: Path) -> None:
     assert found() == "tool-id"
     (tmp_path / ".config/b2/account_info").unlink()
     assert found() == "config-id"
+    write(tmp_path / ".config/b2mount/config.toml", "[defaults]\nttl = 5\n", 0o644)  # no secret in it
+    with pytest.raises(NotAuthorized, match="B2_APPLICATION_KEY_ID"):
+        found()
     (tmp_path / ".config/b2mount/config.toml").unlink()
     with pytest.raises(NotAuthorized, match="B2_APPLICATION_KEY_ID"):
         found()
