@@ -201,6 +201,8 @@ class Recorder:
         if then is UploadState.QUEUED:
             self._queue.schedule(entry, self._due(entry))
         self._queue.unblock()
+        if then is UploadState.QUEUED:  # what has failed while this was recorded is not to be sent after it
+            await self.drop_superseded(sealed.path)
         await self._delete_files([other.sealed for other in gone if other.state is UploadState.DONE])
 
     def _due(self, entry: Entry) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from b2mount.errors import AccessDenied, B2MountError, CorruptData, OverQuota, StoreFailure, Unavailable
 from b2mount.model import ByteRange, ObjectVersion
+from b2mount.writing.journal import Journal
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.upload_queue import UploadState
 from tests.fakes.faulty_store import FaultyStore, Hold
@@ -345,6 +347,35 @@ async def test_what_is_being_flushed_is_not_withdrawn(tmp_path, store, memory):
             hold.release.set()
         assert memory.contents() == {"a": b"x", "b": b"x"}
         assert not world.write_back.pending()
+
+
+async def test_what_fails_while_the_next_is_recorded_is_not_sent_after_it(
+    autojump_clock, tmp_path, store, memory, monkeypatch
+):
+    first, recording = store.hold("put"), Hold()
+    store.fail("put", Unavailable("out of reach"))
+    append = Journal.append
+
+    async def slow(self: Journal, sealed: SealedFile, state: str, replaces: Iterable[SealedFile]) -> None:
+        if sealed.size == 5:
+            recording.reached.set()
+            await recording.release.wait()
+        await append(self, sealed, state, replaces)
+
+    monkeypatch.setattr(Journal, "append", slow)
+    async with open_world(tmp_path, store) as world:
+        await world.write_back.submit(world.sealed("a", b"old"))
+        await first.reached.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.write_back.submit, world.sealed("a", b"newer"))
+            await recording.reached.wait()
+            first.release.set()
+            await wait_all_tasks_blocked()
+            recording.release.set()
+        await trio.sleep(100)
+        assert memory.contents() == {"a": b"newer"}
+        assert not world.write_back.pending()
+        assert store.calls["put"] == 2
 
 
 async def test_flush_tries_all_and_raises_the_first_error(autojump_clock, tmp_path, store, memory):
