@@ -24,7 +24,7 @@ from b2mount.reading.fetcher import BlockFetcher
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import Mover
 
-TTL: Final = 2.0
+TTL: Final = 10.0
 """Seconds for which it is believed what versions there are, and what is hidden."""
 NAMES_TTL: Final = 60.0
 """Seconds for which it is believed which names no path can spell: it takes a look at all of them."""
@@ -81,7 +81,6 @@ def make_past(
         names,
         store,
         lists,
-        past_tree(store, root, trashed),
         mover,
         live.flush_at,
         live.by_path.refresh_at,

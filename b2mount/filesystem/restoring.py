@@ -34,7 +34,6 @@ from b2mount.namespace.history import Reading, as_of
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.names import check_new_directory_name, check_new_name
 from b2mount.namespace.namespace import Namespace
-from b2mount.namespace.tree import Tree
 from b2mount.namespace.version_lists import VersionLists
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import Mover
@@ -68,7 +67,6 @@ class Restorer:
     _namespace: Namespace
     _store: ObjectStore
     _lists: VersionLists
-    _trash: Tree
     _mover: Mover
     _settle: Callable[[ObjectPath], Awaitable[None]]
     """What is unsent of a file is in B2 when this returns."""
@@ -105,7 +103,7 @@ class Restorer:
             raise InvalidArgument(f"{path} is this version already")
         try:
             if chosen == _under_markers(versions):
-                await self._unhide(place)
+                await self._unhide(versions)
             else:
                 await self._mover.copy(chosen, place)
         finally:
@@ -117,11 +115,11 @@ class Restorer:
         NotFound when nothing is hidden there, AlreadyExists when something else has the name."""
         place = self._place(path)
         directory = place.parent.directory(place.name)
-        below = [version.path for version in await self._trash.subtree(directory)]
+        below = await self._hidden_below(directory)
         if below:
             count, told = await self._bring_back(directory, below)
         else:
-            count, told = await self._bring_back(place, [place])
+            count, told = await self._bring_back(place, [await self._lists.of(place)])
         if not count:
             raise NotFound(f"{path}: nothing of that name is deleted")
         return count, told
@@ -133,19 +131,20 @@ class Restorer:
         directory = self._namespace.inode(number)
         is_directory = inode.is_directory
         target = directory.path.directory(name) if is_directory else directory.path.file(name)
-        versions = await self._trash.subtree(inode.path) if is_directory else [inode.version]
-        found = [version for version in versions if version is not None]
+        hidden = await self._hidden_below(inode.path) if is_directory else [await self._lists.of(inode.path)]
         if target == inode.path:
-            _, told = await self._bring_back(target, [version.path for version in found])
+            _, told = await self._bring_back(target, hidden)
             return told
         check = check_new_directory_name if is_directory else check_new_name
         await self._check_free(directory, name, check)
 
-        async def copy(version: ObjectVersion) -> None:
-            await self._mover.copy(version, version.path.moved(inode.path, target))
+        async def copy(versions: Sequence[ObjectVersion]) -> None:
+            version = _under_markers(versions)
+            if version is not None:
+                await self._mover.copy(version, version.path.moved(inode.path, target))
 
         try:
-            await _in_parallel(copy, found)
+            await _in_parallel(copy, hidden)
         finally:
             told = self._forget(directory.path.directory(name))
         return told
@@ -208,7 +207,13 @@ class Restorer:
         page = await self._store.list_versions(place.bucket, place.key + DELIMITER, limit=1)
         return bool(page.versions)
 
-    async def _bring_back(self, place: ObjectPath, hidden: Sequence[ObjectPath]) -> tuple[int, Told]:
+    async def _hidden_below(self, directory: ObjectPath) -> list[list[ObjectVersion]]:
+        """The versions of each name below a directory that has something to come back."""
+        return [each for each in await self._lists.below(directory) if _under_markers(each) is not None]
+
+    async def _bring_back(
+        self, place: ObjectPath, hidden: Sequence[Sequence[ObjectVersion]]
+    ) -> tuple[int, Told]:
         """All that is hidden at or below a path. What is there now must be of the same kind: of a file and
         a directory with one name only the directory would be seen."""
         live = await self._walk(place)
@@ -221,8 +226,8 @@ class Restorer:
             told = self._forget(live.where)
         return count, told
 
-    async def _unhide(self, path: ObjectPath) -> bool:
-        versions = await self._lists.of(path)
+    async def _unhide(self, versions: Sequence[ObjectVersion]) -> bool:
+        """Let a name show the version that its hide markers hide."""
         below = _under_markers(versions)
         if below is None:
             return False
@@ -232,7 +237,7 @@ class Restorer:
         except AccessDenied:
             if "deleteFiles" in self._store.account.capabilities:
                 raise
-            await self._mover.copy(below, path)
+            await self._mover.copy(below, below.path)
         return True
 
     async def _check_free(
@@ -276,7 +281,7 @@ def _chosen(versions: list[ObjectVersion], version_id: str | None, moment_ms: in
     return found[0]
 
 
-def _under_markers(versions: list[ObjectVersion]) -> ObjectVersion | None:
+def _under_markers(versions: Sequence[ObjectVersion]) -> ObjectVersion | None:
     """What comes back when the hide markers are removed; None for what is not hidden."""
     if not versions or versions[0].action is not Action.HIDE:
         return None

@@ -4,13 +4,15 @@ Invariants: a page never ends between two versions of one name. A directory is t
 below it is. All of it is read-only.
 
 A list with a delimiter shows a directory when it holds any version at all, also one that is younger
-than the moment; so each directory of such a page costs one more request, a few at a time.
+than the moment; so the directories of such a page are looked into, which costs as many requests as there
+are thousands of versions in them, or directories if these are fewer.
 
 Must not know: inodes, caches, what a moment is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -28,7 +30,11 @@ PAGE_ROWS: Final = 1000
 FIRST_LOOK: Final = 100
 """Rows that mostly tell whether a directory shows anything; they are here sooner than a thousand."""
 _AT_ONCE: Final = 8
-"""Directories of a page that are looked into at a time."""
+"""Looks into the directories of a page at a time."""
+_LEAST: Final = 8
+"""Directories for one look, at least."""
+PAST_ALL: Final = chr(0x10FFFF)
+"""Sorts behind all keys."""
 
 
 @attrs.frozen(eq=False)
@@ -41,10 +47,11 @@ class HistoryTree:
     """The only names that the application key may list begin so."""
 
     async def page(self, directory: ObjectPath, cursor: str, rows: int = PAGE_ROWS) -> Level:
-        """The entries of a directory from `cursor` on; one request, and one for each directory in it."""
+        """The entries of a directory from `cursor` on; one request, and those for a look into the directories
+        in it."""
         start = directory.key + cursor
         page = await self._rows(directory, start, max(rows, PAGE_ROWS), DELIMITER)
-        shown = await self._that_show(directory.bucket, page.prefixes)
+        shown = await self._that_show(directory, page.prefixes)
         levels = []
         for short in in_turns(attrs.evolve(page, prefixes=shown)):
             levels.append(level_of(short, directory))
@@ -79,24 +86,35 @@ class HistoryTree:
 
     # -- inside ------------------------------------------------------------------------------
 
-    async def _that_show(self, bucket: str, prefixes: tuple[str, ...]) -> tuple[str, ...]:
-        todo, found = iter(prefixes), set()
+    async def _that_show(self, directory: ObjectPath, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        found: set[str] = set()
         errors: list[Exception] = []
 
-        async def look() -> None:
-            for prefix in todo:
-                try:
-                    if not errors and await self._shows_any(ObjectPath(bucket, prefix)):
-                        found.add(prefix)
-                except Exception as error:  # without the group that a nursery makes of it
-                    errors.append(error)
+        async def look(some: Sequence[str]) -> None:
+            try:
+                await self._look_through(directory, some, found)
+            except Exception as error:  # without the group that a nursery makes of it
+                errors.append(error)
 
+        share = max(_LEAST, -(-len(prefixes) // _AT_ONCE))
         async with trio.open_nursery() as nursery:
-            for _ in range(min(_AT_ONCE, len(prefixes))):
-                nursery.start_soon(look)
+            for first in range(0, len(prefixes), share):
+                nursery.start_soon(look, prefixes[first : first + share])
         if errors:
             raise errors[0]
         return tuple(prefix for prefix in prefixes if prefix in found)
+
+    async def _look_through(self, directory: ObjectPath, prefixes: Sequence[str], found: set[str]) -> None:
+        """Which of these directories show anything, in their order. A page that comes from one of them tells
+        of those that follow, too."""
+        start, base = "", len(directory.key)
+        for prefix in prefixes:
+            while prefix not in found and start < _end_of(prefix):
+                page = await self._rows(directory, max(start, prefix), PAGE_ROWS)
+                for version in page.objects:
+                    end = version.path.key.find(DELIMITER, base) + 1
+                    found.add(version.path.key[:end])
+                start = page.next_key if page.next_key is not None else PAST_ALL
 
     async def _shows_any(self, directory: ObjectPath) -> bool:
         start: str | None = ""
@@ -149,3 +167,8 @@ def _first_after(page: VersionPage, key: str | None) -> str | None:
     names = [version.path.key for version in page.versions if version.path.key != key]
     names += page.prefixes[:1]
     return min(names) if names else page.next_cursor.key if page.next_cursor is not None else None
+
+
+def _end_of(prefix: str) -> str:
+    """A key behind all that begin so."""
+    return prefix + PAST_ALL

@@ -67,6 +67,19 @@ class VersionLists:
             cursor = page.next_cursor
         return found
 
+    async def below(self, directory: ObjectPath) -> list[list[ObjectVersion]]:
+        """As `of`, for each name at any depth below a directory."""
+        found: dict[ObjectPath, list[ObjectVersion]] = {}
+        cursor: VersionCursor | None = None
+        while True:
+            page = await self._page(directory, "", cursor)
+            for version in page.versions:
+                if version.action is not Action.START:
+                    found.setdefault(version.path, []).append(version)
+            cursor = page.next_cursor
+            if cursor is None:
+                return list(found.values())
+
     # -- inside ------------------------------------------------------------------------------
 
     async def _below(self, directory: ObjectPath) -> list[str]:
