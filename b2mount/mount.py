@@ -32,6 +32,7 @@ from b2mount.control.metrics import MetricsServer, OperationCounts
 from b2mount.control.server import ControlServer
 from b2mount.control.unmounting import clear_dead, detach
 from b2mount.costs import Costs
+from b2mount.draining import DRAIN_TIME, Draining
 from b2mount.errors import (
     B2MountError,
     MountPointUnusable,
@@ -52,6 +53,7 @@ from b2mount.options import MountOptions, Unlink
 from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
+from b2mount.service_manager import ServiceManager
 from b2mount.store.b2_store import B2Store
 from b2mount.store.usage_file import UsageFile
 from b2mount.threads import ThreadLane
@@ -72,16 +74,14 @@ DOWNLOADS: Final = 16
 SHORT_DOWNLOADS: Final = 64
 """And GETs of small files and single blocks, which wait for their first byte nearly all the time."""
 
-DRAIN_TIME: Final = 75.0
-"""Seconds that an unmount which nobody announced may take to send the rest: under systemd's 90."""
 PATIENCE: Final = 5.0
 """Seconds at the start after which a person wants to see something, or to know why not."""
-NAMED: Final = 20
-"""Unsent files that the log names at the end."""
 UNSENT: Final = 8
 """Exit code: something is left to the next mount."""
 LEAVING_TIME: Final = 5.0
 """Seconds that programs have for closing their files when the mount is told to end."""
+ENDING_TIME: Final = 30.0
+"""Seconds that a service manager is asked for beyond those of the draining."""
 
 FUSE_TASKS: Final = 300
 """Handlers at once; beyond that nothing is read from the kernel, not even a stat."""
@@ -135,12 +135,17 @@ class Mount:
     """Renames that an earlier mount began are finished."""
     _served: bool = False
     """Nothing comes from the kernel any more."""
-    _sending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """At the end, around what sends the rest: to be cancelled by who does not want to wait."""
+    _draining: Draining = attrs.field(init=False)
+    _manager: ServiceManager = attrs.field(init=False)
 
     @_pages.default
     def _make_pages(self) -> KernelPages:
         return KernelPages(self._kernel.run)
+
+    @_manager.default
+    def _make_manager(self) -> ServiceManager:
+        """In the background, who started us waits for no word of ours."""
+        return ServiceManager(os.environ.get("NOTIFY_SOCKET") if self._options.foreground else None)
 
     async def run(self) -> int:
         """The whole life of the mount."""
@@ -159,6 +164,8 @@ class Mount:
         async with trio.open_nursery() as services:
             self._services = services
             await self._build(services)
+            self._draining = Draining(self._filesystem, self._write_back)
+            services.start_soon(self._manager.run, self._draining.status, DRAIN_TIME + ENDING_TIME)
             services.start_soon(self._watch_signals)
             answers = self._answers()
             await services.start(ControlServer(answers, self._options.mountpoint, self._leave).run)
@@ -169,8 +176,9 @@ class Mount:
                 await self._serve()
             finally:
                 self._served = True
+                self._manager.stopping()
                 with trio.CancelScope(shield=True):
-                    left = await self._drain()
+                    left = 0 if self._access.read_only else await self._draining.run()
                     await self._journal.close()
                     await self._costs.save()
                     with trio.move_on_after(LEAVING_TIME):  # else the next mount asks what is not there
@@ -332,6 +340,7 @@ class Mount:
             await self._kernel.run(tune_kernel, self._device)
             log.info("%s is mounted on %s", self._access.source, mountpoint)
             self._on_ready()
+            self._manager.ready(f"{access.source} is mounted on {mountpoint}")
 
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -351,7 +360,7 @@ class Mount:
 
     def _leave(self) -> None:
         """`b2mount umount --now`."""
-        self._sending.cancel()
+        self._draining.leave()
         self._services.start_soon(self._unmount)
 
     async def _unmount(self) -> None:
@@ -359,37 +368,14 @@ class Mount:
         they have open; then serving ends."""
         if self._served:
             return
-        # what programs wait for in their calls may take its time to fail, too
-        self._sending.deadline = min(self._sending.deadline, trio.current_time() + DRAIN_TIME)
+        self._manager.stopping()
+        self._draining.begin()  # what programs wait for in their calls may take its time to fail, too
         if await self._kernel.run(detach, self._options.mountpoint, self._device):
             await trio.sleep(LEAVING_TIME)
         if not self._served:
             pyfuse3.terminate()
 
     # -- end -------------------------------------------------------------------------------
-
-    async def _drain(self) -> int:
-        """Seal what is dirty and send what there is time for; returns how many files are left."""
-        if self._access.read_only:
-            return 0
-        with suppress(B2MountError, OSError):  # said in the log
-            await self._filesystem.seal_everything()
-        try:
-            self._sending.deadline = min(self._sending.deadline, trio.current_time() + DRAIN_TIME)
-            if waiting := len(self._write_back.pending()):
-                log.info("%d files are still to be sent, in at most %.0f s", waiting, DRAIN_TIME)
-            with self._sending:
-                await self._write_back.flush()
-                if self._write_back.pruner is not None:
-                    await self._write_back.pruner.settle()
-        except (B2MountError, OSError) as error:
-            log.warning("not everything could be sent: %s", error)
-        left = self._write_back.pending()
-        for upload in left[:NAMED]:
-            log.warning("%s is left to the next mount: %s", upload.path, upload.reason or upload.state.value)
-        if len(left) > NAMED:
-            log.warning("and so are %d more", len(left) - NAMED)
-        return len(left)
 
     def _mended(self, version: ObjectVersion) -> None:
         """Blocks that came with wrong bytes were replaced: the kernel's pages of them must go."""

@@ -15,6 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LEAVES = {"model", "errors", "options", "option_values", "budget", "moments"}
 STACK = {"store", "namespace", "reading", "writing", "filesystem"}
+ENDING = {"draining", "service_manager"}
 BELOW: dict[str, set[str]] = {
     "model": set(),
     "errors": set(),
@@ -34,8 +35,11 @@ BELOW: dict[str, set[str]] = {
     "access": {*LEAVES, "store"},
     "costs": {*LEAVES, "threads", "store", "filesystem"},
     "process": set(),
+    "service_manager": set(),
+    "draining": {*LEAVES, "filesystem", "writing"},
     "answers": {*LEAVES, "filesystem", "namespace", "reading", "access", "costs"},
-    "mount": {*LEAVES, "threads", *STACK, "access", "answers", "costs", "process", "fuse", "control"},
+    "mount": {*LEAVES, "threads", *STACK, "access", "answers", "costs", "process", "fuse", "control"}
+    | ENDING,
     "cli": {*LEAVES, "mount", "access", "control", "emulator", "store", "filesystem", "writing"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -35,6 +35,7 @@ MODULES: Final = {
     "cp": "b2mount.cli.cp_command",
     "url": "b2mount.cli.url_command",
     "doctor": "b2mount.cli.doctor_command",
+    "unit": "b2mount.cli.unit_command",
     "emulator": "b2mount.cli.emulator_command",
 }
 """Each has `execute(arguments) -> exit code`. Only the one that was asked for is loaded: b2sdk and

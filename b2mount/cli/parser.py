@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "cp": "copy files and trees of a mount inside B2, without moving bytes",
     "url": "the URL of a file",
     "doctor": "what would keep a mount from working, and how to mend it",
+    "unit": "print a systemd unit for the mounts of the configuration file",
     "emulator": "a local B2 on 127.0.0.1, to try things out",
 }
 

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -170,10 +171,12 @@ def test_umount_shows_a_live_line_on_a_terminal(make_mount: MountMaker) -> None:
     assert sorted(mount.bucket.objects()) == names
 
 
-def drain_for(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    """Mounts made from here on have so long for sending the rest when nobody announced the unmount."""
+def drain_for(monkeypatch: pytest.MonkeyPatch, seconds: int, manager: Path) -> None:
+    """Mounts made from here on have so long for sending the rest when nobody announced the unmount, and
+    a service manager that listens on a socket."""
     usual = Mount.command
-    code = f"import sys; from b2mount import mount; mount.DRAIN_TIME = {seconds}; \
+    code = f"import os, sys; from b2mount import draining; draining.DRAIN_TIME = {seconds}; \
+os.environ['NOTIFY_SOCKET'] = {str(manager)!r}; \
 from b2mount.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
     def command(self: Mount, *options: str) -> list[str]:
@@ -185,11 +188,24 @@ from b2mount.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 @pytest.mark.parametrize("how", ["SIGTERM", "umount", "fusermount3"])
 def test_an_unmount_that_nobody_announced_sends_for_a_while(
-    make_mount: MountMaker, monkeypatch: pytest.MonkeyPatch, how: str
+    make_mount: MountMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
-    """What is left then is named in the log, makes the exit code 8, and is sent by the next mount."""
-    drain_for(monkeypatch, 4)
-    mount = make_mount(*SLOW)
+    """What is left then is named in the log, makes the exit code 8, and is sent by the next mount. A
+    service manager hears of all of it."""
+    drain_for(monkeypatch, 4, tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        _drains(make_mount(*SLOW), monkeypatch, how)
+        heard = [manager.recv(4096).decode() for _ in range(3)]
+    assert heard[0].startswith("READY=1\nSTATUS=b2://")
+    assert heard[1] == "STOPPING=1"
+    assert re.fullmatch(
+        r"EXTEND_TIMEOUT_USEC=\d+\nSTATUS=unmounting: \d+ files, .* still to be sent", heard[2]
+    )
+
+
+def _drains(mount: Mount, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     names = write_megabytes(mount, 12)
     mount.expect_log("left to the next mount")
     begun = time.monotonic()
