@@ -19,13 +19,11 @@ from b2mount.namespace.odd_keys import OddKeys
 from b2mount.namespace.posix_info import NS_PER_MS, AttributeDefaults, bare_directory
 from b2mount.namespace.shelf import Shelf
 from b2mount.namespace.trees import PAST_TTL, past_tree
-from b2mount.namespace.version_lists import VersionLists
+from b2mount.namespace.version_lists import TTL, VersionLists
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import Mover
 
-TTL: Final = 10.0
-"""Seconds for which it is believed what versions there are, and what is hidden."""
 NAMES_TTL: Final = 60.0
 """Seconds for which it is believed which names no path can spell: it takes a look at all of them."""
 MAX_NAMES: Final = 100_000
@@ -93,7 +91,7 @@ def make_past(
         lambda moment, first: tree(as_of(moment), first, PAST_TTL, moment * NS_PER_MS),
         lambda area: known[area] > 0,
     )
-    forgetful = (lambda: trash.forget_listing(None), versions.forget_listing)
+    forgetful = (lambda: trash.forget_listing(None), versions.forget_listing, lists.forget)
     catalogs: dict[int, Catalog] = {TOP: top, TRASH: trash, VERSIONS: versions, NAMES: odd}
     return Past(
         top, catalogs, known, fetcher, trash, odd, restorer, store, tell_kernel, forgetful, live.in_use

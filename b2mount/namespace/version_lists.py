@@ -4,7 +4,7 @@ A name that is a file and a directory at once is one directory with both in it. 
 well. A version is called by the time of its upload, with the extension of the file: when two of a name
 share a millisecond, the later one has a number more.
 
-Must not know: inodes, caches.
+Must not know: inodes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from typing import Final
 
 import attrs
+import trio
+from cachetools import TTLCache
 
 from b2mount.model import DELIMITER, Action, Entry, Kind, ObjectPath, ObjectVersion
 from b2mount.moments import moment_name
@@ -22,24 +24,41 @@ from b2mount.namespace.posix_info import kind_of
 from b2mount.store.interface import ObjectStore, VersionCursor, VersionPage
 
 PAGE_ROWS: Final = 1000
+TTL: Final = 10.0
+"""Seconds for which it is believed what versions there are."""
+_SEEN: Final = 10_000
 _LONGEST_EXTENSION: Final = 32
 _PACKED: Final = ".tar"
 """The extension before one that tells how it is packed."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class VersionLists:
     """A Source for a Shelf."""
 
     _store: ObjectStore
     _within: str = ""
     """The only names that the application key may list begin so."""
+    _seen: TTLCache[ObjectPath, list[ObjectVersion]] = attrs.field(
+        factory=lambda: TTLCache(_SEEN, TTL, timer=trio.current_time), init=False
+    )
+    """The versions of names that are no directories, by the directory that shows them."""
+    _changes: int = attrs.field(default=0, init=False)
+
+    def forget(self) -> None:
+        """Something may have been changed."""
+        self._changes += 1
+        self._seen.clear()
 
     async def entries(self, directory: ObjectPath) -> list[Entry]:
-        """The versions of the name that the directory stands for, and the names below it."""
+        """The versions of the name that the directory stands for, and the names below it. A listing shows the
+        versions of the files in a directory too, which need not be asked for soon after."""
         if directory.is_account:
             buckets = await self._store.list_buckets()
             return [Entry(bucket.name, Kind.DIRECTORY, None) for bucket in buckets]
+        seen = self._seen.get(directory)
+        if seen is not None:
+            return list(named(seen))
         below = [Entry(name, Kind.DIRECTORY, None) for name in await self._below(directory)]
         taken = {entry.name for entry in below}
         return [*below, *(entry for entry in await self._versions(directory) if entry.name not in taken)]
@@ -84,13 +103,23 @@ class VersionLists:
 
     async def _below(self, directory: ObjectPath) -> list[str]:
         names: dict[str, None] = {}
+        files: dict[ObjectPath, list[ObjectVersion]] = {}
+        folders: set[str] = set()
+        changes = self._changes
         cursor: VersionCursor | None = None
         while True:
             page = await self._page(directory, DELIMITER, cursor)
             names |= dict.fromkeys(_names_in(page, directory))
+            folders.update(page.prefixes)
+            for version in page.versions:
+                files.setdefault(version.path, []).append(version)
             cursor = page.next_cursor
             if cursor is None:
-                return [name for name in names if can_be_spelled(name)]
+                break
+        for path, versions in files.items() if changes == self._changes else ():
+            if f"{path.key}{DELIMITER}" not in folders:
+                self._seen[path.parent.directory(path.name)] = versions
+        return [name for name in names if can_be_spelled(name)]
 
     async def _versions(self, directory: ObjectPath) -> list[Entry]:
         if not directory.key:

@@ -19,7 +19,7 @@ from b2mount.errors import (
     NotPermitted,
     ReadOnly,
 )
-from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.model import Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.version_lists import named
 from tests.fakes.memory_store import ALL_CAPABILITIES
 from tests.filesystem.times import ROOT, CountedStore, Time, times
@@ -412,3 +412,22 @@ async def test_what_came_back_before_an_error_is_seen(time: Time) -> None:
     with pytest.raises(NotPermitted):
         await time.restorer.undelete("d")
     assert await time.names("d") == ["a", "c"]
+
+
+async def test_a_tree_of_versions_costs_a_listing_for_each_directory(time: Time) -> None:
+    for number in range(30):
+        for _ in range(2):
+            time.store.seed(ObjectPath("bucket", f"d/{number % 3}/{number}"), b"x" * number)
+    time.store.listings = 0
+    left, versions = [(await time.node(".b2/versions")).number], 0
+    while left:
+        for _, node in await time.entries(left.pop()):
+            if node.attributes.kind is Kind.DIRECTORY:
+                left.append(node.number)
+            else:
+                versions += 1
+    assert versions == 60
+    assert time.store.listings <= 10
+    time.store.seed(ObjectPath("bucket", "d/0/0"), b"")
+    time.areas.bucket_changed()
+    assert len(await time.names(".b2/versions/d/0/0")) == 3

@@ -27,6 +27,11 @@ class CountedStore(MemoryStore):
     """Counts copies, and refuses deletions where the key may not delete."""
 
     copies = 0
+    listings = 0
+
+    async def list_versions(self, *args, **kwargs):
+        self.listings += 1
+        return await super().list_versions(*args, **kwargs)
 
     async def copy(self, *args, **kwargs):
         self.copies += 1
