@@ -260,6 +260,16 @@ class Uploader:
             self.twins.forget(twin)
             return None
 
+    async def _is_covered(self, version: ObjectVersion) -> bool:
+        """Whether its name shows something else, or nothing. A large file is as old as its start: what came
+        to the name since, and be it a rename that hid it and then failed, stands above it."""
+        try:
+            return (await self._store.stat(version.path)).version_id != version.version_id
+        except NotFound:
+            return True
+        except AccessDenied:
+            return False
+
     async def _is_known(self, version: ObjectVersion | None) -> bool:
         """Whether every block of it is compared with a checksum when it comes."""
         sums = await self._checksums.digests(version.version_id) if version is not None else None
@@ -324,7 +334,7 @@ class Uploader:
         )
         try:
             version = await self._larges.send(large, plan.parts, job.base, job.spool, job.progress, contents)
-            if _is_dressed(large, job):
+            if _is_dressed(large, job) and not (going_on and await self._is_covered(version)):
                 return version
             metadata = job.metadata
             if metadata.content_type == AUTOMATIC and large.upload.path == job.sealed.path:

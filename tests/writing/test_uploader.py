@@ -152,6 +152,22 @@ async def test_an_interrupted_upload_goes_on_from_its_parts(tmp_path, store, mem
     assert store.calls["put_part"] - before == (0 if verb == "finish_multipart" else 1)
 
 
+@pytest.mark.parametrize("theirs", [False, True])
+async def test_an_upload_that_goes_on_stands_above_what_came_meanwhile(tmp_path, store, memory, theirs):
+    """B2 dates a large file by its start: what hid the name since, or was put there, would stand above it."""
+    store.fail("finish_multipart", Unavailable("no network"))
+    async with open_world(tmp_path, store, running=False) as world:
+        sealed = sealed_of(world, None, (0, BIG))
+        with pytest.raises(Unavailable):
+            await upload(world, sealed)
+        memory.seed(at("a"), b"theirs")
+        if not theirs:
+            await memory.hide(at("a"))
+        version = await upload(world, sealed)
+    assert memory.contents() == {"a": BIG}
+    assert (await memory.stat(at("a"))).version_id == version.version_id
+
+
 async def test_a_finish_whose_reply_was_lost_for_good_is_done_anew(tmp_path, store, memory):
     store.fail("finish_multipart", Unavailable("no network"), after=True)
     async with open_world(tmp_path, store, running=False) as world:
