@@ -38,9 +38,14 @@ def exit_code(error: B2MountError) -> int:
     return next((code for kind, code, _ in EXIT_CODES if isinstance(error, kind)), OTHER)
 
 
-def exit_codes_table() -> str:
-    """The codes as README shows them, a Markdown table."""
+def exit_code_rows() -> list[tuple[int, str]]:
+    """Each code and what it means, in order."""
     rows = [(DONE, "done"), (OTHER, "anything else that went wrong")]
     rows += {code: (code, meaning) for _, code, meaning in reversed(EXIT_CODES)}.values()
-    lines = [f"| {code} | {meaning} |" for code, meaning in sorted(rows)]
+    return sorted(rows)
+
+
+def exit_codes_table() -> str:
+    """The codes as README shows them, a Markdown table."""
+    lines = [f"| {code} | {meaning} |" for code, meaning in exit_code_rows()]
     return "\n".join(["| code | means |", "| --- | --- |", *lines])

@@ -36,6 +36,8 @@ MODULES: Final = {
     "url": "b2mount.cli.url_command",
     "doctor": "b2mount.cli.doctor_command",
     "unit": "b2mount.cli.unit_command",
+    "completion": "b2mount.cli.completion_command",
+    "man": "b2mount.cli.man_command",
     "emulator": "b2mount.cli.emulator_command",
 }
 """Each has `execute(arguments) -> exit code`. Only the one that was asked for is loaded: b2sdk and

@@ -27,8 +27,14 @@ COMMANDS: Final = {
     "url": "the URL of a file",
     "doctor": "what would keep a mount from working, and how to mend it",
     "unit": "print a systemd unit for the mounts of the configuration file",
+    "completion": "print what makes a shell complete b2mount's command lines",
+    "man": "print a manual page",
     "emulator": "a local B2 on 127.0.0.1, to try things out",
 }
+
+
+SHELLS: Final = ("bash", "zsh", "fish")
+PAGES: Final = ("b2mount", "mount.b2")
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,7 +76,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         words = [*words[1:2], "--help"]
     if words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "mount")
-    parsed, unknown = _parser().parse_known_args(words)
+    parsed, unknown = make_parser().parse_known_args(words)
     if parsed.command == "mount" and parsed.mountpoint is None and unknown and unknown[0][:1] != "-":
         parsed.mountpoint = unknown.pop(0)  # argparse gives up on it at an option before it
     if unknown:
@@ -82,18 +88,27 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def parse_helper(arguments: Sequence[str]) -> argparse.Namespace:
-    """The arguments of a mount(8) helper: SOURCE DIRECTORY [-sfnvN] [-o words] [-t type]."""
+    """The arguments of a mount(8) helper. Raises UsageError."""
+    return make_helper_parser().parse_args(arguments)
+
+
+def make_helper_parser() -> Parser:
+    """SOURCE DIRECTORY [-sfnvN] [-o words] [-t type]."""
     parser = Parser(prog="mount.b2", allow_abbrev=False, description="Called by mount(8) and from fstab.")
     _add_places(parser, both=True)
-    parser.add_argument("-o", dest="words", action="append", default=[], metavar="WORDS")
+    parser.add_argument(
+        "-o", dest="words", action="append", default=[], metavar="WORDS", help="options as name,name=value"
+    )
     parser.add_argument("-f", dest="fake", action="store_true", help="do everything but mount")
     parser.add_argument("-s", dest="sloppy", action="store_true", help="leave out unknown words")
     parser.add_argument("-n", "-v", action="store_true", dest="ignored", help=argparse.SUPPRESS)
     parser.add_argument("-t", "-N", dest="ignored_value", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    return parser
 
 
-def _parser() -> Parser:
+def make_parser(*, listed: bool = False) -> Parser:
+    """The whole grammar. The options of a mount are no part of argparse's own help (the epilog has them,
+    with what argparse can't say), unless they are to be `listed` for other readers of the grammar."""
     parser = Parser(
         prog="b2mount",
         allow_abbrev=False,
@@ -112,9 +127,11 @@ def _parser() -> Parser:
         )
         for name, text in COMMANDS.items()
     }
-    _add_mount(made["mount"])
+    _add_mount(made["mount"], listed=listed)
     _add_control(made)
-    _add_doctor(made["doctor"])
+    _add_doctor(made["doctor"], listed=listed)
+    made["completion"].add_argument("shell", choices=SHELLS, help="whose")
+    made["man"].add_argument("page", nargs="?", choices=PAGES, default=PAGES[0], help="which one")
     made["emulator"].add_argument("--data", required=True, metavar="DIR", help="where it keeps everything")
     made["emulator"].add_argument("--port", type=_port, default=0, metavar="N", help="default: a free one")
     made["emulator"].add_argument(
@@ -138,36 +155,40 @@ def _add_places(parser: Parser, *, both: bool) -> None:
     )
 
 
-def _add_mount(parser: Parser) -> None:
+def _add_mount(parser: Parser, *, listed: bool) -> None:
     parser.usage = "b2mount mount SOURCE [MOUNTPOINT] [options]"
     _add_places(parser, both=False)
-    _add_options(parser)
+    _add_options(parser, listed=listed)
 
 
-def _add_doctor(parser: Parser) -> None:
+def _add_doctor(parser: Parser, *, listed: bool) -> None:
     parser.usage = "b2mount doctor [SOURCE] [--json] [options of the mount]"
     parser.add_argument(
         "source", nargs="?", metavar="SOURCE", help="what you want to mount; its old versions are counted too"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    _add_options(parser)
+    _add_options(parser, listed=listed)
 
 
-def _add_options(parser: Parser) -> None:
+def _add_options(parser: Parser, *, listed: bool) -> None:
     parser.set_defaults(settings=[])
     parser.add_argument(
         "-o", action=_Words, metavar="WORDS", help="options as name,name=value; ro is read-only"
     )
     for option in OPTIONS.values():
-        if option.takes_value:
-            parser.add_argument(f"--{option.name}", action=_Setting, help=argparse.SUPPRESS)
-        else:
-            parser.add_argument(f"--{option.name}", action=_Setting, nargs=0, help=argparse.SUPPRESS)
+        parser.add_argument(
+            f"--{option.name}",
+            action=_Setting,
+            # without its value it is a word of its own: see _expand_bare
+            nargs=0 if not option.takes_value or (listed and option.bare is not None) else None,
+            metavar=option.metavar,
+            help=option.help.replace("%", "%%") if listed else argparse.SUPPRESS,
+        )
     parser.epilog = "mount options:\n" + "\n".join(_help_of(option) for option in OPTIONS.values())
 
 
 def _add_control(made: dict[str, Parser]) -> None:
-    made["umount"].add_argument("mountpoint", metavar="MOUNTPOINT")
+    made["umount"].add_argument("mountpoint", metavar="MOUNTPOINT", help="where it is mounted")
     made["umount"].add_argument(
         "--timeout", type=_duration, metavar="TIME", help="give up after TIME and stay mounted"
     )
@@ -182,7 +203,7 @@ def _add_control(made: dict[str, Parser]) -> None:
     for name in ("warm", "evict"):
         made[name].add_argument("paths", nargs="+", metavar="PATH", help="a directory: all below it")
     for name in ("versions", "restore", "undelete", "url"):
-        made[name].add_argument("path", metavar="PATH")
+        made[name].add_argument("path", metavar="PATH", help="below a mount point")
     made["versions"].add_argument("--json", action="store_true", help="print JSON")
     which = made["restore"].add_mutually_exclusive_group()
     which.add_argument("--version", metavar="ID", help="this version; default: the one before the current")
