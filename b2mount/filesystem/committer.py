@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import attrs
@@ -236,6 +236,14 @@ class Committer:
             yield from (content.inode.version, _bottom(content.staged), _bottom(content.sealed))
             yield from content.reading
         yield from self._write_back.bases()
+
+    def needed_by_others(self, inode: Inode) -> Set[str]:
+        """The ids of the versions that unsent bytes of other files than this stand on: of one that had its
+        name before, say."""
+        others = (content for content in self._contents.values() if content.inode is not inode)
+        layers = (layer for content in others for layer in (content.staged, content.sealed))
+        bottoms = (*map(_bottom, layers), *self._write_back.bases(but_for=inode.path))
+        return {version.version_id for version in bottoms if version is not None}
 
     def arrived(self, version: ObjectVersion) -> None:
         """B2 has moved an object here, at the name that it has now in the namespace."""

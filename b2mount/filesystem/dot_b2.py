@@ -82,6 +82,7 @@ def make_past(
         mover,
         live.flush_at,
         live.by_path.refresh_at,
+        live.in_use,
         deletes,
     )
     top = TopCatalog(

@@ -8,6 +8,7 @@ unlinked is sent afterwards; what open handles still see lives until they are cl
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 
 import attrs
 
@@ -66,7 +67,7 @@ class Remover:
                 await self._delete_bucket(inode.path)
             else:
                 for version in self._namespace.keepers(inode):
-                    await self._remove_name(version.path)
+                    await self._remove_versions(version.path, frozenset())
             self._namespace.removed(inode)
         await self.keep(directory)
 
@@ -106,7 +107,8 @@ class Remover:
     async def closed(self, inode: Inode) -> None:
         """The last handle of a removed file is gone."""
         for version in self._doomed.pop(inode.number, ()):
-            await self._store.delete_version(version)
+            if version.version_id not in self._committer.needed_by_others(inode):
+                await self._store.delete_version(version)
 
     async def _delete_bucket(self, path: ObjectPath) -> None:
         try:
@@ -130,14 +132,25 @@ class Remover:
             self._doomed[inode.number] = await deletable(self._store, inode.path)
             await self._hide(inode.path)
         else:
-            await self._remove_name(inode.path)
+            await self._remove_name(inode)
 
-    async def _remove_name(self, path: ObjectPath) -> None:
+    async def _remove_name(self, inode: Inode) -> None:
+        """Delete what has its name, but for what a file that had the name before is still to be made from:
+        that stays, hidden."""
+        needed = self._committer.needed_by_others(inode)
+        await self._remove_versions(inode.path, needed)
+
+    async def _remove_versions(self, path: ObjectPath, needed: Set[str]) -> None:
         if not self._deletes:
             await self._hide(path)
             return
+        versions = await deletable(self._store, path)
+        free = [version for version in versions if version.version_id not in needed]
+        if len(free) < len(versions):
+            log.info("a version of %s stays, hidden: an unsent file is made from it", path)
+            await self._hide(path)
         # oldest first: deleting the newest first would bring the older ones back for a moment
-        for version in reversed(await deletable(self._store, path)):
+        for version in reversed(free):
             await self._store.delete_version(version)
 
     async def _hide(self, path: ObjectPath) -> None:

@@ -72,6 +72,8 @@ class Restorer:
     """What is unsent of a file is in B2 when this returns."""
     _forget: Callable[[ObjectPath], Told]
     """B2 has something else under a path now, or below it; a directory's path, whatever is there."""
+    _in_use: Callable[[], Iterable[ObjectVersion | None]]
+    """The versions that files of the live bucket show, or that unsent bytes stand on."""
     _deletes: bool
     """--unlink=delete: what is removed is not hidden."""
 
@@ -150,9 +152,14 @@ class Restorer:
         return told
 
     async def discard(self, path: ObjectPath) -> None:
-        """Delete all versions of a hidden name for good. Raises AccessDenied, NotPermitted."""
+        """Delete all versions of a hidden name for good. Raises AccessDenied; NotPermitted also for one that
+        is open, or that a file which was renamed is still to be made from."""
+        versions = await deletable(self._store, path)
+        used = {version.version_id for version in self._in_use() if version is not None}
+        if any(version.version_id in used for version in versions):
+            raise NotPermitted(f"{path}: a version of it is open, or unsent changes stand on it")
         # oldest first: the marker that hides the others goes last
-        for version in reversed(await deletable(self._store, path)):
+        for version in reversed(versions):
             if version.action is not Action.START:
                 await self._store.delete_version(version)
 

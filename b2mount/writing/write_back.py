@@ -77,9 +77,9 @@ class WriteBack:
         """Call this whenever B2 has a file, before anything of it is deleted here."""
         self._uploaded = uploaded
 
-    def bases(self) -> Iterator[ObjectVersion | None]:
-        """The versions that files which B2 does not have yet were made from."""
-        files = (entry.sealed for entry in self._queue.entries.values())
+    def bases(self, but_for: ObjectPath | None = None) -> Iterator[ObjectVersion | None]:
+        """The versions that files which B2 does not have yet were made from; but for those of a name."""
+        files = (entry.sealed for entry in self._queue.entries.values() if entry.path != but_for)
         return (sealed.base_version for sealed in files if sealed.fate.version is None)
 
     # -- in --------------------------------------------------------------------------------
