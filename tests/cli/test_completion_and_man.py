@@ -40,7 +40,7 @@ def test_each_shell_learns_every_command_and_option(shell: str, capsys: pytest.C
         ("b2mount mount --cache-", ["--cache-dir", "--cache-size"]),
         ("b2mount mount bucket --unlink d", ["delete"]),
         ("b2mount mount --log-level w", ["warning"]),
-        ("b2mount mount bucket --write-back --allow", ["--allow-other"]),
+        ("b2mount mount bucket --write-back /usr/shar", ["/usr/share"]),
         ("b2mount doctor --js", ["--json"]),
         ("b2mount completion z", ["zsh"]),
     ],
