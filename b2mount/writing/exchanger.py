@@ -7,7 +7,8 @@ that are not the new name of another one.
 What a replay finds of an exchange, and what it does:
 
     it was under way               what was not copied yet is copied, then the old names are hidden; a
-                                   name that somebody else has written since is left alone
+                                   name that somebody else has written since is left alone, and so is
+                                   the old name of what was to be there
     it was being taken back        the copies that are still there are deleted: what was under their
       (a copy had failed)          names before shows again
 
@@ -129,13 +130,16 @@ class Exchanger:
     # -- there -----------------------------------------------------------------------------
 
     async def _finish(self, exchange: Exchange) -> None:
+        there_now = []
         for swap in exchange.swaps:
             there = await newest(self._store, swap.destination)
             if (there.version_id if there else None) == swap.replaces:
                 await self._uploader.copy(swap.source, swap.destination)
             elif not is_copy(there, swap.source):
                 log.warning("%s has been written since", swap.destination)
-        await self._hide_old_names([swap for swap in exchange.swaps if await self._is_left(swap)])
+                continue
+            there_now.append(swap)
+        await self._hide_old_names([swap for swap in there_now if await self._is_left(swap)])
 
     async def _is_left(self, swap: Swap) -> bool:
         """Whether the old name still shows what was there."""

@@ -140,6 +140,23 @@ async def test_what_somebody_wrote_since_is_left_alone(
     assert memory.contents() == {**AFTER, "b/1": b"theirs"}
 
 
+async def test_what_could_not_get_its_new_name_keeps_its_old_one(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("has been written since")
+    async with open_world(tmp_path, store) as world:
+        hold = store.hold("copy", at=1)
+        store.hold("copy", at=2)
+        store.hold("copy", at=3)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.mover.exchange, seeded(memory))
+            await hold.reached.wait()
+            nursery.cancel_scope.cancel()
+    memory.seed(at("b/2"), b"theirs")
+    await replayed(tmp_path, store)
+    assert memory.contents() == {**AFTER, "b/2": b"theirs", "a/2": b"two"}
+
+
 async def test_an_old_name_that_cannot_be_hidden_is_named(
     tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
 ) -> None:
