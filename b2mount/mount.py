@@ -271,7 +271,6 @@ class Mount:
         await self._costs.open()
         if pruner is not None and not self._access.read_only:
             pruner.watch(self._areas.in_use)
-            services.start_soon(pruner.run)
         services.start_soon(self._costs.run)
         store.on_new_key(lambda: services.start_soon(self._send_again))
         services.start_soon(fetcher.run)

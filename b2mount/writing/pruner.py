@@ -73,7 +73,8 @@ class Pruner:
             self._settled = trio.Event()
 
     async def run(self) -> None:
-        """Remove, until cancelled. Begins with what an earlier mount left."""
+        """Remove, until cancelled. Begins with what an earlier mount left. Whoever is watched has to know by
+        now what that one left unsent."""
         await self._own.open()
         try:
             self._waiting.update(await self._own.names_with_more(self._keep))

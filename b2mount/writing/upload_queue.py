@@ -13,7 +13,7 @@ import enum
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 import trio
@@ -278,3 +278,10 @@ class UploadQueue:
             self._by_path[entry.path] = here if len(here) > 1 else here[0]
         else:
             self._by_path.pop(entry.path, None)
+
+
+async def end_of(entries: Iterable[Entry]) -> None:
+    """None of them is being sent then, one after the other."""
+    for entry in entries:
+        while entry.state is UploadState.UPLOADING:
+            await entry.next_change()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -31,7 +31,7 @@ from b2mount.writing.pruner import Pruner
 from b2mount.writing.recorder import Recorder
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.staged_file import StagedFile, Staging
-from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState
+from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState, end_of
 from b2mount.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class WriteBack:
         if entry is None:
             return True
         with self.holding(entry.path):  # it is not to begin as soon as the one below has ended
-            await _end_of(self._queue.older(entry))
+            await end_of(self._queue.older(entry))
             return await self._amend(staging_id, lambda sealed: attrs.evolve(sealed, path=path))
 
     def recorded(self, staging_id: str) -> SealedFile | None:
@@ -139,7 +139,7 @@ class WriteBack:
     async def wait_out(self, staging_id: str) -> None:
         """No upload of it, or of an earlier one of its name, is under way then; inside `holding` for good."""
         if (entry := self._queue.entries.get(staging_id)) is not None:
-            await _end_of([entry, *self._queue.older(entry)])
+            await end_of([entry, *self._queue.older(entry)])
 
     def leave(self, staging_id: str) -> SealedFile | None:
         """Nobody edits a recorded generation any more: its file was cut to nothing. It is what a crash leaves
@@ -302,6 +302,10 @@ class WriteBack:
         self._runs = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._uploader.run)
+            if (
+                self.pruner is not None
+            ):  # not before it is known what an earlier mount left unsent, and on what
+                nursery.start_soon(self.pruner.run)
             while True:
                 while self._queue.abandoned:
                     nursery.start_soon(self._uploader.abandon, self._queue.abandoned.pop())
@@ -389,9 +393,3 @@ def _leaves(entry: Entry, token: object) -> None:
     while last is not None:
         last.waiters -= {token}
         last = last.successor
-
-
-async def _end_of(entries: Iterable[Entry]) -> None:
-    for entry in entries:
-        while entry.state is UploadState.UPLOADING:
-            await entry.next_change()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 
 from b2mount.errors import NotPermitted
 from b2mount.model import AttributeChange
@@ -59,3 +60,21 @@ async def test_who_empties_the_trash(memory: MemoryStore, tmp_path: Path) -> Non
         await time.rm(".b2/trash/old")
         assert await time.read("new") == b"bytes"
         assert await time.names(".b2/trash") == []
+
+
+async def test_what_a_crash_left_unsent_is_known_before_anything_superseded_goes(
+    store: FaultyStore, memory: MemoryStore, tmp_path: Path
+) -> None:
+    async with world(store, tmp_path, waits=False, keep=1) as w:
+        store.hold("copy")
+        await renamed_on_the_way(w)
+        await w.write("old", b"another")
+        await w.fs.flush_path("old")
+    later = FaultyStore(memory)
+    hold = later.hold("copy")
+    async with world(later, tmp_path, waits=False, keep=1) as w:
+        await hold.reached.wait()
+        await trio.sleep(0.1)
+        hold.release.set()
+        await w.fs.flush_path()
+        assert memory.contents() == {"old": b"another", "new": b"bytes"}

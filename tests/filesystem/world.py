@@ -158,8 +158,6 @@ async def world(
             await mover.replay()
             await fs.recover()
             services.start_soon(write_back.run)
-            if pruner is not None:
-                services.start_soon(pruner.run)
             yield World(fs, store, namespace, write_back)
             services.cancel_scope.cancel()
     finally:
