@@ -18,6 +18,7 @@ and never a value of the application key.
 from __future__ import annotations
 
 import datetime
+import difflib
 import os
 import re
 import tomllib
@@ -28,6 +29,7 @@ from typing import Final
 
 import attrs
 
+from b2mount.cli.parser import COMMANDS
 from b2mount.errors import UsageError
 from b2mount.option_values import parse_path
 from b2mount.options import MountOptions, Option, find_option, mount_options, parse_source
@@ -76,7 +78,7 @@ class Config:
             made.source = named.source
         if "mountpoint" in parsed and parsed.mountpoint is None:
             if named is None:
-                raise UsageError(f"MOUNTPOINT is missing: {self.path} has no mount {parsed.source!r}")
+                raise UsageError(_no_mount_point(parsed.source, self.path))
             if named.mountpoint is None:
                 raise UsageError(f"MOUNTPOINT is missing: [mounts.{parsed.source}] in {self.path} has none")
             made.mountpoint = named.mountpoint
@@ -98,6 +100,13 @@ def read_config() -> Config:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: {error}") from None
     return _Reader(path, text).config(tables)
+
+
+def _no_mount_point(source: str, path: Path) -> str:
+    """A single word can be a mount without its place, or a command with a slip."""
+    near = difflib.get_close_matches(source, COMMANDS, n=1)
+    hint = f" (did you mean `b2mount {near[0]}`?)" if near else ""
+    return f"MOUNTPOINT is missing: {path} has no mount {source!r}{hint}"
 
 
 def layered(*layers: Settings) -> Settings:

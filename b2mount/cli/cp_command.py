@@ -8,7 +8,7 @@ from b2mount.cli import wording
 from b2mount.cli.progress import TransferLine
 from b2mount.cli.warm_command import failure
 from b2mount.control.client import find_path
-from b2mount.errors import UsageError
+from b2mount.errors import B2MountError, NotFound, UsageError
 from b2mount.filesystem.status import WarmStatus
 
 
@@ -26,9 +26,12 @@ def execute(arguments: Namespace) -> int:
     ended: list[WarmStatus] = []
     with TransferLine("copying", "copied") as line:
         for _, source in places:
-            for status in client.copy(source, to, recursive=arguments.recursive, into=into):
-                left = status.files - status.files_done - status.failures
-                line.show(left, status.size_done, status.size)
+            try:
+                for status in client.copy(source, to, recursive=arguments.recursive, into=into):
+                    left = max(0, status.files - status.files_done - status.failures)  # directories fail too
+                    line.show(left, status.size_done, status.size)
+            except NotFound as error:  # its own exit code is for a bucket that is missing
+                raise B2MountError(str(error)) from error
             ended.append(status)
     done = sum(status.files_done for status in ended)
     print(f"{wording.files(done)}, {wording.size(sum(status.size_done for status in ended))}, copied in B2")

@@ -27,7 +27,7 @@ from b2mount.errors import (
 from b2mount.filesystem.by_path import ByPath
 from b2mount.filesystem.creating import check_allowed
 from b2mount.filesystem.status import Unfetched, WarmStatus
-from b2mount.model import DELIMITER, ObjectPath, ObjectVersion
+from b2mount.model import DELIMITER, PLACEHOLDER, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.names import check_new_directory_name, check_new_name
 from b2mount.namespace.namespace import Namespace
@@ -67,7 +67,7 @@ class Copier:
         """Copy a file, or with `recursive` a directory with all that is in it; what could not be copied is
         in the result. Also returns the names that the kernel knows otherwise. Raises NotFound,
         IsADirectory, NotADirectory, InvalidArgument, and what the rules for names refuse."""
-        source = await self._by_path.inode(request.source)
+        source = await self._there(request.source)
         if source.is_directory and not request.recursive:
             raise IsADirectory(f"{request.source} is a directory: -r copies it with all that is in it")
         directory, name = await self._place(request, source)
@@ -82,6 +82,12 @@ class Copier:
             told = self._by_path.refresh_at(directory.path.directory(name))
         return status, told
 
+    async def _there(self, path: str) -> Inode:
+        try:
+            return await self._by_path.inode(path)
+        except NotFound:
+            raise NotFound(f"{path}: no such file or directory") from None
+
     async def _place(self, request: Request, source: Inode) -> tuple[Inode, str]:
         """The directory and the name of the copy."""
         try:
@@ -93,7 +99,7 @@ class Copier:
         if request.into:
             raise NotADirectory(f"{request.target} is not a directory that is there")
         above, _, name = request.target.rstrip(DELIMITER).rpartition(DELIMITER)
-        directory = await self._by_path.inode(above)
+        directory = await self._there(above)
         if not directory.is_directory:
             raise NotADirectory(f"{above} is not a directory")
         return directory, name
@@ -136,7 +142,8 @@ class Copying:
 
     @_status.default
     def _nothing_yet(self) -> WarmStatus:
-        return WarmStatus(len(self._pairs), sum(version.size for version, _ in self._pairs))
+        files = sum(_is_seen(path) for _, path in self._pairs)
+        return WarmStatus(files, sum(version.size for version, _ in self._pairs))
 
     async def run(self) -> WarmStatus:
         """Copy them all. When cancelled, nothing goes on."""
@@ -160,12 +167,14 @@ class Copying:
                 self._set(attrs.evolve(status, failed=named, failures=status.failures + 1))
             else:
                 status = self._status
-                self._set(
-                    attrs.evolve(
-                        status, files_done=status.files_done + 1, size_done=status.size_done + version.size
-                    )
-                )
+                done = status.files_done + _is_seen(path)
+                self._set(attrs.evolve(status, files_done=done, size_done=status.size_done + version.size))
 
     def _set(self, status: WarmStatus) -> None:
         self._status = status
         self._tell(status)
+
+
+def _is_seen(path: ObjectPath) -> bool:
+    """Whether it counts as a file: what keeps a directory's place is none to programs."""
+    return path.name != PLACEHOLDER

@@ -28,7 +28,7 @@ from b2mount.errors import (
 )
 from b2mount.filesystem.creating import check_allowed
 from b2mount.filesystem.protecting import deletable
-from b2mount.model import DELIMITER, Action, ObjectPath, ObjectVersion
+from b2mount.model import DELIMITER, PLACEHOLDER, Action, ObjectPath, ObjectVersion
 from b2mount.moments import moment_name
 from b2mount.namespace.history import Reading, as_of
 from b2mount.namespace.inode import Inode
@@ -100,7 +100,7 @@ class Restorer:
             raise IsADirectory(f"{path} is a directory now: copy the version from .b2/versions")
         await self._settle(place)
         versions = await self.versions(path)
-        chosen = _chosen(versions, version_id, moment_ms)
+        chosen = _chosen(path, versions, version_id, moment_ms)
         if chosen.version_id == versions[0].version_id:
             raise InvalidArgument(f"{path} is this version already")
         try:
@@ -113,18 +113,19 @@ class Restorer:
         return chosen, told
 
     async def undelete(self, path: str) -> tuple[int, Told]:
-        """Bring a hidden file back, or all hidden files below a directory. Returns how many. Raises
-        NotFound when nothing is hidden there, AlreadyExists when something else has the name."""
+        """Bring a hidden file back, or all hidden files below a directory. Returns how many files those
+        were, as programs count them: directories alone are none. Raises NotFound when nothing is hidden
+        there, AlreadyExists when something else has the name."""
         place = self._place(path)
         directory = place.parent.directory(place.name)
         below = await self._hidden_below(directory)
         if below:
-            count, told = await self._bring_back(directory, below)
+            back, told = await self._bring_back(directory, below)
         else:
-            count, told = await self._bring_back(place, [await self._lists.of(place)])
-        if not count:
+            back, told = await self._bring_back(place, [await self._lists.of(place)])
+        if not back:
             raise NotFound(f"{path}: nothing of that name is deleted")
-        return count, told
+        return sum(path.name != PLACEHOLDER for path in back), told
 
     async def move_out(self, inode: Inode, number: int, name: str) -> Told:
         """Bring back what the trash shows as `inode`: to its own place by removing the hide markers, to
@@ -220,18 +221,18 @@ class Restorer:
 
     async def _bring_back(
         self, place: ObjectPath, hidden: Sequence[Sequence[ObjectVersion]]
-    ) -> tuple[int, Told]:
-        """All that is hidden at or below a path. What is there now must be of the same kind: of a file and
-        a directory with one name only the directory would be seen."""
+    ) -> tuple[list[ObjectPath], Told]:
+        """All that is hidden at or below a path. Returns what came back. What is there now must be of the
+        same kind: of a file and a directory with one name only the directory would be seen."""
         live = await self._walk(place)
         if live.inode is not None and live.inode.is_directory != place.is_directory:
             kind = "directory" if live.inode.is_directory else "file"
             raise AlreadyExists(f"{place.name} is a {kind} now: move it away before")
         try:
-            count = sum(await _in_parallel(self._unhide, hidden))
+            done = await _in_parallel(self._unhide, hidden)
         finally:
             told = self._forget(live.where)
-        return count, told
+        return [versions[0].path for versions, is_back in zip(hidden, done, strict=True) if is_back], told
 
     async def _unhide(self, versions: Sequence[ObjectVersion]) -> bool:
         """Let a name show the version that its hide markers hide."""
@@ -271,7 +272,9 @@ class Restorer:
         return _Live(inode, where)
 
 
-def _chosen(versions: list[ObjectVersion], version_id: str | None, moment_ms: int | None) -> ObjectVersion:
+def _chosen(
+    path: str, versions: list[ObjectVersion], version_id: str | None, moment_ms: int | None
+) -> ObjectVersion:
     uploads = [version for version in versions if version.action is Action.UPLOAD]
     if version_id is not None:
         found = [version for version in uploads if version.version_id == version_id]
@@ -284,7 +287,7 @@ def _chosen(versions: list[ObjectVersion], version_id: str | None, moment_ms: in
         found = [version for version in before if version.size] or before
         missing = "it has had one version only"
     if not found:
-        raise NotFound(missing)
+        raise NotFound(f"{path}: {missing}")
     return found[0]
 
 

@@ -114,6 +114,8 @@ def test_without_a_file_a_mount_point_must_be_given(
 ) -> None:
     assert main(["bucket"]) == 2
     assert "MOUNTPOINT is missing" in complaint(capsys)
+    assert main(["stauts"]) == 2
+    assert "(did you mean `b2mount status`?)" in complaint(capsys)
     write(FILE)
     assert main(["old"]) == 2
     assert "[mounts.old]" in complaint(capsys)

@@ -36,6 +36,11 @@ def test_what_could_not_be_copied_is_named(running: Running, capsys: Captured) -
     assert "1 file could not be copied: x/y (not allowed)" in capsys.readouterr().err
 
 
+def test_what_is_missing_is_named(running: Running, capsys: Captured) -> None:
+    assert main(["cp", f"{running.mountpoint}/missing", f"{running.mountpoint}/b"]) == 1
+    assert capsys.readouterr().err == "b2mount: missing: no such file or directory\n"
+
+
 def test_what_makes_no_sense(running: Running, table: MountTable, capsys: Captured) -> None:
     assert main(["cp", f"{running.mountpoint}/a"]) == 2
     assert "SOURCE and DEST" in capsys.readouterr().err

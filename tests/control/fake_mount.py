@@ -111,6 +111,8 @@ class FakeMount:
     async def copy(
         self, source: str, target: str, recursive: bool, into: bool, tell: Callable[[WarmStatus], None]
     ) -> WarmStatus:
+        if source == "missing":
+            raise NotFound(f"{source}: no such file or directory")
         self.copied.append((source, target, recursive, into))
         tell(WarmStatus(2, 2 << 20, files_done=1, size_done=1 << 20))
         left = 2 - len(self.unfetched)
@@ -129,7 +131,7 @@ class FakeMount:
 
     async def restore(self, path: str, version_id: str | None, moment_ms: int | None) -> VersionStatus:
         if path == "missing":
-            raise NotFound("it has had one version only")
+            raise NotFound(f"{path}: it has had one version only")
         self.restored.append((path, version_id, moment_ms))
         return VERSIONS[-1]
 

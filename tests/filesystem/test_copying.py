@@ -95,7 +95,10 @@ async def test_into_a_directory_and_a_tree(tmp_path: Path) -> None:
         for above in ("to/tree", "new"):
             assert await p.w.names(above) == ["1", "empty", "sub"]
             assert await p.w.read(f"{above}/sub/2") == b"tree/sub/2"
-        assert p.heard[-1].files == p.heard[-1].files_done
+        assert p.heard[-1].files == p.heard[-1].files_done == 2  # directories are no files
+        for wrong, named in ((("no", "b"), "no"), (("a", "no/b"), "no")):
+            with pytest.raises(NotFound, match=f"^{named}: no such file or directory$"):
+                await p.copy(*wrong)
 
 
 async def test_what_is_unsent_is_copied_too(tmp_path: Path) -> None:

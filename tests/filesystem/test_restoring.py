@@ -49,6 +49,13 @@ async def test_a_file_comes_back_for_nothing(time: Time) -> None:
         await time.restorer.undelete("a/never")
 
 
+async def test_an_empty_directory_comes_back_and_is_no_file(time: Time) -> None:
+    await time.live.mkdir("empty")
+    await time.rmdir("empty")
+    count, _ = await time.restorer.undelete("empty")
+    assert (count, await time.names("")) == (0, ["empty"])
+
+
 @pytest.mark.parametrize("way", ["command", "mv"])
 async def test_a_directory_comes_back_with_all_below_it(time: Time, way: str) -> None:
     await time.live.mkdir("a")
@@ -64,7 +71,7 @@ async def test_a_directory_comes_back_with_all_below_it(time: Time, way: str) ->
     with pytest.raises(NotFound):
         await time.node("a")
     if way == "command":
-        await time.restorer.undelete("a")
+        assert (await time.restorer.undelete("a"))[0] == 3
     else:
         await time.mv(".b2/trash/a", "a")
         assert len(time.told) == 1
@@ -136,6 +143,8 @@ async def test_an_old_version_becomes_current(time: Time) -> None:
     for wrong in (("file", "no such id"), ("file", None, versions[0].uploaded_ms - 1), ("never",)):
         with pytest.raises(NotFound):
             await time.restorer.restore(*wrong)
+    with pytest.raises(NotFound, match=r"^file: no version of it has the id x$"):
+        await time.restorer.restore("file", "x")
     newest = await time.store.stat(ObjectPath("bucket", "file"))
     with pytest.raises(InvalidArgument):
         await time.restorer.restore("file", newest.version_id)

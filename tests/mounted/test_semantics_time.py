@@ -238,7 +238,7 @@ def test_a_merge_is_seen_at_once(mount: Mount) -> None:
     wait_until((mount.path / "d" / "x").exists, "undeleted", 5)
     shell(mount, "mkdir d/e; echo 3 > d/e/z; rm -r d/e; ! test -e d/e/z")
     code, output = mount.b2mount("undelete", mount.path / "d")
-    assert (code, output) == (0, "2 files undeleted\n")  # the directory itself is one
+    assert (code, output) == (0, "1 file undeleted\n")
     assert shell(mount, "cat d/e/z") == "3\n"
 
 
@@ -283,7 +283,7 @@ def test_the_commands(mount: Mount) -> None:
     assert path.read_bytes() == b"first"
     code, output = mount.b2mount("restore", path, "--at", "2 days ago")
     assert code == 1
-    assert output.startswith("b2mount: there was none at 20")
+    assert output.startswith("b2mount: file: there was none at 20")
     path.unlink()
     assert not path.exists()
     assert mount.b2mount("undelete", path) == (0, "1 file undeleted\n")
