@@ -35,7 +35,7 @@ from b2mount.filesystem.numbers import FIRST_VIEW, NAMES, TOP, TRASH, VERSIONS, 
 from b2mount.filesystem.protecting import ASKED_FOR, told
 from b2mount.filesystem.restoring import Restorer, Told
 from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
-from b2mount.model import ByteRange, Kind, ObjectVersion
+from b2mount.model import ByteRange, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.catalog import Catalog
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
@@ -147,7 +147,7 @@ class Past:
         if inode.is_directory or inode.version is None:
             raise IsADirectory(f"{name} is a directory")
         if area_of(parent) == TRASH:
-            await self.restorer.discard(inode.version.path)
+            await self._discard(inode.version.path)
             self._trash.removed(inode)
         elif area_of(parent) == VERSIONS:
             self._check_unused(inode.version)
@@ -165,7 +165,7 @@ class Past:
         if not await self._trash.is_empty(inode):
             raise NotEmpty(f"{name} is not empty")
         for version in self._trash.keepers(inode):
-            await self.restorer.discard(version.path)
+            await self._discard(version.path)
         self._trash.removed(inode)
 
     async def move_out(self, parent: int, name: str, new: tuple[int, str]) -> None:
@@ -244,6 +244,13 @@ class Past:
         return len(self._files)
 
     # -- inside ----------------------------------------------------------------------------
+
+    async def _discard(self, path: ObjectPath) -> None:
+        try:
+            await self.restorer.discard(path)
+        except NotPermitted:
+            self._trash.forget_listing(None)  # it may be there again
+            raise
 
     async def _changeable(self, parent: int, name: str, *areas: int) -> Inode:
         if area_of(parent) not in areas:

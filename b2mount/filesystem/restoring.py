@@ -153,9 +153,15 @@ class Restorer:
         return told
 
     async def discard(self, path: ObjectPath) -> None:
-        """Delete all versions of a hidden name for good. Raises AccessDenied; NotPermitted also for one that
-        is open, or that a file which was renamed is still to be made from."""
+        """Delete all versions of a hidden name for good. Raises AccessDenied; NotPermitted also when one is
+        open, or a file which was renamed is still to be made from it, and when the name is not hidden (any
+        more: the trash is believed for some time, others may have written since)."""
         versions = await deletable(self._store, path)
+        if next((each.action for each in versions if each.action is not Action.START), None) is Action.UPLOAD:
+            raise NotPermitted(f"{path} is there again, and so not in the trash")
+        await self._delete(path, versions)
+
+    async def _delete(self, path: ObjectPath, versions: Sequence[ObjectVersion]) -> None:
         used = {version.version_id for version in self._in_use() if version is not None}
         if any(version.version_id in used for version in versions):
             raise NotPermitted(f"{path}: a version of it is open, or unsent changes stand on it")
@@ -182,7 +188,7 @@ class Restorer:
     async def remove(self, path: ObjectPath) -> None:
         """Do with an object of any name what `rm` does."""
         if self._deletes:
-            await self.discard(path)
+            await self._delete(path, await deletable(self._store, path))
         else:
             await self._store.hide(path)
 

@@ -302,9 +302,7 @@ class WriteBack:
         self._runs = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._uploader.run)
-            if (
-                self.pruner is not None
-            ):  # not before it is known what an earlier mount left unsent, and on what
+            if self.pruner is not None:  # not before `recover`: what is unsent may stand on what is old
                 nursery.start_soon(self.pruner.run)
             while True:
                 while self._queue.abandoned:

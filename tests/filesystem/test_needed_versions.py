@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from b2mount.errors import NotPermitted
-from b2mount.model import AttributeChange
+from b2mount.model import AttributeChange, ObjectMetadata, ObjectPath
 from tests.fakes.faulty_store import FaultyStore
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.memory_store import MemoryStore, literal
 from tests.filesystem.times import times
 from tests.filesystem.world import World, world
 
@@ -78,3 +78,16 @@ async def test_what_a_crash_left_unsent_is_known_before_anything_superseded_goes
         hold.release.set()
         await w.fs.flush_path()
         assert memory.contents() == {"old": b"another", "new": b"bytes"}
+
+
+async def test_what_is_there_again_is_not_removed_from_the_trash(memory: MemoryStore, tmp_path: Path) -> None:
+    async with times(memory, tmp_path, waits=False) as time:
+        await time.live.write("old", b"bytes")
+        await time.live.fs.flush_path()
+        await time.rm("old")
+        assert await time.names(".b2/trash") == ["old"]
+        await memory.put(ObjectPath("bucket", "old"), literal(b"another"), ObjectMetadata())
+        with pytest.raises(NotPermitted, match="again"):
+            await time.rm(".b2/trash/old")
+        assert memory.contents() == {"old": b"another"}
+        assert await time.names(".b2/trash") == []
