@@ -7,11 +7,13 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import suppress
 
 from b2mount.cli import wording
-from b2mount.control.client import NotAnswering, client_at, find_mount, reachable_mounts
+from b2mount.control.client import client_at, find_mount, reachable_mounts
 from b2mount.control.messages import status_to_json
 from b2mount.control.places import mount_table
+from b2mount.errors import B2MountError
 from b2mount.filesystem.status import BudgetStatus, CallCounts, MountStatus
 
 SHOWN = 20
@@ -41,7 +43,10 @@ def _text(arguments: Namespace, *, indent: int | None) -> str:
         client, _ = find_mount(arguments.mountpoint)
         status = client.status()
         return json.dumps(status_to_json(status), indent=indent) if arguments.json else describe(status)
-    found = [client.status() for client in reachable_mounts()]
+    found = []
+    for client in reachable_mounts():
+        with suppress(B2MountError):  # of another version, or it has ended meanwhile
+            found.append(client.status())
     if arguments.json:
         return json.dumps([status_to_json(status) for status in found], indent=indent)
     silent = list(_silent())
@@ -99,10 +104,10 @@ def _budget(budget: BudgetStatus) -> str:
 
 
 def _silent() -> Iterator[str]:
-    """Mounts in the mount table that do not answer."""
+    """Mounts in the mount table that do not answer, or not in a way that we understand."""
     for entry in mount_table():
         if entry.is_ours:
             try:
                 client_at(entry.mountpoint).status()
-            except NotAnswering as error:
+            except B2MountError as error:
                 yield f"{entry.source} on {entry.mountpoint}: {error}"

@@ -267,13 +267,15 @@ def find_path(path: str) -> tuple[ControlClient, str]:
 
 
 def reachable_mounts() -> list[ControlClient]:
-    """A client for every mount that answers."""
+    """A client for every mount that answers, be it of another version, which its status() says."""
     found = []
     for path in known_sockets():
         client = ControlClient(path)
         try:
             client.status()
-        except B2MountError:
+        except NotAnswering:
             continue
+        except B2MountError:
+            pass
         found.append(client)
     return found

@@ -225,7 +225,9 @@ def status_from_json(fields: dict[str, Any]) -> MountStatus:
             },
         )
     except (KeyError, TypeError) as error:
-        raise B2MountError("the mount is of another version of b2mount: mount it again") from error
+        raise B2MountError(
+            "the mount is of another version of b2mount: take it away with umount(8), and mount it again"
+        ) from error
 
 
 def warm_from_json(fields: dict[str, Any]) -> WarmStatus:

@@ -13,7 +13,7 @@ from b2mount.cli import progress, umount_command
 from b2mount.cli.main import main
 from b2mount.control.client import ControlClient, NotAnswering
 from b2mount.control.messages import status_to_json
-from b2mount.errors import OverQuota
+from b2mount.errors import B2MountError, OverQuota
 from b2mount.filesystem.status import BudgetStatus
 from tests.cli.conftest import MountTable, Running
 from tests.control.fake_mount import pending
@@ -249,6 +249,22 @@ def test_status_of_all(running: Running, capsys: Captured) -> None:
     text = capsys.readouterr().out
     assert "b2://bucket/photos on" in text
     assert "b2://other on /mnt/silent: no process of yours answers" in text
+
+
+def test_a_mount_of_another_version_hides_no_other(
+    running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strange(fields: object) -> None:
+        raise B2MountError("the mount is of another version")
+
+    monkeypatch.setattr("b2mount.control.client.status_from_json", strange)
+    running.table.add("/mnt/silent", source="b2://other")
+    assert main(["status"]) == 0
+    ours, other = capsys.readouterr().out.split("\n\n")
+    assert ours == f"b2://bucket on {running.mountpoint}: the mount is of another version"
+    assert other.startswith("b2://other on /mnt/silent: ")
+    assert main(["flush"]) == 1  # it can't tell
+    assert "another version" in capsys.readouterr().err
 
 
 def test_status_of_nothing(table: MountTable, capsys: Captured) -> None:
