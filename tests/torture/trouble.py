@@ -15,10 +15,11 @@ STATUSES: Final = (408, 429, 500, 503)
 """The other ones are answers that do not pass: programs would have to see them."""
 
 
-def troubles(seed: int, share: float = SHARE) -> list[Fault]:
+def troubles(seed: int, share: float = SHARE, *, wrong_bytes: bool = True) -> list[Fault]:
     """Rules that hit `share` of all requests, in equal parts."""
     kinds = [(FaultKind.ERROR, status) for status in STATUSES]
-    kinds += [(kind, 503) for kind in FaultKind if kind is not FaultKind.ERROR]
+    others = set(FaultKind) - {FaultKind.ERROR} - (set() if wrong_bytes else {FaultKind.WRONG_BYTES})
+    kinds += [(kind, 503) for kind in FaultKind if kind in others]
     chance = share / len(kinds)
     return [
         Fault(
