@@ -45,6 +45,8 @@ class Swapper:
     async def exchange(self, one: tuple[Inode, str], other: tuple[Inode, str]) -> None:
         """Raises NotFound, InvalidArgument, what B2 or the name rules refuse, and the errors of uploads;
         then nothing has changed its name."""
+        if await self._mover.take_back():
+            self._namespace.forget_listing(None)
         first, second = await self._namespace.lookup(*one), await self._namespace.lookup(*other)
         if first is second:
             return

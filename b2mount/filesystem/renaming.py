@@ -53,6 +53,8 @@ class Renamer:
     async def rename(self, old: tuple[Inode, str], new: tuple[Inode, str], *, may_replace: bool) -> None:
         """Give the entry `old` the name `new`. Raises NotFound, AlreadyExists, IsADirectory,
         NotADirectory, NotEmpty, InvalidArgument, and what B2 or the name rules refuse."""
+        if await self._mover.take_back():
+            self._namespace.forget_listing(None)
         inode = await self._namespace.lookup(*old)
         target = await self._target(*new)
         if target is inode:

@@ -27,6 +27,7 @@ import uuid
 from collections.abc import Sequence
 
 import attrs
+import trio
 
 from b2mount.errors import B2MountError, NotFound, Unavailable
 from b2mount.model import ObjectPath, ObjectVersion
@@ -80,12 +81,13 @@ class Exchanger:
     _parallel: int
     _owed: list[Exchange] = attrs.field(factory=list, init=False)
     """Those that could not be taken back yet."""
+    _paying: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def exchange(self, swaps: Sequence[Swap]) -> list[ObjectVersion]:
         """Returns the new versions, in order. Raises the first error, and then everything is as before.
         When cancelled, the next mount finishes it, or goes on taking it back. Raises what the store
         raises while an earlier one can't be taken back."""
-        await self._pay()
+        await self.pay()
         exchange = Exchange(uuid.uuid4().hex, tuple(swaps))
         await self._record(exchange)
         results: dict[int, ObjectVersion] = {}
@@ -171,10 +173,18 @@ class Exchanger:
         else:
             await self._end(exchange)
 
-    async def _pay(self) -> None:
-        while self._owed:
-            await self._delete_copies(self._owed[-1], self._owed[-1].failed_ms)
-            await self._end(self._owed.pop())
+    async def pay(self) -> bool:
+        """Take back what could not be taken back yet; whether there was any, so that names have others again.
+        Before it nobody may carry on what has those names. Raises what the store raises."""
+        has_paid = False
+        async with self._paying:
+            while self._owed:
+                exchange = self._owed[-1]
+                await self._delete_copies(exchange, exchange.failed_ms)
+                self._owed.remove(exchange)
+                await self._end(exchange)
+                has_paid = True
+        return has_paid
 
     async def _delete_copies(self, exchange: Exchange, until_ms: int | None) -> None:
         """Also those whose reply was lost. Unless it happens at once (None), nothing that came later."""

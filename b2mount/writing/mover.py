@@ -111,6 +111,11 @@ class Mover:
         """Let objects change places: all of them, or none. See Exchanger."""
         return await self._exchanger.exchange(swaps)
 
+    async def take_back(self) -> bool:
+        """What an exchange that failed has left under wrong names goes; whether there was any. To be said
+        before names are looked up that are to be moved. Raises what the store raises."""
+        return await self._exchanger.pay()
+
     async def copy(self, version: ObjectVersion, path: ObjectPath) -> ObjectVersion:
         """Copy a version of any size inside B2, with its metadata, and leave it where it is."""
         return await self._uploader.copy(version, path)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from b2mount.errors import NotPermitted
+from b2mount.errors import NotPermitted, OverQuota, Unavailable
 from b2mount.model import AttributeChange, ObjectMetadata, ObjectPath
+from tests.conftest import WarningLog
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore, literal
 from tests.filesystem.times import times
@@ -91,3 +92,32 @@ async def test_what_is_there_again_is_not_removed_from_the_trash(memory: MemoryS
             await time.rm(".b2/trash/old")
         assert memory.contents() == {"old": b"another"}
         assert await time.names(".b2/trash") == []
+
+
+@pytest.mark.parametrize("then", ["exchange", "rename a directory", "rename a file"])
+async def test_what_an_exchange_could_not_take_back_is_not_carried_on(
+    store: FaultyStore, memory: MemoryStore, tmp_path: Path, expect_warning: WarningLog, then: str
+) -> None:
+    expect_warning("could not be taken back yet")
+    async with world(store, tmp_path) as w:
+        for name in ("d", "e"):
+            await w.mkdir(name)
+            await w.write(f"{name}/x", name.encode())
+        store.fail("copy", OverQuota("cap"), at=4)
+        store.fail("delete_version", Unavailable("no network"))
+        with pytest.raises(OverQuota):
+            await w.fs.exchange(await w.split("d"), await w.split("e"))
+        await w.read("d/x")
+        await w.read("e/x")
+        if then == "exchange":
+            await w.fs.exchange(await w.split("d"), await w.split("e"))
+            expected = {"d/x": b"e", "e/x": b"d"}
+        elif then == "rename a directory":
+            await w.rename("d", "f")
+            expected = {"f/x": b"d", "e/x": b"e"}
+        else:
+            await w.rename("d/x", "y")
+            await w.rename("e/x", "z")
+            expected = {"y": b"d", "z": b"e"}
+        assert {name: await w.read(name) for name in expected} == expected
+        assert {key: data for key, data in memory.contents().items() if data} == expected
