@@ -44,4 +44,4 @@ def _teach(action: argparse.Action) -> None:
     elif action.metavar in FILES:
         action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab's way of telling it
     elif action.metavar in DIRECTORIES:
-        action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # as above

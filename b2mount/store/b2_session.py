@@ -214,7 +214,7 @@ class OneTrySession(B2Session):  # type: ignore[misc]  # b2sdk has no types
 
     B2HTTP_CLASS = staticmethod(OneTryHttp)
 
-    def _execute_with_auth_retry(self, callback, first_attempt: bool = True):  # type: ignore[no-untyped-def]
+    def _execute_with_auth_retry(self, callback, first_attempt: bool = True):  # type: ignore[no-untyped-def]  # b2sdk's own has no types
         return callback()
 
 

@@ -137,7 +137,7 @@ def test_a_cache_directory_that_is_to_be_made(tmp_path: Path) -> None:
 
 
 def left(**choices: object) -> Finding | None:
-    return judge_leftovers(Leftovers(Path("/c/bucket-1"), **choices), NOW)  # type: ignore[arg-type]
+    return judge_leftovers(Leftovers(Path("/c/bucket-1"), **choices), NOW)  # type: ignore[arg-type]  # each fits its field
 
 
 def test_what_is_unsent() -> None:
@@ -192,7 +192,7 @@ async def test_a_journal_is_read_while_a_mount_works_in_it(tmp_path: Path) -> No
 
 def account(*without: str, **choices: object) -> Account:
     found = Account("a", ALL_CAPABILITIES - set(without), None, "", "", 1, 1)
-    return attrs.evolve(found, **choices)  # type: ignore[arg-type]
+    return attrs.evolve(found, **choices)  # type: ignore[arg-type]  # each fits its field
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         seen.append(parsed)
         return 0
 
-    module.execute = execute  # type: ignore[attr-defined]
+    module.execute = execute  # type: ignore[attr-defined]  # a fake, or an object of the log
     monkeypatch.setattr(program, "importlib", SimpleNamespace(import_module=lambda name: module))
     return seen
 
@@ -46,7 +46,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
             raise error
 
         module = ModuleType("failing")
-        module.execute = execute  # type: ignore[attr-defined]
+        module.execute = execute  # type: ignore[attr-defined]  # a fake, or an object of the log
         monkeypatch.setattr(program, "importlib", SimpleNamespace(import_module=lambda name: module))
 
     return make

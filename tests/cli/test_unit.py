@@ -15,7 +15,7 @@ from b2mount.cli.parser import parse
 def unit(capsys: pytest.CaptureFixture[str]) -> configparser.ConfigParser:
     assert main(["unit"]) == 0
     made = configparser.ConfigParser(interpolation=None, delimiters="=")
-    made.optionxform = str  # type: ignore[assignment,method-assign]
+    made.optionxform = str  # type: ignore[assignment,method-assign]  # put in its place for the test
     made.read_string(capsys.readouterr().out)
     return made
 

@@ -77,7 +77,7 @@ class FlakyStore(DeadlyStore):
         async def verb(*args: object) -> object:
             fails = self.dice.random() < FAILING
             if not fails or (name in UNHEARD and self.dice.random() < 0.5):
-                result = await found(*args)  # type: ignore[operator]
+                result = await found(*args)  # type: ignore[operator]  # found by its name
             if fails:
                 raise Unavailable(f"{name}: out of reach for a moment")
             return result

@@ -97,7 +97,7 @@ class Steps:
             write_whole(synced / f"names.{path.name}", "\n".join(os.listdir(path)).encode())
             self.step()
 
-        os.fdatasync, os.fsync = fdatasync, fsync  # type: ignore[assignment]
+        os.fdatasync, os.fsync = fdatasync, fsync  # type: ignore[assignment]  # put in its place for the test
         try:
             yield
         finally:
@@ -129,10 +129,10 @@ class DeadlyStore(MemoryStore):
             return found
 
         async def verb(*args: object) -> object:
-            self.steps.step()  # type: ignore[union-attr]
+            self.steps.step()  # type: ignore[union-attr]  # it is there, or the test fails
             result = await found(*args)
             save(self, self.place)
-            self.steps.step()  # type: ignore[union-attr]
+            self.steps.step()  # type: ignore[union-attr]  # it is there, or the test fails
             return result
 
         return verb

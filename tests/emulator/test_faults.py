@@ -86,7 +86,7 @@ def test_dropped_before_and_after_the_work(client: Client, bucket_id: str) -> No
     faults.add(Fault(FaultKind.DROP_BEFORE, "b2_hide_file", "a"))
     faults.add(Fault(FaultKind.DROP_AFTER, "b2_hide_file", "b"))
     for name in ("a", "b"):
-        lost(lambda name=name: client.call("b2_hide_file", bucketId=bucket_id, fileName=name), client)  # type: ignore[misc]
+        lost(lambda name=name: client.call("b2_hide_file", bucketId=bucket_id, fileName=name), client)  # type: ignore[misc]  # a default has no inferred type
     assert client.names(bucket_id) == ["a"]
 
 

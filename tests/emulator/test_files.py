@@ -12,7 +12,7 @@ from tests.emulator.conftest import NOON, Hands, put, sha1
 
 
 def actions(state: BucketState, bucket: Bucket) -> list[str]:
-    return [row.action for row in state.pages.versions(bucket).rows]  # type: ignore[union-attr]
+    return [row.action for row in state.pages.versions(bucket).rows]  # type: ignore[union-attr]  # it is there, or the test fails
 
 
 def shown(state: BucketState, bucket: Bucket, name: str) -> bytes | None:

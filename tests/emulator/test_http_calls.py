@@ -152,7 +152,7 @@ def test_buckets(client: Client) -> None:
 
 def test_the_100_buckets_of_an_account(client: Client, server: EmulatorServer) -> None:
     for number in range(100):
-        server.run(lambda number=number: server.state.buckets.create(f"bucket-{number}"))  # type: ignore[misc]
+        server.run(lambda number=number: server.state.buckets.create(f"bucket-{number}"))  # type: ignore[misc]  # a default has no inferred type
     reply = client.call(
         "b2_create_bucket", accountId=client.account_id, bucketName="one-more", bucketType="allPrivate"
     )

@@ -98,7 +98,7 @@ def test_it_hides_nothing_while_it_is_unfinished(state: BucketState, bucket: Buc
     state.large_files.start(bucket, "n", Attributes("text/plain"))
     visible = state.files.visible(bucket, "n")
     assert visible is not None
-    assert [row.action for row in state.pages.versions(bucket).rows] == ["start", "upload"]  # type: ignore[union-attr]
+    assert [row.action for row in state.pages.versions(bucket).rows] == ["start", "upload"]  # type: ignore[union-attr]  # it is there, or the test fails
     state.files.hide(bucket, "n")
     assert state.files.visible(bucket, "n") is None
 

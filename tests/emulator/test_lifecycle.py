@@ -27,7 +27,7 @@ def rule(state: BucketState, bucket: Bucket, *rules: dict[str, Any]) -> Bucket:
 
 
 def rows(state: BucketState, bucket: Bucket) -> list[tuple[str, str]]:
-    return [(row.name, row.action) for row in state.pages.versions(bucket).rows]  # type: ignore[union-attr]
+    return [(row.name, row.action) for row in state.pages.versions(bucket).rows]  # type: ignore[union-attr]  # it is there, or the test fails
 
 
 def test_hidden_then_deleted(state: BucketState, bucket: Bucket) -> None:

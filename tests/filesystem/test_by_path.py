@@ -38,7 +38,7 @@ def ignore(_status: WarmStatus) -> None:
 
 def fetched(store: FaultyStore) -> set[str]:
     calls = [call.arguments[0] for call in store.log if call.verb == "read_range"]
-    return {version.path.key for version in calls}  # type: ignore[attr-defined]
+    return {version.path.key for version in calls}  # type: ignore[attr-defined]  # a fake, or an object of the log
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ async def test_what_the_cache_did_not_keep_is_told(
         look = w.fs._fetcher.lost
 
         def seems_lost(version: object, blocks: range) -> int | None:
-            path = version.path.key  # type: ignore[attr-defined]
+            path = version.path.key  # type: ignore[attr-defined]  # a fake, or an object of the log
             if path == "d/1" and lost["looks"]:
                 return 0
-            return look(version, blocks)  # type: ignore[arg-type]
+            return look(version, blocks)  # type: ignore[arg-type]  # a stand-in
 
         def hear(status: WarmStatus) -> None:
             lost["looks"] += status.files_done == len(SIZES)

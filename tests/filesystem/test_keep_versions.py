@@ -55,7 +55,7 @@ async def settled(w: World) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110  # a thread makes it true
             await trio.sleep(0.01)
 
 

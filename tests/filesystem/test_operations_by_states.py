@@ -400,7 +400,7 @@ async def test_operation(
 ) -> None:
     work, expectation = operation
     if state in WITHOUT_HANDLE and work.__name__.endswith("_handle"):
-        expectation = lambda model: model.get("f")  # noqa: E731
+        expectation = lambda model: model.get("f")  # noqa: E731  # one line each reads best
     if state is failed:
         expect_warning("stays staged: cap")
     if state is replaced and work is write_handle:

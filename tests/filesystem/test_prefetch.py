@@ -53,7 +53,7 @@ async def read(w: World, keys: Sequence[str], *, size: int = 1000, head: int | N
 
 def fetched(store: FaultyStore) -> list[tuple[str, ByteRange]]:
     calls = [call.arguments for call in store.log if call.verb == "read_range"]
-    return [(version.path.key, span) for version, span, *_ in calls]  # type: ignore[attr-defined,misc]
+    return [(version.path.key, span) for version, span, *_ in calls]  # type: ignore[attr-defined,misc]  # the log has objects
 
 
 async def test_what_comes_next_is_here_before_it_is_asked_for(tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ async def test_nothing_else_changes(time: Time) -> None:
     with pytest.raises(ReadOnly):
         await time.mv(".b2/trash/gone", ".b2/trash/other")
     with pytest.raises(ReadOnly):
-        await time.areas.open((await time.node(".b2/trash/gone")).number, 1, None)  # type: ignore[arg-type]
+        await time.areas.open((await time.node(".b2/trash/gone")).number, 1, None)  # type: ignore[arg-type]  # a stand-in
     assert await time.names("") == ["file"]
 
 

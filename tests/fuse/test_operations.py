@@ -87,7 +87,7 @@ class FakeFileSystem:
 
 def adapter(answer: object = None, error: Exception | None = None) -> tuple[Operations, FakeFileSystem]:
     fake = FakeFileSystem(answer, error)
-    return Operations(fake, KernelPages(ThreadLane("kernel", 1).run)), fake  # type: ignore[arg-type]
+    return Operations(fake, KernelPages(ThreadLane("kernel", 1).run)), fake  # type: ignore[arg-type]  # a stand-in
 
 
 async def test_attributes_are_set_to_the_last_field() -> None:
@@ -145,7 +145,7 @@ async def test_only_what_the_kernel_took_is_counted(monkeypatch: pytest.MonkeyPa
     names = [".", "..", "a", "b", "c"]
     entries = [(i + 1, name, Node(10 + i, DIRECTORY, 1)) for i, name in enumerate(names)]
     asked, fake = adapter(entries)
-    await asked.readdir(5, 0, None)  # type: ignore[arg-type]
+    await asked.readdir(5, 0, None)  # type: ignore[arg-type]  # a stand-in
     assert taken == [(b".", 1), (b"..", 2), (b"a", 3), (b"b", 4)]
     assert fake.known == [12]  # b was refused; . and .. don't count
 
@@ -165,7 +165,7 @@ async def test_setattr_says_only_what_was_asked() -> None:
         update_size: bool = True
 
     asked, fake = adapter(Node(4, FILE, 1))
-    await asked.setattr(4, wanted, Fields(), None, CALLER)  # type: ignore[arg-type]
+    await asked.setattr(4, wanted, Fields(), None, CALLER)  # type: ignore[arg-type]  # a stand-in
     assert fake.asked == [("setattr", 4, AttributeChange(mode=0o4755), ("size", 77), ("fh", None))]
 
 

@@ -30,7 +30,7 @@ and never answers."""
 
 def sometimes(kind: FaultKind, endpoint: str = "*", **settings: object) -> list[Fault]:
     """Every third request of a kind goes wrong, a dozen times."""
-    return [Fault(kind, endpoint, probability=0.35, times=12, seed=7, **settings)]  # type: ignore[arg-type]
+    return [Fault(kind, endpoint, probability=0.35, times=12, seed=7, **settings)]  # type: ignore[arg-type]  # each fits its field
 
 
 TROUBLES: dict[str, list[Fault]] = {

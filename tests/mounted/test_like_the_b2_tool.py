@@ -152,7 +152,7 @@ def a_large_upload(w: World) -> None:
     w.here()
     info = w.info("b2://B/f")
     assert (info["size"], info["contentSha1"]) == (len(data), "none")  # as is said of what came in parts
-    assert info["fileInfo"]["large_file_sha1"] == hashlib.sha1(data).hexdigest()  # type: ignore[index]
+    assert info["fileInfo"]["large_file_sha1"] == hashlib.sha1(data).hexdigest()  # type: ignore[index]  # JSON
 
 
 @row("file url b2://B/f")
@@ -227,7 +227,7 @@ def protects(w: World) -> None:
     w.here()
     info = w.info("b2://B/f")
     assert (info["fileId"], info["legalHold"]) == (id_, "on")
-    assert info["fileRetention"]["mode"] == "governance"  # type: ignore[index]
+    assert info["fileRetention"]["mode"] == "governance"  # type: ignore[index]  # JSON
 
 
 @row("sync ~/dir b2://B/dir")

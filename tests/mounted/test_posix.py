@@ -148,7 +148,7 @@ def test_rename_without_replacing(furnished: Path) -> None:
     file = furnished / "file"
     for name in ("other", "empty", "link", "loop"):
         target = furnished / name
-        assert error_of(lambda target=target: rename_with_flags(file, target, NOREPLACE)) == "EEXIST"  # type: ignore[misc]
+        assert error_of(lambda target=target: rename_with_flags(file, target, NOREPLACE)) == "EEXIST"  # type: ignore[misc]  # a default has no inferred type
     rename_with_flags(furnished / "file", furnished / "new", NOREPLACE)
     assert (furnished / "new").read_bytes() == b"file"
     assert not (furnished / "file").exists()

@@ -56,7 +56,7 @@ class Lives:
     async def remount(self, **options: float) -> None:
         """After a clean end."""
         await self.index.close()
-        await self.mount(**options)  # type: ignore[arg-type]
+        await self.mount(**options)  # type: ignore[arg-type]  # each fits its field
 
     async def killed(self) -> None:
         """The process ends as it is, and the next one begins."""

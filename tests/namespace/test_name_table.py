@@ -15,7 +15,7 @@ HERE = path("d/")
 
 def a_file(name: str, version_id: str = "1", **fields: str) -> Entry:
     info = {"info": fields} if fields else {}
-    version = ObjectVersion(HERE.file(name), version_id, 1, 1, **info)  # type: ignore[arg-type]
+    version = ObjectVersion(HERE.file(name), version_id, 1, 1, **info)  # type: ignore[arg-type]  # each fits its field
     return Entry(name, Kind.FILE, version)
 
 

@@ -28,7 +28,7 @@ def b2_id(number: int, uploaded_ms: int, *, place: str = "c001_v0001000_t0000", 
 
 def a_version(info: Mapping[str, str] = NO_INFO, **fields: object) -> ObjectVersion:
     values: dict[str, object] = {"version_id": "id", "size": 1, "uploaded_ms": 1, "info": info} | fields
-    return ObjectVersion(PLACE, **values)  # type: ignore[arg-type]
+    return ObjectVersion(PLACE, **values)  # type: ignore[arg-type]  # each fits its field
 
 
 def test_a_version_as_b2_has_it_is_small_and_shares_the_rest() -> None:

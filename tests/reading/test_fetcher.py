@@ -27,7 +27,7 @@ async def settle() -> None:
 
 
 def spans(store: FaultyStore) -> list[ByteRange]:
-    return [call.arguments[1] for call in store.log if call.verb == "read_range"]  # type: ignore[misc]
+    return [call.arguments[1] for call in store.log if call.verb == "read_range"]  # type: ignore[misc]  # the log has objects
 
 
 @pytest.fixture
@@ -376,7 +376,7 @@ async def test_a_small_version_that_stays_wrong_is_corrupt(
 ) -> None:
     expect_warning("wrong bytes")
     small = seed(store, 300_000)
-    store.inner.corrupt(small, 5)  # type: ignore[attr-defined]
+    store.inner.corrupt(small, 5)  # type: ignore[attr-defined]  # a fake, or an object of the log
     with pytest.raises(CorruptData):
         await fetcher.read(small, ByteRange(0, 10))
     assert store.calls["read_range"] == 4

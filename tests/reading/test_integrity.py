@@ -153,14 +153,14 @@ async def test_a_version_that_stays_wrong_is_corrupt_and_not_kept(
 ) -> None:
     expect_warning("came with wrong bytes")
     expect_warning("stays unreadable")
-    store.inner.corrupt(version, 5 * MIB)  # type: ignore[attr-defined]
+    store.inner.corrupt(version, 5 * MIB)  # type: ignore[attr-defined]  # a fake, or an object of the log
     reader = ObjectReader(version, fetcher)
     with pytest.raises(CorruptData):
         await read_through(reader, STEP)
     with pytest.raises(CorruptData):
         await reader.read(ByteRange(0, 1))
     await until(lambda: not fetcher.status().blocks)
-    store.inner.corrupt(version, 5 * MIB)  # type: ignore[attr-defined]
+    store.inner.corrupt(version, 5 * MIB)  # type: ignore[attr-defined]  # a fake, or an object of the log
     assert await read_through(ObjectReader(version, fetcher), STEP) == RIGHT  # B2 has mended it
 
 

@@ -41,7 +41,7 @@ class Site:
 
     def fault(self, kind: FaultKind, endpoint: str, **choices: object) -> None:
         """One fault more; it hits once unless told otherwise."""
-        self.server.faults.add(Fault(kind, endpoint, **{"times": 1, **choices}))  # type: ignore[arg-type]
+        self.server.faults.add(Fault(kind, endpoint, **{"times": 1, **choices}))  # type: ignore[arg-type]  # each fits its field
 
     def calls(self, endpoint: str) -> int:
         """How many requests of a kind have reached the server."""

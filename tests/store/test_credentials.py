@@ -52,7 +52,7 @@ CONFIG = 'key_id = "config-id"\napplication_key = "config-key"\n'
 
 def test_the_order(tmp_path: Path) -> None:
     def found(**choices: object) -> str:
-        return find_credentials(environment=environment, home=tmp_path, **choices).key_id  # type: ignore[arg-type]
+        return find_credentials(environment=environment, home=tmp_path, **choices).key_id  # type: ignore[arg-type]  # each fits its field
 
     environment = dict(ENVIRONMENT)
     file = json_file(tmp_path)

@@ -39,7 +39,7 @@ def apply(map_: ExtentMap, model: str, step: tuple[str, int, int]) -> str:
 @given(base=SIZES, steps=st.lists(STEP, max_size=40))
 def test_against_a_string(chunk_edges, base, steps):
     before = extents.CHUNK_EDGES
-    extents.CHUNK_EDGES = chunk_edges  # type: ignore[misc]
+    extents.CHUNK_EDGES = chunk_edges  # type: ignore[misc]  # the log has objects
     try:
         map_, model = ExtentMap(base, base_stop=base), "b" * base
         for step in steps:
@@ -52,7 +52,7 @@ def test_against_a_string(chunk_edges, base, steps):
         assert spelled(ExtentMap.from_json(map_.to_json())) == model
         assert map_.staged_stop == model.rfind("s") + 1
     finally:
-        extents.CHUNK_EDGES = before  # type: ignore[misc]
+        extents.CHUNK_EDGES = before  # type: ignore[misc]  # the log has objects
 
 
 def check_shape(map_: ExtentMap) -> None:

@@ -62,7 +62,7 @@ async def test_one_sha1_is_not_enough(tmp_path: Path, store: FaultyStore, memory
     """Others may say whatever they like of their objects, and two files may be made to have one SHA-1."""
     async with open_world(tmp_path, store, running=False) as world:
         first = await send(world, "a", DATA)
-        kept = world.uploader._checksums.kept  # type: ignore[attr-defined]
+        kept = world.uploader._checksums.kept  # type: ignore[attr-defined]  # a fake, or an object of the log
         kept[first.version_id][7] ^= 1
         await send(world, "b", DATA)
         kept.clear()

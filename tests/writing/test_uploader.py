@@ -45,7 +45,7 @@ async def upload(world: World, sealed: SealedFile) -> ObjectVersion:
 
 
 def sent_bytes(store: FaultyStore) -> int:
-    return sum(call.arguments[2].size for call in store.log if call.verb == "put_part")  # type: ignore[attr-defined]
+    return sum(call.arguments[2].size for call in store.log if call.verb == "put_part")  # type: ignore[attr-defined]  # a fake, or an object of the log
 
 
 async def test_a_big_new_file_goes_in_parts_and_says_its_sha1(tmp_path, store, memory):

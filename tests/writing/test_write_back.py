@@ -42,7 +42,7 @@ async def close(world: World, key: str, data: bytes, mark: str = "1") -> SealedF
 
 
 def puts(store: FaultyStore) -> list[str]:
-    return [call.arguments[0].key for call in store.log if call.verb == "put"]  # type: ignore[attr-defined]
+    return [call.arguments[0].key for call in store.log if call.verb == "put"]  # type: ignore[attr-defined]  # a fake, or an object of the log
 
 
 async def test_a_close_ends_with_the_version(autojump_clock, tmp_path, store, memory):

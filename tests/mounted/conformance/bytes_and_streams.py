@@ -135,9 +135,9 @@ def _fcntl(scene: Scene) -> None:
     with _other_process(held):
         for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK):
             for start in (0, 9, 10, 20, 30):
-                scene.note(f"ask {kind} {start}", lambda: _lock(fd, kind, start, 1, fcntl.F_GETLK))  # noqa: B023
-                scene.note(f"take {kind} {start}", lambda: _lock(fd, kind, start, 1))  # noqa: B023
-                scene.note(f"of its own {kind} {start}", lambda: _lock(fd, kind, start, 1, F_OFD_SETLK))  # noqa: B023
+                scene.note(f"ask {kind} {start}", lambda: _lock(fd, kind, start, 1, fcntl.F_GETLK))
+                scene.note(f"take {kind} {start}", lambda: _lock(fd, kind, start, 1))
+                scene.note(f"of its own {kind} {start}", lambda: _lock(fd, kind, start, 1, F_OFD_SETLK))
         scene.note("flock", lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB))
     scene.note("afterwards", lambda: _lock(fd, fcntl.F_WRLCK, 0, 1))
     os.close(fd)
@@ -147,11 +147,11 @@ def _fcntl(scene: Scene) -> None:
 def _flock(scene: Scene) -> None:
     scene.quietly("make", "regular", "it")
     for held in (fcntl.LOCK_SH, fcntl.LOCK_EX):
-        action = lambda held=held: fcntl.flock(os.open("it", os.O_RDONLY), held)  # noqa: E731
+        action = lambda held=held: fcntl.flock(os.open("it", os.O_RDONLY), held)  # noqa: E731  # one line each reads best
         with _other_process(action):
             fd = os.open("it", os.O_RDWR)
             for wanted in (fcntl.LOCK_SH, fcntl.LOCK_EX):
-                scene.note(f"{held} {wanted}", lambda: fcntl.flock(fd, wanted | fcntl.LOCK_NB))  # noqa: B023
+                scene.note(f"{held} {wanted}", lambda: fcntl.flock(fd, wanted | fcntl.LOCK_NB))
             os.close(fd)
 
 
@@ -254,7 +254,7 @@ def _any_order(scene: Scene) -> None:
         offset, count = chance.randrange(300_000), chance.choice([1, 100, 4096, 5000, 65_536, 130_000])
         data, size = chance.randbytes(count), os.fstat(fd).st_size
         action = chance.choice([_read, _write, _cut, _append, _map_read, _map_write, _sync, _move])
-        scene.note(f"{number} {action.__name__}", lambda: action(fd, min(offset, size), data))  # noqa: B023
+        scene.note(f"{number} {action.__name__}", lambda: action(fd, min(offset, size), data))
         if chance.random() < 0.1:
             os.close(fd)
             fd = os.open("it", os.O_RDWR)
@@ -325,14 +325,14 @@ def _attributes(scene: Scene) -> None:
             ("user", b"x", 0),
         ):
             with scene.times(name):
-                scene.note(f"set {attribute[:20]}", lambda: os.setxattr(name, attribute, value, flags))  # noqa: B023
-            scene.note(f"get {attribute[:20]}", lambda: os.getxattr(name, attribute))  # noqa: B023
-        scene.note("list", lambda: sorted(n for n in os.listxattr(name) if n.startswith("user.")))  # noqa: B023
-        scene.note("short", lambda: _getxattr(name, "user.a", 1))  # noqa: B023
-        scene.note("asked", lambda: _getxattr(name, "user.a", 0))  # noqa: B023
+                scene.note(f"set {attribute[:20]}", lambda: os.setxattr(name, attribute, value, flags))
+            scene.note(f"get {attribute[:20]}", lambda: os.getxattr(name, attribute))
+        scene.note("list", lambda: sorted(n for n in os.listxattr(name) if n.startswith("user.")))
+        scene.note("short", lambda: _getxattr(name, "user.a", 1))
+        scene.note("asked", lambda: _getxattr(name, "user.a", 0))
         for attribute in ("user.a", "user.a", "user.none"):
-            scene.note(f"remove {attribute}", lambda: os.removexattr(name, attribute))  # noqa: B023
-        scene.note("get none", lambda: os.getxattr(name, "user.a"))  # noqa: B023
+            scene.note(f"remove {attribute}", lambda: os.removexattr(name, attribute))
+        scene.note("get none", lambda: os.getxattr(name, "user.a"))
 
 
 def _getxattr(path: str, name: str, size: int) -> int:
@@ -347,8 +347,8 @@ def _getxattr(path: str, name: str, size: int) -> int:
 def _who_may(scene: Scene) -> None:
     for kind in KINDS:
         scene.quietly("make", kind, kind)
-        scene.note(f"set of a {kind}", lambda: os.setxattr(kind, "user.a", b"x", follow_symlinks=False))  # noqa: B023
-        scene.note(f"get of a {kind}", lambda: os.getxattr(kind, "user.a", follow_symlinks=False))  # noqa: B023
+        scene.note(f"set of a {kind}", lambda: os.setxattr(kind, "user.a", b"x", follow_symlinks=False))
+        scene.note(f"get of a {kind}", lambda: os.getxattr(kind, "user.a", follow_symlinks=False))
     for mode in (0o600, 0o644, 0o666):
         scene.quietly("chmod", "regular", mode)
         with scene.user(ANN):

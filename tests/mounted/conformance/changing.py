@@ -137,7 +137,7 @@ def _utimensat(kind: str, scene: Scene) -> None:
             with scene.times("it", fields="mca"):
                 scene.do("utimensat", "it", accessed, modified, NOFOLLOW)
             if NOW not in (accessed[1], modified[1]):
-                scene.note("modified", lambda: _told("it", modified))  # noqa: B023  # called at once
+                scene.note("modified", lambda: _told("it", modified))  # called at once
     for user in (ANN, BOB):
         for mode in (0o600, 0o666):
             if kind != "symlink":

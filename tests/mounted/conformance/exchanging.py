@@ -22,8 +22,8 @@ def _kinds(one: str, scene: Scene) -> None:
         before, theirs = os.lstat("from/one"), os.lstat("to/other")
         with scene.times(".", "from", "to"):
             scene.do("renameat2", "from/one", "to/other", EXCHANGE)
-        scene.note("what has changed", lambda: changes(before, "to/other"))  # noqa: B023  # called at once
-        scene.note("what has changed", lambda: changes(theirs, "from/one"))  # noqa: B023
+        scene.note("what has changed", lambda: changes(before, "to/other"))  # called at once
+        scene.note("what has changed", lambda: changes(theirs, "from/one"))
         scene.look("from/one", "to/other")
         scene.do("listdir", "from")
         remove(scene, "from/one")

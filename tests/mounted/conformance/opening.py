@@ -100,9 +100,9 @@ def _maker(scene: Scene) -> None:
         for mode in (0, 0o444, 0o111):
             for access in ACCESS:
                 fd = os.open("new", os.O_CREAT | os.O_EXCL | access, mode)
-                scene.note("write", lambda fd=fd: os.write(fd, b"x"))  # type: ignore[misc]
-                scene.note("cut", lambda fd=fd: os.ftruncate(fd, 5))  # type: ignore[misc]
-                scene.note("read", lambda fd=fd: os.pread(fd, 9, 0))  # type: ignore[misc]
+                scene.note("write", lambda fd=fd: os.write(fd, b"x"))  # type: ignore[misc]  # a default has no inferred type
+                scene.note("cut", lambda fd=fd: os.ftruncate(fd, 5))  # type: ignore[misc]  # a default has no inferred type
+                scene.note("read", lambda fd=fd: os.pread(fd, 9, 0))  # type: ignore[misc]  # a default has no inferred type
                 os.close(fd)
                 scene.look("new")
                 scene.do("open", "new", access)

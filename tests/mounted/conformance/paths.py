@@ -152,7 +152,7 @@ def _for_class(who: str, scene: Scene) -> None:
     for bits in range(8):
         for shift in (0, 3, 6):
             scene.quietly("chmod", "dir", bits << shift)
-            with scene.user(user):  # type: ignore[arg-type]
+            with scene.user(user):  # type: ignore[arg-type]  # a stand-in
                 made = scene.do("create", "dir/file", 0o644)
                 scene.do("stat", "dir/file")
                 scene.do("listdir", "dir")

@@ -130,6 +130,6 @@ def _ctime(scene: Scene) -> None:
         before = os.fstat(fd)
         with scene.times("."):
             scene.do("unlink", kind)
-        scene.note("links", lambda fd=fd: os.fstat(fd).st_nlink)  # type: ignore[misc]
-        scene.note("ctime", lambda fd=fd, at=before: os.fstat(fd).st_ctime_ns > at.st_ctime_ns)  # type: ignore[misc]
+        scene.note("links", lambda fd=fd: os.fstat(fd).st_nlink)  # type: ignore[misc]  # a default has no inferred type
+        scene.note("ctime", lambda fd=fd, at=before: os.fstat(fd).st_ctime_ns > at.st_ctime_ns)  # type: ignore[misc]  # a default has no inferred type
         os.close(fd)

@@ -36,7 +36,7 @@ def _kinds(old: str, flags: int, scene: Scene) -> None:
         with scene.times(".", "from", "to"):
             done = scene.do("renameat2", "from/old", "to/new", flags)
         if done == "ok":
-            scene.note("what has changed", lambda: changes(before, "to/new"))  # noqa: B023  # called at once
+            scene.note("what has changed", lambda: changes(before, "to/new"))  # called at once
         scene.look("from/old", "to/new")
         remove(scene, "from/old")
         remove(scene, "to/new")
@@ -169,7 +169,7 @@ def _ctime(scene: Scene) -> None:
         before = os.fstat(fd)
         with scene.times("old"):
             scene.do("rename", "old", "new")
-        scene.note("links", lambda fd=fd: os.fstat(fd).st_nlink)  # type: ignore[misc]
-        scene.note("ctime", lambda fd=fd, at=before: os.fstat(fd).st_ctime_ns > at.st_ctime_ns)  # type: ignore[misc]
+        scene.note("links", lambda fd=fd: os.fstat(fd).st_nlink)  # type: ignore[misc]  # a default has no inferred type
+        scene.note("ctime", lambda fd=fd, at=before: os.fstat(fd).st_ctime_ns > at.st_ctime_ns)  # type: ignore[misc]  # a default has no inferred type
         os.close(fd)
         scene.quietly("unlink", "new")
