@@ -109,6 +109,10 @@ class NotAuthorized(B2MountError):
     """B2 does not know the key, or has revoked it."""
 
 
+class Stale(B2MountError):
+    """What was found before is gone, for good; who looks the name up again finds what is there now."""
+
+
 # -- trouble -------------------------------------------------------------------------------
 
 

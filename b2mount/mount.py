@@ -262,8 +262,9 @@ class Mount:
             deletes=options.unlink is Unlink.DELETE,
         )
         self._areas = Areas(self._filesystem, past if options.at is None else None)
+        live = self._filesystem
         self._copier = Copier(
-            self._namespace, store, self._filesystem.by_path, mover.copy, self._filesystem.flush_at
+            self._namespace, store, live.by_path, mover, live.gate, live.flush_at, live.made
         )
         usage = UsageFile(directory, store.account.account_id)
         economize = self._filesystem.economize

@@ -51,10 +51,6 @@ class Committer:
     _recovered: set[str] = attrs.field(factory=set)
     """Staging ids of what an earlier mount left."""
 
-    def __attrs_post_init__(self) -> None:
-        if self._write_back.pruner is not None:
-            self._write_back.pruner.watch(self.in_use)
-
     def content(self, inode: Inode) -> FileContent:
         """The one FileContent of `inode`; made, and the inode kept known, when there is none."""
         content = self._contents.get(inode.number)

@@ -83,6 +83,7 @@ def make_past(
         live.flush_at,
         live.by_path.refresh_at,
         live.in_use,
+        live.made,
         deletes,
     )
     top = TopCatalog(
@@ -95,5 +96,16 @@ def make_past(
     forgetful = (lambda: trash.forget_listing(None), versions.forget_listing, lists.forget)
     catalogs: dict[int, Catalog] = {TOP: top, TRASH: trash, VERSIONS: versions, NAMES: odd}
     return Past(
-        top, catalogs, known, fetcher, trash, odd, restorer, store, tell_kernel, forgetful, live.in_use
+        top,
+        catalogs,
+        known,
+        fetcher,
+        trash,
+        odd,
+        restorer,
+        store,
+        tell_kernel,
+        forgetful,
+        live.in_use,
+        live.check_there,
     )

@@ -18,12 +18,7 @@ from contextlib import aclosing
 import attrs
 import trio
 
-from b2mount.errors import (
-    AlreadyExists,
-    BadHandle,
-    InvalidArgument,
-    IsADirectory,
-)
+from b2mount.errors import AlreadyExists, BadHandle, InvalidArgument, IsADirectory, Stale
 from b2mount.filesystem.absences import Absences
 from b2mount.filesystem.by_path import ByPath
 from b2mount.filesystem.changing import Changer, check_size
@@ -70,7 +65,8 @@ class FileSystem:
     """Bytes that can be written to the local disk."""
     _files: HandleTable[FileHandle] = attrs.field(factory=HandleTable[FileHandle])
     _directories: HandleTable[DirectoryHandle] = attrs.field(factory=HandleTable[DirectoryHandle])
-    _gate: PathGate = attrs.field(factory=PathGate)
+    gate: PathGate = attrs.field(factory=PathGate, init=False)
+    """For who changes names in other ways than the kernel's."""
     _absences: Absences = attrs.field(factory=Absences)
     _witness: Witness = attrs.field(init=False)
     _committer: Committer = attrs.field(init=False)
@@ -85,7 +81,7 @@ class FileSystem:
     """What is asked for by the names of files, not by the kernel."""
 
     def __attrs_post_init__(self) -> None:
-        names, gate, store = self._namespace, self._gate, self._store
+        names, gate, store = self._namespace, self.gate, self._store
         self._witness = Witness(store)
         self._committer = Committer(
             names, self._staging, self._write_back, gate, self._witness, store, self._waits
@@ -99,6 +95,8 @@ class FileSystem:
         self._prefetch = Prefetch(self._fetcher, names.order)
         self.by_path = ByPath(names, self._fetcher, store, self._absences)
         self._write_back.on_uploaded(self._committer.uploaded)
+        if self._write_back.pruner is not None:
+            self._write_back.pruner.watch(self.in_use)
 
     # -- inodes ----------------------------------------------------------------------------
 
@@ -230,13 +228,14 @@ class FileSystem:
     # -- files -----------------------------------------------------------------------------
 
     async def open(self, number: int, flags: int, requester: Requester) -> int:
-        """A handle, pinned to the version that the name has now. O_TRUNC cuts at once. Raises
-        KeyMissing; of a wrong key a file that is only read tells when it is read."""
+        """A handle, pinned to the version that the name has now. O_TRUNC cuts at once. Raises Stale;
+        KeyMissing, and of a wrong key a file that is only read tells when it is read."""
         inode = self._namespace.inode(number)
         if inode.attributes.kind is not Kind.FILE:
             raise IsADirectory("only files can be opened")
         if not flags & os.O_TRUNC:
             await self._changer.check_key(inode, to_write=bool(flags & WRITE_FLAGS))
+        self.check_there(inode.version)
         content = self._committer.content(inode)
         fh = self._handle(content, flags)
         if flags & os.O_TRUNC:
@@ -367,8 +366,19 @@ class FileSystem:
         ]
 
     def in_use(self) -> Iterator[ObjectVersion | None]:
-        """The versions that open files show, and that unsent bytes stand on."""
-        return self._committer.in_use()
+        """The versions that open files show, that unsent bytes stand on, or that are being copied."""
+        yield from self._committer.in_use()
+        yield from self._mover.in_use()
+
+    def check_there(self, version: ObjectVersion | None) -> None:
+        """Raises Stale for a version that --keep-versions has removed, or is about to."""
+        pruner = self._write_back.pruner
+        if pruner is not None and version is not None and pruner.is_going(version.version_id):
+            raise Stale(f"{version.path} has a newer version")
+
+    def made(self, version: ObjectVersion) -> None:
+        """B2 has confirmed a version that this mount has made, in another way than the kernel's."""
+        self._committer.made(version)
 
     @property
     def open_files(self) -> int:

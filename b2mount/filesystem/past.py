@@ -77,6 +77,8 @@ class Past:
     """What has to be asked again when something was changed in the bucket."""
     _live_in_use: Callable[[], Iterable[ObjectVersion | None]]
     """The versions that files of the live bucket show, or that unsent bytes stand on."""
+    _check_there: Callable[[ObjectVersion], None]
+    """Raises Stale for a version that is about to be removed."""
     _files: HandleTable[_File] = attrs.field(factory=lambda: HandleTable[_File](numbers=_high_numbers()))
     _directories: HandleTable[DirectoryHandle] = attrs.field(
         factory=lambda: HandleTable[DirectoryHandle](numbers=_high_numbers())
@@ -210,13 +212,14 @@ class Past:
     # -- files -----------------------------------------------------------------------------
 
     def open(self, number: int, flags: int) -> int:
-        """A handle for reading. Raises ReadOnly, IsADirectory, KeyMissing."""
+        """A handle for reading. Raises ReadOnly, IsADirectory, KeyMissing, Stale."""
         inode = self.inode(number)
         if inode.kind is not Kind.FILE or inode.version is None:
             raise IsADirectory("only files can be opened")
         if flags & _WRITING:
             raise read_only()
         self._store.check_key(inode.version)
+        self._check_there(inode.version)
         return self._files.add(_File(number, ObjectReader(inode.version, self._fetcher)))
 
     async def read(self, fh: int, offset: int, size: int) -> bytes | memoryview:

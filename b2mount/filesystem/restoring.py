@@ -74,6 +74,8 @@ class Restorer:
     """B2 has something else under a path now, or below it; a directory's path, whatever is there."""
     _in_use: Callable[[], Iterable[ObjectVersion | None]]
     """The versions that files of the live bucket show, or that unsent bytes stand on."""
+    _made: Callable[[ObjectVersion], None]
+    """Hears of every version that was made here."""
     _deletes: bool
     """--unlink=delete: what is removed is not hidden."""
 
@@ -107,7 +109,7 @@ class Restorer:
             if chosen == _under_markers(versions):
                 await self._unhide(versions)
             else:
-                await self._mover.copy(chosen, place)
+                await self._copy(chosen, place)
         finally:
             told = self._forget(live.where)
         return chosen, told
@@ -144,7 +146,7 @@ class Restorer:
         async def copy(versions: Sequence[ObjectVersion]) -> None:
             version = _under_markers(versions)
             if version is not None:
-                await self._mover.copy(version, version.path.moved(inode.path, target))
+                await self._copy(version, version.path.moved(inode.path, target))
 
         try:
             await _in_parallel(copy, hidden)
@@ -199,12 +201,16 @@ class Restorer:
         await self._check_free(directory, name, check_new_name)
         target = directory.path.file(name)
         try:
-            await self._mover.move([(version, target)])
+            (renamed,) = await self._mover.move([(version, target)])
+            self._made(renamed)
         finally:
             told = self._forget(directory.path.directory(name))
         return told
 
     # -- inside ----------------------------------------------------------------------------
+
+    async def _copy(self, version: ObjectVersion, path: ObjectPath) -> None:
+        self._made(await self._mover.copy(version, path))
 
     def _place(self, path: str) -> ObjectPath:
         names = tuple(name for name in path.split(DELIMITER) if name)
@@ -251,7 +257,7 @@ class Restorer:
         except AccessDenied:
             if "deleteFiles" in self._store.account.capabilities:
                 raise
-            await self._mover.copy(below, below.path)
+            await self._copy(below, below.path)
         return True
 
     async def _check_free(

@@ -7,6 +7,7 @@ Must not know: paths, inodes, staged bytes.
 
 from __future__ import annotations
 
+from b2mount.errors import NotFound, Stale
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.reading.block_file import BLOCK_SIZE, Data
 from b2mount.reading.fetcher import BlockFetcher
@@ -25,14 +26,18 @@ class ObjectReader:
         self._is_closed = False
 
     async def read(self, span: ByteRange) -> Data:
-        """The bytes of `span`, which lies within the version. Raises what the store raises, and
-        CorruptData when these bytes, or some this reader has had, were found wrong."""
+        """The bytes of `span`, which lies within the version. Raises what the store raises, Stale when
+        somebody has deleted the version, and CorruptData when these bytes, or some this reader has had,
+        were found wrong."""
         if not span:
             return b""
         await self._fetcher.begin(self.version, self._witness)
         if not self._is_closed:
             self._look_ahead(span)
-        return await self._fetcher.read(self.version, span, self._witness)
+        try:
+            return await self._fetcher.read(self.version, span, self._witness)
+        except NotFound as error:
+            raise Stale(f"B2 has this version of {self.version.path} no more") from error
 
     def _look_ahead(self, span: ByteRange) -> None:
         asked = range(span.start // BLOCK_SIZE, -(-span.stop // BLOCK_SIZE))

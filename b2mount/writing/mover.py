@@ -24,7 +24,8 @@ Must not know: directories, inodes, what is unsent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
@@ -68,6 +69,7 @@ class Mover:
     _parallel: int = attrs.field(default=16, kw_only=True)
     _unsure: set[int] = attrs.field(factory=set, init=False)
     """Renames that were begun and may not be done; they stay in the journal."""
+    _needed: dict[object, Sequence[ObjectVersion]] = attrs.field(factory=dict, init=False)
     _exchanger: Exchanger = attrs.field(init=False)
 
     @_exchanger.default
@@ -118,7 +120,23 @@ class Mover:
 
     async def copy(self, version: ObjectVersion, path: ObjectPath) -> ObjectVersion:
         """Copy a version of any size inside B2, with its metadata, and leave it where it is."""
-        return await self._uploader.copy(version, path)
+        with self.needing([version]):
+            return await self._uploader.copy(version, path)
+
+    @contextmanager
+    def needing(self, versions: Sequence[ObjectVersion]) -> Iterator[None]:
+        """Inside, these are `in_use`: for who is about to copy them."""
+        token = object()
+        self._needed[token] = versions
+        try:
+            yield
+        finally:
+            del self._needed[token]
+
+    def in_use(self) -> Iterator[ObjectVersion]:
+        """The versions that are being copied, or about to be."""
+        for versions in self._needed.values():
+            yield from versions
 
     async def has_begun(self) -> bool:
         """Whether an earlier process left any rename to be finished. Raises OSError, StoreFailure."""

@@ -14,7 +14,8 @@ What it removes and what not:
 Right after an upload B2's own reply says that there is a newer version; later on it is asked (a HEAD, class
 B). Deleting is free (class A), oldest first.
 
-Invariants: at least the newest `keep` of ours stay; nothing here fails or delays an operation.
+Invariants: at least the newest `keep` of ours stay; nothing here fails or delays an operation. What is to go
+is chosen at one moment, when nobody uses it, and from then on `is_going` says so: nobody begins to.
 
 Must not know: who makes versions, and why.
 """
@@ -23,15 +24,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
 import trio
+from cachetools import LRUCache
 
 from b2mount.errors import B2MountError, NotFound, NotPermitted, Unavailable
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
+from b2mount.writing.copying import in_parallel
 from b2mount.writing.own_versions import OwnVersions
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,12 @@ LOOK_AGAIN: Final = 10.0
 """Seconds after which what could not be removed is tried again."""
 SETTLING: Final = 5.0
 """Seconds that the end of a mount waits for removals; the next mount does the rest."""
+GONE: Final = 50_000
+"""Versions that are remembered as removed; about 200 bytes each. Names outlive them by a time to live."""
+
+
+def _gone() -> LRUCache[str, None]:
+    return LRUCache(GONE)
 
 
 @attrs.define(eq=False)
@@ -57,6 +66,8 @@ class Pruner:
     _made: list[ObjectVersion] = attrs.field(factory=list, init=False)
     _waiting: set[ObjectPath] = attrs.field(factory=set, init=False)
     """Names to be looked at again."""
+    _going: LRUCache[str, None] = attrs.field(factory=_gone, init=False)
+    """The ids of versions that are removed, or about to be."""
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _settled: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Nothing is left to do but what waits for others."""
@@ -71,6 +82,10 @@ class Pruner:
         self._wake.set()
         if self._settled.is_set():
             self._settled = trio.Event()
+
+    def is_going(self, version_id: str) -> bool:
+        """Whether a version is removed, or about to be: who is not using it yet must not begin to."""
+        return version_id in self._going
 
     async def run(self) -> None:
         """Remove, until cancelled. Begins with what an earlier mount left. Whoever is watched has to know by
@@ -99,42 +114,64 @@ class Pruner:
             await self._own.add(made)
         fresh = {version.path for version in made}
         names, self._waiting = fresh | self._waiting, set()
-        # what is not in use now does not come into use: B2 has something newer, which is what all will open
-        # (but who opens it in `.b2` this very moment is as who comes too late)
-        used = {version.version_id for ask in self._watched for version in ask() if version is not None}
-        todo = iter(names)
+        found: dict[ObjectPath, Sequence[ObjectVersion]] = {}
 
-        async def some() -> None:
-            for path in todo:
-                await self._look_at(path, used, is_fresh=path in fresh)
+        async def look_at(path: ObjectPath) -> None:
+            found[path] = await self._superseded(path, is_fresh=path in fresh)
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(PARALLEL, len(names))):
-                nursery.start_soon(some)
+        await in_parallel(PARALLEL, look_at, list(names))
+        await in_parallel(PARALLEL, self._remove_all, self._choose(found))
 
-    async def _look_at(self, path: ObjectPath, used: Set[str], *, is_fresh: bool) -> None:
+    async def _superseded(self, path: ObjectPath, *, is_fresh: bool) -> Sequence[ObjectVersion]:
+        """What may go, unless it is in use."""
         old = await self._own.beyond(path, self._keep)
-        free = [version for version in old if version.version_id not in used]
-        if len(free) < len(old):
-            self._waiting.add(path)
+        if not old or is_fresh:
+            return old
         try:
-            if free and not is_fresh:
-                newest = await self._store.stat(path)
-                free = [version for version in free if version.uploaded_ms < newest.uploaded_ms]
-            for version in free:
-                await self._remove(version)
+            newest = await self._store.stat(path)
         except NotFound:
             log.debug("%s is hidden: its old versions stay", path)
         except Unavailable:
             self._waiting.add(path)
         except B2MountError as error:
             log.warning("old versions of %s stay: %s", path, error)
+        else:
+            return [version for version in old if version.uploaded_ms < newest.uploaded_ms]
+        return []
+
+    def _choose(
+        self, found: Mapping[ObjectPath, Sequence[ObjectVersion]]
+    ) -> list[tuple[ObjectPath, list[ObjectVersion]]]:
+        """By name, what nobody uses; from now on nobody can."""
+        used = {version.version_id for ask in self._watched for version in ask() if version is not None}
+        chosen = []
+        for path, old in found.items():
+            free = [version for version in old if version.version_id not in used]
+            self._going.update((version.version_id, None) for version in free)
+            if len(free) < len(old):
+                self._waiting.add(path)
+            if free:
+                chosen.append((path, free))
+        return chosen
+
+    async def _remove_all(self, chosen: tuple[ObjectPath, list[ObjectVersion]]) -> None:
+        path, versions = chosen
+        try:
+            for version in versions:
+                await self._remove(version)
+        except Unavailable:
+            self._waiting.add(path)
+        except B2MountError as error:
+            log.warning("old versions of %s stay: %s", path, error)
+            for version in versions:
+                self._going.pop(version.version_id, None)
 
     async def _remove(self, version: ObjectVersion) -> None:
         try:
             await self._store.delete_version(version)
         except NotPermitted as error:
             log.debug("version %s of %s stays: %s", version.version_id, version.path, error)
+            self._going.pop(version.version_id, None)
         except NotFound:
             pass
         await self._own.forget([version])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
+import trio.testing
 
 from b2mount.errors import (
     AccessDenied,
@@ -20,7 +23,7 @@ from b2mount.errors import (
     NotPermitted,
     StoreFailure,
 )
-from b2mount.filesystem.copying import Copier, Request, Told
+from b2mount.filesystem.copying import _AT_ONCE, Copier, Request, Told
 from b2mount.filesystem.status import WarmStatus
 from b2mount.model import AttributeChange, ObjectPath
 from b2mount.writing.twins import SMALLEST
@@ -41,7 +44,8 @@ class Place:
     async def copy(
         self, source: str, target: str, /, *, recursive: bool = False, into: bool = False
     ) -> tuple[WarmStatus, Told]:
-        copier = Copier(self.w.namespace, self.store, self.w.fs.by_path, self.store.copy, self.w.fs.flush_at)
+        fs = self.w.fs
+        copier = Copier(self.w.namespace, self.store, fs.by_path, fs._mover, fs.gate, fs.flush_at, fs.made)
         return await copier.copy(Request(source, target, recursive, into), self.heard.append)
 
 
@@ -155,6 +159,45 @@ async def test_what_makes_no_sense(
         with pytest.raises(error):
             await p.copy(*words, **choices)
         assert p.memory.contents() == before
+
+
+async def test_the_directory_that_it_goes_to_is_renamed(tmp_path: Path) -> None:
+    async with place(tmp_path) as p:
+        for name in ("dir", "to"):
+            await p.w.mkdir(name)
+        for number in range(3 * _AT_ONCE):
+            await p.w.write(f"dir/{number}", b"data")
+        hold = p.store.hold("copy")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(p.copy, "dir", "to", recursive=True))
+            await hold.reached.wait()
+            nursery.start_soon(p.w.rename, "to", "new")
+            await trio.testing.wait_all_tasks_blocked()
+            hold.release.set()
+        assert "to" not in await p.w.names()
+        assert not [name for name in p.memory.contents() if name.startswith("to/")]
+        assert len(await p.w.names("new/dir")) == 3 * _AT_ONCE
+
+
+async def test_the_directory_that_it_goes_to_is_removed(tmp_path: Path) -> None:
+    async with place(tmp_path) as p:
+        for name in ("dir", "to"):
+            await p.w.mkdir(name)
+        for number in range(3 * _AT_ONCE):
+            await p.w.write(f"dir/{number}", b"data")
+        hold = p.store.hold("copy")
+        found: list[WarmStatus] = []
+
+        async def copy() -> None:
+            found.append((await p.copy("dir", "to", recursive=True))[0])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(copy)
+            await hold.reached.wait()
+            nursery.start_soon(p.w.rmdir, "to")
+            await trio.testing.wait_all_tasks_blocked()
+            hold.release.set()
+        assert found[0].failed[0].reason == "the directory that it should go to is gone"
 
 
 async def test_failures_are_named_and_the_rest_is_copied(tmp_path: Path) -> None:

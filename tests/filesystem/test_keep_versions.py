@@ -10,7 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from b2mount.errors import Unavailable
+from b2mount.errors import Stale, Unavailable
+from b2mount.filesystem.copying import Copier, Request
 from b2mount.model import Action, AttributeChange, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
 from b2mount.writing import own_versions, pruner
@@ -18,7 +19,8 @@ from b2mount.writing.own_versions import OwnVersions
 from tests.conftest import WarningLog
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore, literal
-from tests.filesystem.world import World, world
+from tests.filesystem.times import CountedStore, times
+from tests.filesystem.world import ME, World, world
 
 PATH = ObjectPath("bucket", "file")
 
@@ -293,3 +295,77 @@ async def test_a_broken_file_is_begun_anew(tmp_path: Path, memory: MemoryStore) 
             await w.write("file", data)
         await settled(w)
         assert await versions(memory) == ["2"]
+
+
+async def test_what_was_restored_is_ours(tmp_path: Path) -> None:
+    store = CountedStore()
+    async with times(store, tmp_path, keep=2) as time:
+        for data in (b"1", b"2", b"3"):
+            await time.live.write("file", data)
+        for _ in range(3):
+            await time.restorer.restore("file")
+            await settled(time.live)
+        assert len(await versions(store)) == 2
+        await time.rm("file")
+        await time.mv(".b2/trash/file", "other")
+        await time.live.write("other", b"4")
+        await time.live.write("other", b"5")
+        await settled(time.live)
+        assert await versions(store, "other") == ["5", "4"]
+
+
+def copier(w: World) -> Copier:
+    fs = w.fs
+    return Copier(w.namespace, w.store, fs.by_path, fs._mover, fs.gate, fs.flush_at, fs.made)
+
+
+async def test_copies_are_ours(memory: MemoryStore, tmp_path: Path) -> None:
+    async with world(memory, tmp_path, keep=1) as w:
+        await w.mkdir("dir")
+        for data in (b"1", b"2"):
+            await w.write("dir/file", data)
+            await copier(w).copy(Request("dir/file", "copy"), lambda status: None)
+            await copier(w).copy(Request("dir", "tree", recursive=True), lambda status: None)
+            assert await w.read("copy") == data
+        await settled(w)
+        assert (await versions(memory, "copy"), await versions(memory, "tree/dir/file")) == (["2"], ["2"])
+
+
+async def test_what_is_being_copied_stays(memory: MemoryStore, tmp_path: Path) -> None:
+    faulty = FaultyStore(memory)
+    async with world(faulty, tmp_path, keep=1) as w:
+        await w.write("file", b"first")
+        hold = faulty.hold("copy")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(copier(w).copy, Request("file", "copy"), lambda status: None)
+            await hold.reached.wait()
+            await w.write("file", b"second")
+            await settled(w)
+            await trio.sleep(0.05)
+            assert await versions(memory) == ["second", "first"]
+            hold.release.set()
+        assert await w.read("copy") == b"first"
+        await until(lambda: len(memory._bucket("bucket").rows["file"]) == 1)
+
+
+async def test_nobody_opens_what_is_about_to_go(tmp_path: Path) -> None:
+    memory = MemoryStore()
+    faulty = FaultyStore(memory)
+    async with times(faulty, tmp_path, keep=1) as time:
+        await time.live.write("file", b"first")
+        shown = await time.live.node("file")
+        time.live.fs.looked_up(shown.number)
+        (name,) = await time.names(".b2/versions/file")
+        old = await time.node(f".b2/versions/file/{name}")
+        hold = faulty.hold("delete_version")
+        await others_write(memory, b"of others")
+        time.live.fs.by_path.refresh("")
+        await time.live.write("file", b"second")
+        await hold.reached.wait()
+        for number in (shown.number, old.number):
+            with pytest.raises(Stale):
+                await time.areas.open(number, os.O_RDONLY, ME)
+        hold.release.set()
+        await settled(time.live)
+        assert await time.live.read("file") == b"second"
+        assert await versions(memory) == ["second", "of others"]

@@ -17,6 +17,7 @@ from b2mount.filesystem.node import Node
 from b2mount.filesystem.restoring import Restorer
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.posix_info import AttributeDefaults
+from b2mount.store.interface import ObjectStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import ME, World, world
 
@@ -107,7 +108,7 @@ class Time:
 
 
 @asynccontextmanager
-async def times(store: MemoryStore, directory: Path, root: str = "", **options: Any) -> AsyncIterator[Time]:
+async def times(store: ObjectStore, directory: Path, root: str = "", **options: Any) -> AsyncIterator[Time]:
     async with world(store, directory, root=ObjectPath("bucket", root), **options) as live:
         told: list[object] = []
         fs = live.fs

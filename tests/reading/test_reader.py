@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from b2mount.errors import Stale
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
@@ -58,6 +59,15 @@ async def test_again_from_the_cache_without_a_request(store: FaultyStore, fetche
     requests = store.calls["read_range"]
     assert await read_through(ObjectReader(version, fetcher), 128 * KIB) == bytes_of(8 * MIB)
     assert store.calls["read_range"] == requests
+
+
+async def test_a_version_that_is_deleted_is_stale(store: FaultyStore, fetcher: BlockFetcher) -> None:
+    version = seed(store, 5)
+    reader = ObjectReader(version, fetcher)
+    await store.delete_version(version)
+    with pytest.raises(Stale):
+        await reader.read(ByteRange(0, 5))
+    reader.close()
 
 
 async def test_a_closed_reader_fetches_nothing_more(store: FaultyStore, fetcher: BlockFetcher) -> None:
