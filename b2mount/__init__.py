@@ -18,7 +18,7 @@ so only that has a time to live, and an open file is pinned to one version.
         store                B2: ObjectStore (a protocol) and B2Store; the only home of b2sdk
           |
        threads               the only way from trio into a thread
-    model, errors, options, budget   leaves that everybody may use
+    model, errors, options, budget, plain_text, private_directory   leaves that everybody may use
     emulator                 off to one side: a local B2 over HTTP; imports nothing of ours
 
     namespace  what exists under which name and number: directory cache (names expire), overlay

@@ -50,6 +50,7 @@ from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import AttributeDefaults
 from b2mount.namespace.trees import names_of
 from b2mount.options import MountOptions, Unlink
+from b2mount.private_directory import private_directory
 from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
@@ -194,8 +195,8 @@ class Mount:
 
     async def _build(self, services: trio.Nursery) -> None:
         options, store, root = self._options, self._store, self._access.root
-        directory = state_directory(options.cache_dir, store.account, root, past=options.at is not None)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_past = options.at is not None
+        directory = private_directory(state_directory(options.cache_dir, store.account, root, past=is_past))
         self._cache = BlockCache(directory / "blocks", options.cache_size, self._disk)
         staging = Staging(directory / "staging", self._disk, self._cache.make_room)
         staging.open()

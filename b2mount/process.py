@@ -35,6 +35,10 @@ def tune() -> None:
     # every file that is being written takes a descriptor, and 1024 are soon used up
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # a core dump would have the key and other people's files in it; 1 keeps the kernel from handing one to
+    # a program, too, which 0 does not (core(5), fs/coredump.c)
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (1 if most else 0, most))
 
 
 def end_soon(code: int) -> None:

@@ -57,6 +57,7 @@ class ServiceManager:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_manager:
                 to_manager.settimeout(SENDING)
-                to_manager.sendto("\n".join(words).encode(errors="replace"), address)
+                lines = "\n".join(word.replace("\n", " ") for word in words)  # a line is an assignment
+                to_manager.sendto(lines.encode(errors="replace"), address)
         except OSError as error:
             log.debug("the service manager can't be told: %s", error)

@@ -13,7 +13,16 @@ import b2mount
 PACKAGE = Path(b2mount.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"model", "errors", "options", "option_values", "budget", "moments"}
+LEAVES = {
+    "model",
+    "errors",
+    "options",
+    "option_values",
+    "budget",
+    "moments",
+    "plain_text",
+    "private_directory",
+}
 STACK = {"store", "namespace", "reading", "writing", "filesystem"}
 ENDING = {"draining", "service_manager"}
 BELOW: dict[str, set[str]] = {
@@ -23,6 +32,8 @@ BELOW: dict[str, set[str]] = {
     "option_values": set(),
     "options": {"errors", "model", "budget", "option_values", "moments"},
     "moments": set(),
+    "plain_text": set(),
+    "private_directory": {"errors"},
     "threads": set(),
     "emulator": set(),
     "store": {*LEAVES, "threads"},

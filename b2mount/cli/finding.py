@@ -9,6 +9,7 @@ import attrs
 
 from b2mount.cli.exit_codes import DONE, OTHER, exit_code
 from b2mount.errors import B2MountError
+from b2mount.plain_text import plain
 
 
 class Mark(enum.StrEnum):
@@ -36,7 +37,7 @@ class Finding:
     def line(self) -> str:
         """As a person reads it."""
         rest = f": {self.mend}" if self.mend else ""
-        return f"{self.mark:<8} {self.subject:<12} {' '.join((self.text + rest).split())}"
+        return plain(f"{self.mark:<8} {self.subject:<12} {' '.join((self.text + rest).split())}")
 
 
 def ok(subject: str, text: str) -> Finding:

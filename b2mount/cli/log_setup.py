@@ -15,6 +15,8 @@ from typing import Final
 from b2mount.control.places import socket_name
 from b2mount.errors import UsageError
 from b2mount.options import MountOptions
+from b2mount.plain_text import plain
+from b2mount.private_directory import private_directory
 
 KEPT: Final = 8 << 20
 """Bytes of a log file before it is turned over to FILE.1, which replaces the one before."""
@@ -24,7 +26,8 @@ class OneLine(logging.Formatter):
     """An event with everything that belongs to it, a traceback too, on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return " | ".join(line.strip() for line in super().format(record).splitlines() if line.strip())
+        lines = (line.strip() for line in super().format(record).splitlines())
+        return plain(" | ".join(line for line in lines if line))
 
 
 def log_to_stderr(options: MountOptions) -> None:
@@ -37,6 +40,8 @@ def log_to_file(options: MountOptions) -> logging.Handler:
     to be given to `leave_terminal` when the terminal is left. Raises UsageError."""
     path = options.log_file or log_path(options)
     try:
+        if options.log_file is None:
+            private_directory(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _file_handler(path, options)
     except OSError as error:

@@ -20,6 +20,7 @@ from b2mount.cli.exit_codes import DONE, OTHER, exit_code
 from b2mount.cli.parser import parse, parse_helper
 from b2mount.errors import B2MountError, FuseMissing, UsageError
 from b2mount.options import mount_options, parse_words, split_words
+from b2mount.plain_text import plain
 
 MODULES: Final = {
     "mount": "b2mount.cli.mount_command",
@@ -124,5 +125,5 @@ def _guarded(work: Callable[[], int]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"b2mount: {' '.join(message.split())}", file=sys.stderr)
+    print(plain(f"b2mount: {' '.join(message.split())}"), file=sys.stderr)
     return code

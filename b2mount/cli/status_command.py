@@ -15,6 +15,7 @@ from b2mount.control.messages import status_to_json
 from b2mount.control.places import mount_table
 from b2mount.errors import B2MountError
 from b2mount.filesystem.status import BudgetStatus, CallCounts, MountStatus
+from b2mount.plain_text import plain
 
 SHOWN = 20
 """Unsent files that are listed; --json has all."""
@@ -55,7 +56,7 @@ def _text(arguments: Namespace, *, indent: int | None) -> str:
 
 def describe(status: MountStatus) -> str:
     """The state of a mount as a person reads it."""
-    return "\n".join(_lines(status))
+    return "\n".join(plain(line) for line in _lines(status))
 
 
 def _lines(status: MountStatus) -> Iterator[str]:
@@ -110,4 +111,4 @@ def _silent() -> Iterator[str]:
             try:
                 client_at(entry.mountpoint).status()
             except B2MountError as error:
-                yield f"{entry.source} on {entry.mountpoint}: {error}"
+                yield plain(f"{entry.source} on {entry.mountpoint}: {error}")

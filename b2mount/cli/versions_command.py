@@ -10,6 +10,7 @@ from b2mount.control.client import find_path
 from b2mount.errors import B2MountError, NotFound, UsageError
 from b2mount.filesystem.status import VersionStatus
 from b2mount.moments import moment_name, parse_moment
+from b2mount.plain_text import plain
 
 
 def execute(arguments: Namespace) -> int:
@@ -21,7 +22,7 @@ def execute(arguments: Namespace) -> int:
             print(json.dumps([_fields(one) for one in found], indent=2) if arguments.json else _table(found))
         elif arguments.command == "restore":
             version = client.restore(path, arguments.version, _moment(arguments.at))
-            print(f"{arguments.path} is the version of {_time(version)} again")
+            print(plain(f"{arguments.path} is the version of {_time(version)} again"))
         else:
             print(f"{wording.files(client.undelete(path))} undeleted")
     except NotFound as error:
@@ -44,7 +45,7 @@ def _table(versions: list[VersionStatus]) -> str:
     """A line for each: when, how big, what was done, and its id."""
     rows = [(_time(one), _size(one), one.action, one.version_id) for one in versions]
     width = max(len(row[1]) for row in rows)
-    return "\n".join(f"{time}  {size:>{width}}  {action:6}  {id_}" for time, size, action, id_ in rows)
+    return "\n".join(plain(f"{time}  {size:>{width}}  {what:6}  {id_}") for time, size, what, id_ in rows)
 
 
 def _size(version: VersionStatus) -> str:

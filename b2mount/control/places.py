@@ -15,8 +15,8 @@ from typing import Final
 
 import attrs
 
-from b2mount.errors import MountPointUnusable
 from b2mount.option_values import default_cache_dir
+from b2mount.private_directory import private_directory
 
 FILE_SYSTEM_TYPE: Final = "fuse.b2mount"
 SYSTEM_RUNTIME_DIR: Final = Path("/run/b2mount")
@@ -99,14 +99,7 @@ def runtime_dir() -> Path:
 
     Raises MountPointUnusable if it belongs to somebody else or is open to others.
     """
-    directory = _candidates()[0]
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = directory.lstat()
-    if status.st_uid != os.getuid() or directory.is_symlink():
-        raise MountPointUnusable(f"{directory} must be a directory of your own: remove it and try again")
-    if status.st_mode & 0o077:
-        directory.chmod(0o700)
-    return directory
+    return private_directory(_candidates()[0])
 
 
 def known_sockets() -> Sequence[Path]:

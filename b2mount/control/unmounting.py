@@ -40,4 +40,11 @@ def clear_dead(place: str) -> None:
 
 def _unmount(place: str) -> None:
     command = ["umount", "--lazy"] if os.getuid() == 0 else ["fusermount3", "-u", "-z"]
-    subprocess.run([*command, place], check=True, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, "--", place],
+        check=True,
+        capture_output=True,
+        timeout=20,
+        stdin=subprocess.DEVNULL,
+        env={"LC_ALL": "C"},  # the key may be in ours
+    )

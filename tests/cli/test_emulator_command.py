@@ -41,3 +41,9 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         code, said = refused("--data", tmp_path / "two", "--port", port)
     assert code == 1
     assert f"can't listen on port {port}" in said
+
+
+def test_its_key_is_its_owners_and_it_is_heard_on_this_machine_alone(tmp_path: Path) -> None:
+    with EmulatorServer(tmp_path, port=0) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from b2mount.cli.log_setup import leave_terminal, log_path, log_to_file, log_to_stderr
+from b2mount.cli.mount_command import PRIVATE
 from b2mount.errors import UsageError
 from b2mount.options import MountOptions, mount_options
 
@@ -89,3 +91,26 @@ def test_a_log_file_that_cant_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="can't write the log file"):
         log_to_file(options(tmp_path, log_file=tmp_path / "file" / "b2.log"))
+
+
+def test_a_log_is_its_owners_alone(tmp_path: Path) -> None:
+    """As a mount makes it, and what is turned over; a directory of its own is, too."""
+    before = os.umask(PRIVATE)
+    try:
+        log_to_file(options(tmp_path))
+        log_to_file(options(tmp_path, log_file=tmp_path / "b2.log"))
+    finally:
+        os.umask(before)
+    path = log_path(options(tmp_path))
+    assert [oct(each.stat().st_mode)[-3:] for each in (path, tmp_path / "b2.log", path.parent)] == [
+        "600",
+        "600",
+        "700",
+    ]
+
+
+def test_a_log_line_can_not_be_forged(tmp_path: Path) -> None:
+    log_to_file(options(tmp_path))
+    logging.getLogger("b2mount").info("%s is sent", "a\r2026 ERROR x\x1b[2J\u2028y")
+    (line,) = log_path(options(tmp_path)).read_bytes().splitlines()
+    assert line.endswith(b"a | 2026 ERROR x\\x1b[2J | y is sent")
