@@ -13,7 +13,7 @@ import attrs
 
 from b2mount.access import Access
 from b2mount.costs import Costs
-from b2mount.errors import InvalidArgument, ReadOnly
+from b2mount.errors import ReadOnly
 from b2mount.filesystem.areas import Areas
 from b2mount.filesystem.copying import Copier, Request
 from b2mount.filesystem.filesystem import FileSystem
@@ -71,10 +71,8 @@ class Answers:
         await self._filesystem.flush_path(path)
 
     async def url(self, path: str, expires: int | None) -> str:
-        """The URL of a file, which is that of its newest version."""
-        if self._options.at is not None:
-            raise InvalidArgument("a URL is of the newest version, and this is a mount of one moment")
-        return await self._filesystem.by_path.url(path, expires)
+        """The URL of a file: by its name, or of an old version by its id."""
+        return await self._areas.url(path, expires)
 
     async def warm(self, path: str, tell: Callable[[WarmStatus], None]) -> WarmStatus:
         """Files are in the cache when this returns, but for those that are named."""

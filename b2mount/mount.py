@@ -251,6 +251,7 @@ class Mount:
             waits=options.write_back is None,
             deletes=options.unlink is Unlink.DELETE,
             room=self._cache.room,
+            is_past=options.at is not None,
         )
         past = make_past(
             self._filesystem,

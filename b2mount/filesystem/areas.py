@@ -22,7 +22,7 @@ from b2mount.filesystem.numbers import ENTRANCE, LIVE, area_of
 from b2mount.filesystem.past import Past, read_only
 from b2mount.filesystem.restoring import Restorer
 from b2mount.filesystem.status import SpaceStatus
-from b2mount.model import AttributeChange, Kind, ObjectVersion
+from b2mount.model import DELIMITER, AttributeChange, Kind, ObjectVersion
 from b2mount.namespace.inode import ROOT_NUMBER
 
 
@@ -214,6 +214,13 @@ class Areas:
         if self._past is None:
             raise ReadOnly("this is a mount of one moment")
         return self._past.restorer
+
+    async def url(self, path: str, expires: int | None) -> str:
+        """The URL of the file at a path below the mount point; in `.b2` of that very version. See ByPath."""
+        entrance, _, below = path.lstrip(DELIMITER).partition(DELIMITER)
+        if self._past is not None and entrance == ENTRANCE:
+            return await self._past.url(below, expires)
+        return await self._live.by_path.url(path, expires)
 
     def numbers_of(self, version: ObjectVersion) -> list[int]:
         """The inodes of open files that show this version."""

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 import trio
 
-from b2mount.errors import B2MountError, IsADirectory, NoRoom, NotFound
+from b2mount.errors import B2MountError, InvalidArgument, IsADirectory, NoRoom, NotFound
 from b2mount.filesystem.absences import Absences
 from b2mount.filesystem.status import EvictStatus, Unfetched, WarmStatus
 from b2mount.model import DELIMITER, PLACEHOLDER, Kind, ObjectPath, ObjectVersion
@@ -44,6 +44,8 @@ class ByPath:
     _fetcher: BlockFetcher
     _store: ObjectStore
     _absences: Absences
+    _is_past: bool
+    """Whether files may have newer versions than those that are shown."""
 
     async def inode(self, path: str) -> Inode:
         """Raises NotFound, NotADirectory."""
@@ -74,8 +76,10 @@ class ByPath:
 
     async def url(self, path: str, expires: int | None) -> str:
         """The file's URL; with `expires` seconds one that needs no key for that long.
-        Raises NotFound, IsADirectory."""
+        Raises NotFound, IsADirectory, and InvalidArgument for a key to an old version."""
         inode = await self.inode(path)
+        if self._is_past:
+            return url_of_version(self._store, inode, expires)
         if inode.attributes.kind is Kind.DIRECTORY:
             raise IsADirectory(f"{path} is a directory: only files have a URL")
         url = self._store.url(inode.path)
@@ -111,6 +115,16 @@ class ByPath:
             return [inode.version] if inode.version is not None and inode.version.size else []
         found = await self._namespace.subtree(inode)
         return [version for version in found if version.size and _is_file(version, inode.path)]
+
+
+def url_of_version(store: ObjectStore, inode: Inode, expires: int | None) -> str:
+    """The URL of the very version that is shown, whatever the name stands for now. Raises IsADirectory,
+    InvalidArgument when it is to need no key."""
+    if inode.is_directory or inode.version is None:
+        raise IsADirectory(f"{inode.path.name} is a directory: only files have a URL")
+    if expires is not None:
+        raise InvalidArgument("B2 makes links that need no key to the newest version of a name only")
+    return store.url_of(inode.version)
 
 
 def _is_file(version: ObjectVersion, directory: ObjectPath) -> bool:

@@ -63,6 +63,8 @@ class FileSystem:
     """unlink removes every version instead of hiding the name."""
     _room: Callable[[], int]
     """Bytes that can be written to the local disk."""
+    _is_past: bool = attrs.field(default=False, kw_only=True)
+    """A mount of one moment: names may have newer versions than those that are shown."""
     _files: HandleTable[FileHandle] = attrs.field(factory=HandleTable[FileHandle])
     _directories: HandleTable[DirectoryHandle] = attrs.field(factory=HandleTable[DirectoryHandle])
     gate: PathGate = attrs.field(factory=PathGate, init=False)
@@ -91,9 +93,9 @@ class FileSystem:
         self._changer = Changer(names, store, self._committer, self._creator, self._remover)
         moving = (names, store, self._committer, self._write_back, self._mover, self._remover, gate)
         self._renamer, self._swapper = Renamer(*moving), Swapper(*moving)
-        self._xattrs = Xattrs(store, self._committer, self._changer)
+        self._xattrs = Xattrs(store, self._committer, self._changer, self._is_past)
         self._prefetch = Prefetch(self._fetcher, names.order)
-        self.by_path = ByPath(names, self._fetcher, store, self._absences)
+        self.by_path = ByPath(names, self._fetcher, store, self._absences, self._is_past)
         self._write_back.on_uploaded(self._committer.uploaded)
         if self._write_back.pruner is not None:
             self._write_back.pruner.watch(self.in_use)

@@ -28,14 +28,15 @@ from b2mount.errors import (
     NotPermitted,
     ReadOnly,
 )
+from b2mount.filesystem.by_path import url_of_version
 from b2mount.filesystem.handles import DirectoryHandle, HandleTable
 from b2mount.filesystem.moments_directory import TopCatalog
 from b2mount.filesystem.node import Node
 from b2mount.filesystem.numbers import FIRST_VIEW, NAMES, TOP, TRASH, VERSIONS, area_of, first_number
 from b2mount.filesystem.protecting import ASKED_FOR, told
 from b2mount.filesystem.restoring import Restorer, Told
-from b2mount.filesystem.version_xattrs import attribute_of, listed_attributes
-from b2mount.model import ByteRange, Kind, ObjectPath, ObjectVersion
+from b2mount.filesystem.version_xattrs import URL, attribute_of, listed_attributes
+from b2mount.model import DELIMITER, ByteRange, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.catalog import Catalog
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
@@ -132,12 +133,24 @@ class Past:
     async def getxattr(self, number: int, name: bytes) -> bytes:
         """What B2 knows of the version; it is asked for retention and legal hold. Raises NoAttribute."""
         version = self.inode(number).version
-        return await told(self._store, version, name) if name in ASKED_FOR else attribute_of(version, name)
+        if name in ASKED_FOR:
+            return await told(self._store, version, name)
+        if name == URL and version is not None and not self.inode(number).is_directory:
+            return self._store.url_of(version).encode()
+        return attribute_of(version, name)
 
     def listxattr(self, number: int) -> list[bytes]:
         """Names that belong to the file."""
         version = self.inode(number).version
         return listed_attributes(version.info) if version is not None else []
+
+    async def url(self, path: str, expires: int | None) -> str:
+        """The URL of the version at a path below `.b2`. Raises NotFound, IsADirectory, and InvalidArgument
+        when it is to need no key."""
+        inode = self._top.root
+        for name in filter(None, path.split(DELIMITER)):
+            inode = await self.child(inode.number, name)
+        return url_of_version(self._store, inode, expires)
 
     # -- changes ---------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from b2mount.namespace.stored_xattrs import XATTR, stored_in
 USER: Final = b"user."
 OURS: Final = b"user.b2."
 INFO: Final = b"user.b2.info."
+URL: Final = b"user.b2.url"
 OWN_KEYS: Final = frozenset({MODIFIED, POSIX, SYMLINK, WHOLE_FILE_SHA1, XATTR})
 """Object info that is a file's mode, times and so on: to be read, and changed by their own calls."""
 LONGEST_NAME: Final = 255

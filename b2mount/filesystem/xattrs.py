@@ -26,8 +26,17 @@ from b2mount.errors import FixedAttribute, InvalidArgument, NoAttribute, NotSupp
 from b2mount.filesystem.changing import Changer
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.protecting import ASKED_FOR, Protector, told
-from b2mount.filesystem.version_xattrs import FACTS, INFO, OURS, OWN_KEYS, USER, info_key, listed_attributes
-from b2mount.model import AUTOMATIC, ObjectMetadata, ObjectVersion
+from b2mount.filesystem.version_xattrs import (
+    FACTS,
+    INFO,
+    OURS,
+    OWN_KEYS,
+    URL,
+    USER,
+    info_key,
+    listed_attributes,
+)
+from b2mount.model import AUTOMATIC, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.stored_xattrs import stored_in, with_stored
 from b2mount.store.interface import ObjectStore
@@ -38,7 +47,6 @@ T = TypeVar("T")
 CONTENT_TYPE: Final = b"user.b2.content_type"
 STATE: Final = b"user.b2.state"
 SHA1: Final = b"user.b2.sha1"
-URL: Final = b"user.b2.url"
 
 FIXED: Final = frozenset({*FACTS, STATE, SHA1, URL})
 
@@ -50,6 +58,8 @@ class Xattrs:
     _store: ObjectStore
     _committer: Committer
     _changer: Changer
+    _is_past: bool
+    """Whether files may have newer versions than those that are shown."""
     _protector: Protector = attrs.field(init=False)
 
     @_protector.default
@@ -135,9 +145,12 @@ class Xattrs:
         if name == SHA1:
             return version.sha1 if self._committer.state(inode) == "clean" else None
         if name == URL:
-            return None if inode.is_directory else self._store.url(inode.path)
+            return None if inode.is_directory else self._url(inode.path, version)
         fact = FACTS.get(name)
         return fact(version) if fact is not None else None
+
+    def _url(self, path: ObjectPath, version: ObjectVersion) -> str:
+        return self._store.url_of(version) if self._is_past else self._store.url(path)
 
 
 def check_namespace(name: bytes) -> None:

@@ -290,6 +290,9 @@ class B2Store(ObjectStore):
     def url(self, path: ObjectPath) -> str:
         return f"{self.account.download_url}/file/{path.bucket}/{quote(path.key)}"
 
+    def url_of(self, version: ObjectVersion) -> str:
+        return str(self._client.session.get_download_url_by_id(quote(version.version_id, safe="")))
+
 
 async def open_b2_store(
     credentials: Credentials,

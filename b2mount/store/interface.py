@@ -254,3 +254,7 @@ class ObjectStore(Protocol):
     def url(self, path: ObjectPath) -> str:
         """The file's download URL by name, percent-encoded as B2 wants it."""
         ...
+
+    def url_of(self, version: ObjectVersion) -> str:
+        """The download URL of this very version, by its id: B2 has no authorizations for such ones."""
+        ...

@@ -178,4 +178,5 @@ async def test_buckets_that_cannot_be(account: Place) -> None:
 async def test_links(place: Place) -> None:
     version = await place.put("with space+plus", b"linked")
     assert place.store.url(version.path).endswith("/with%20space%2Bplus")
+    assert place.store.url_of(version).endswith(f"/b2_download_file_by_id?fileId={version.version_id}")
     assert await place.store.authorize_download(place.bucket, place.root.key, 60)

@@ -289,3 +289,6 @@ class FaultyStore(ObjectStore):
 
     def url(self, path: ObjectPath) -> str:
         return self.inner.url(path)
+
+    def url_of(self, version: ObjectVersion) -> str:
+        return self.inner.url_of(version)

@@ -461,6 +461,9 @@ class MemoryStore(ObjectStore):
     def url(self, path: ObjectPath) -> str:
         return f"{self._account.download_url}/file/{path.bucket}/{quote(path.key)}"
 
+    def url_of(self, version: ObjectVersion) -> str:
+        return f"{self._account.download_url}/b2api/v3/b2_download_file_by_id?fileId={version.version_id}"
+
     # -- inside --------------------------------------------------------------------------------
 
     def _add_bucket(self, name: str) -> Bucket:

@@ -157,11 +157,12 @@ def a_large_upload(w: World) -> None:
 
 @row("file url b2://B/f")
 def urls(w: World) -> None:
-    w.bucket.put("f", b"bytes")
-    plain, authorized = w.here()
-    assert plain == w.tool(w.row.name)
+    w.words["ID"], _ = w.put_twice()
+    w.time_of(0)
+    plain, authorized, old = w.here()
+    assert [plain, old] == [w.tool(command) for command in w.row.tool]
     with urllib.request.urlopen(authorized, timeout=30) as answer:
-        assert answer.read() == b"bytes"
+        assert answer.read() == b"new one"
 
 
 @row("file server-side-copy b2://B/f b2://C/g")

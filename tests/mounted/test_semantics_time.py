@@ -320,9 +320,13 @@ def test_a_mount_of_one_moment(make_mount: MountMaker) -> None:
     code, output = past.b2mount("status", past.path)
     assert code == 0
     assert f" as of {then} (read-only)" in output
-    for command in ("undelete", "url"):
-        code, output = past.b2mount(command, past.path / "top")
-        assert (code, "moment" in output or "read-only" in output) == (1, True)
+    code, output = past.b2mount("undelete", past.path / "top")
+    assert (code, "moment" in output or "read-only" in output) == (1, True)
+    version = os.getxattr(past.path / "top", "user.b2.file_id").decode()
+    url = past.b2("file", "url", f"b2id://{version}")
+    assert past.b2mount("url", past.path / "top") == (0, url)
+    assert url.rstrip("\n") == os.getxattr(past.path / "top", "user.b2.url").decode()
+    assert "to the newest version" in past.b2mount("url", past.path / "top", "--expires=1d")[1]
     assert tree_of(live.path).keys() == {"new", "link"}
     assert (live.path / "new").stat().st_mtime > (past.path / "a").stat().st_mtime
 
