@@ -145,6 +145,14 @@ def tell(access: Access) -> None:
         log.log(level, "%s", "; ".join(access.remarks))
 
 
+def tell_of_new_key(account: Account, options: MountOptions) -> None:
+    """As `tell`, when another key has taken the place of the first one."""
+    names = lacking(account, options)
+    if names:
+        level = logging.INFO if UNIMPORTANT.issuperset(names) else logging.WARNING
+        log.log(level, "with the new key: %s", "; ".join(map(in_words, names)))
+
+
 def state_directory(cache_dir: Path, account: Account, root: ObjectPath, *, past: bool) -> Path:
     """Of one account and one source, so that two mounts share nothing by accident and the next mount of the
     same source finds what this one leaves. A mount of the `past` has another one than that of the present."""

@@ -40,6 +40,8 @@ class Answers:
     _copier: Copier
     _expire: Callable[[Mapping[int, Sequence[str]]], Awaitable[None]]
     """Has the kernel ask for names again that it knows."""
+    _lacking: Callable[[], tuple[str, ...]]
+    """The capabilities that the key in use has not."""
     _started: float
 
     def status(self) -> MountStatus:
@@ -52,7 +54,7 @@ class Answers:
             started=self._started,
             moment=None if self._options.at is None else moment_name(self._options.at),
             read_only=self._access.read_only,
-            missing_capabilities=self._access.missing,
+            missing_capabilities=self._lacking(),
             pending=self._filesystem.pending(),
             cache_bytes=cache.bytes,
             cache_capacity=cache.capacity,

@@ -26,7 +26,15 @@ import pyfuse3
 import trio
 
 from b2mount import process
-from b2mount.access import Access, find_access, open_store, state_directory, tell
+from b2mount.access import (
+    Access,
+    find_access,
+    lacking,
+    open_store,
+    state_directory,
+    tell,
+    tell_of_new_key,
+)
 from b2mount.answers import Answers
 from b2mount.control.metrics import MetricsServer, OperationCounts
 from b2mount.control.server import ControlServer
@@ -275,7 +283,7 @@ class Mount:
         if pruner is not None and not self._access.read_only:
             pruner.watch(self._areas.in_use)
         services.start_soon(self._costs.run)
-        store.on_new_key(lambda: services.start_soon(self._send_again))
+        store.on_new_key(lambda: services.start_soon(self._go_on_with_new_key))
         services.start_soon(fetcher.run)
         services.start_soon(self._namespace.run)
         services.start_soon(self._index.run)
@@ -312,14 +320,16 @@ class Mount:
             self._costs,
             self._copier,
             self._expire,
+            lambda: lacking(self._store.account, self._options),
             self._started,
         )
 
     async def _expire(self, told: Mapping[int, Sequence[str]]) -> None:
         await self._names.expire(told, within=self._namespace.lifetime.longest)
 
-    async def _send_again(self) -> None:
-        """What the old key could not send any more."""
+    async def _go_on_with_new_key(self) -> None:
+        """And send what the old one could not send any more."""
+        tell_of_new_key(self._store.account, self._options)
         with suppress(B2MountError, OSError):  # said in the log
             await self._write_back.flush()
 

@@ -4,6 +4,7 @@ written stays staged."""
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import Final
 import attrs
 import pytest
 
-from b2mount.access import find_access
+from b2mount.access import find_access, tell_of_new_key
 from b2mount.emulator.clock import Clock, system_milliseconds
 from b2mount.emulator.server import EmulatorServer
 from b2mount.errors import AccessDenied, B2MountError, NotAuthorized
@@ -202,6 +203,16 @@ async def test_what_is_said_at_the_start(
     assert access.remarks == (() if remark is None else (f"{remark} (the key has no {missing})",))
     assert (access.read_only, access.is_remarkable) == (read_only, remarkable)
     assert access.missing == (() if remark is None else (missing,))
+
+
+def test_what_is_said_of_a_new_key(expect_warning: WarningLog, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    tell_of_new_key(MemoryStore().account, OPTIONS)
+    assert caplog.messages == []
+    tell_of_new_key(MemoryStore(capabilities=ALL_CAPABILITIES - {"shareFiles"}).account, OPTIONS)
+    expect_warning("files can't be read")
+    tell_of_new_key(MemoryStore(capabilities=ALL_CAPABILITIES - {"readFiles"}).account, OPTIONS)
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
 
 
 @pytest.mark.parametrize("missing", ["listFiles", "listBuckets"])

@@ -212,6 +212,9 @@ def test_a_key_that_is_replaced_while_mounted(make_mount: MountMaker) -> None:
     place = mount.path.parent / "key.json"
     mount.options = ("--credentials", str(place))
 
+    def lacking() -> object:
+        return json.loads(mount.b2mount("status", "--json", mount.path)[1])["missing_capabilities"]
+
     def use_new_key() -> str:
         key = make_mount.api.create_key(rights, "replaced")
         place.touch(mode=0o600)
@@ -229,10 +232,13 @@ def test_a_key_that_is_replaced_while_mounted(make_mount: MountMaker) -> None:
     (unsent,) = pending(mount)
     assert (unsent["path"], unsent["state"]) == ("new", "failed")
     assert "revoked" in str(unsent["reason"])
+    assert lacking() == ["shareFiles"]
+    rights.append("shareFiles")
     use_new_key()
     assert (mount.path / "file").read_bytes() == b"bytes"
     wait_until(lambda: pending(mount) == [], "what was unsent is sent")
     assert bucket.read("new") == b"kept"
+    assert lacking() == []
 
 
 def test_a_key_that_loses_its_right_to_write(make_mount: MountMaker) -> None:
