@@ -14,6 +14,7 @@ from tests.mounted.bucket import RemoteBucket, sha1_of
 from tests.mounted.conftest import Folder, MountMaker
 from tests.mounted.harness import Mount
 from tests.mounted.trees import assert_same_bytes, assert_same_trees, make_tree, sha1s
+from tests.programs import building, editors, python_files, trees
 
 pytestmark = pytest.mark.kernel
 
@@ -83,7 +84,7 @@ def test_git_clones_commits_and_is_sound(folder: Folder, tmp_path: Path) -> None
     folder.run(*git, "commit", "--quiet", "-m", "second", cwd=clone)
     assert folder.run(*git, "status", "--porcelain", cwd=clone) == ""
     folder.run(*git, "fsck", "--full", "--strict", cwd=clone)
-    folder.run(*git, "repack", "-a", "-d", "--quiet", cwd=clone)
+    folder.run(*git, "gc", "--quiet", "--prune=now", cwd=clone)
     folder.run(*git, "fsck", "--full", "--strict", cwd=clone)
     folder.run(*git, "push", "--quiet", "origin", "HEAD:refs/heads/other", cwd=clone)
     assert folder.run(*git, "log", "--format=%s", "other", cwd=origin) == "second\nfirst\n"
@@ -257,3 +258,55 @@ def test_the_b2_tool_sees_names_bytes_and_sha1s_after_each_close(mount: Mount, t
     (mount.path / "plain").unlink()
     listed = mount.b2("ls", "--recursive", f"b2://{mount.bucket.name}").splitlines()
     assert sorted(listed) == sorted({*names, "directory/.bzEmpty"} - {"plain"})
+
+
+def test_rsync_and_tar_keep_owners_modes_attributes_and_kinds(folder: Folder, tmp_path: Path) -> None:
+    source, copy, back = tmp_path / "source", folder.path / "copy", tmp_path / "back"
+    trees.make_tree(source, directories=5, files=3)
+    command = ["rsync", "-aHAX", "--numeric-ids", "--out-format=%i %n", f"{source}/", f"{copy}/"]
+    assert folder.run(*command).count("\n") > 20
+    assert folder.run(*command) == ""
+    trees.assert_same(copy, source)
+    archive = folder.path / "tree.tar"
+    folder.run("tar", "-c", "--format=posix", "--numeric-owner", "--xattrs", "-f", archive, ".", cwd=copy)
+    back.mkdir()
+    folder.run("tar", "-x", "-p", "--same-owner", "--numeric-owner", "--xattrs", "-f", archive, cwd=back)
+    trees.assert_same(back, source)
+
+
+def test_make_builds_once(folder: Folder) -> None:
+    project = folder.path / "project"
+    building.make_project(project, modules=3)
+    assert folder.run("make", cwd=project).count("-c -o module") == 3
+    assert "up to date" in folder.run("make", cwd=project)
+    assert folder.run(project / "program") == "3\n"
+    folder.run("touch", project / "module2.c")
+    assert folder.run("make", cwd=project).count("-c -o module") == 1
+
+
+def test_install_replaces_a_file_with_another_of_given_owner_and_mode(folder: Folder, tmp_path: Path) -> None:
+    editors.install(folder.run, folder.path, tmp_path)
+    assert folder.files().keys() == {"deep/down/installed", "deep/down/installed.old", "plain"}
+
+
+def test_vi_with_backup_and_swap_files(folder: Folder) -> None:
+    path = folder.path / "text"
+    for copies in ("yes", "no"):
+        path.write_text("alpha\nbeta\n")
+        settings = f"set backup backupskip= backupcopy={copies} {editors.PLACES}"
+        folder.run(
+            *("vi", "-N", "-u", "NONE", "-i", "NONE", "-e", "-s", "--cmd", settings),
+            *("-c", "%s/beta/gamma/", "-c", "preserve", "-c", "wq", "text"),
+            cwd=folder.path,
+        )
+        assert path.read_text() == "alpha\ngamma\n"
+        assert (folder.path / "text~").read_text() == "alpha\nbeta\n"
+        assert sorted(os.listdir(folder.path)) == ["text", "text~"]
+
+
+def test_python_copies_trees_and_shares_memory(folder: Folder, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    trees.make_tree(source, directories=3, files=3)
+    folder.run("python", "-c", python_files.COPY, source, folder.path / "inside", tmp_path / "back")
+    sha1 = folder.run("python", "-c", python_files.MMAP, folder.path / "mapped").strip()
+    assert folder.files() == {"mapped": sha1, "inside.zip": folder.files()["inside.zip"]}

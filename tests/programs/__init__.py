@@ -1,0 +1,1 @@
+"""Well-known programs on real mounts: `python -m tests.programs`."""
