@@ -170,7 +170,7 @@ class Past:
             self.bucket_changed()
         else:
             await self.restorer.remove(inode.version.path)
-            self._odd.forget_listing()
+            self._odd.removed(inode)
 
     async def rmdir(self, parent: int, name: str) -> None:
         """Delete an empty directory of the trash for good. Raises ReadOnly for all others."""
@@ -187,16 +187,18 @@ class Past:
         """Give something of the trash, or an object that no path can spell, a name in the bucket. Raises
         ReadOnly for all others."""
         inode = await self._changeable(parent, name, TRASH, NAMES)
+        if area_of(parent) == NAMES and inode.version is None:
+            raise read_only()
         try:
-            if area_of(parent) == TRASH:
-                told = await self.restorer.move_out(inode, *new)
-            elif inode.version is None:
-                raise read_only()
-            else:
+            if inode.version is not None and area_of(parent) == NAMES:
                 told = await self.restorer.rename(inode.version, *new)
+                self._odd.removed(inode)
+            else:
+                told = await self.restorer.move_out(inode, *new)
             self._tell_kernel(told)
         finally:
-            self._odd.forget_listing()
+            if area_of(parent) == TRASH:  # what came back may have odd names below it
+                self._odd.forget_listing()
             self.bucket_changed()
 
     def bucket_changed(self) -> None:

@@ -2,8 +2,8 @@
 
 A key's name in there is the key with `/` as `%2F`, `%` as `%25` and control characters in the same way;
 all else stays as it is, for people to read. A name that would be too long for Linux ends in `~` and a
-hash instead. What is in there is found by going through all names of the bucket; a key that is
-encoded by hand is found at once, whether it is odd or not.
+hash instead. What is in there is found by going through all names of the bucket, page by page; a key that
+is encoded by hand is found at once, whether it is odd or not.
 
 Must not know: inodes, caches.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -21,6 +21,7 @@ import attrs
 from b2mount.model import DELIMITER, PLACEHOLDER, Action, Entry, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.names import MAX_NAME_BYTES, can_be_spelled
 from b2mount.namespace.posix_info import kind_of
+from b2mount.namespace.shelf import Scan, Whole
 from b2mount.store.interface import ObjectStore
 
 PAGE_ROWS: Final = 10_000
@@ -44,28 +45,31 @@ class OddKeys:
     _within: str = ""
     """The only names that the application key may list begin so."""
 
-    async def entries(self, directory: ObjectPath) -> list[Entry]:
+    def scan(self, directory: ObjectPath) -> Scan:
         """All odd keys of the mount; for a whole account, of one bucket."""
         if directory.is_account:
-            buckets = await self._store.list_buckets()
-            return [Entry(bucket.name, Kind.DIRECTORY, None) for bucket in buckets]
-        found: list[ObjectVersion] = []
-        finder = _Finder(directory.key, "" if self._root.is_account else self._reserved)
-        start: str | None = ""
-        while start is not None:
-            page = await self._store.list_objects(
-                directory.bucket, self._allowed(directory.key), start=start, limit=PAGE_ROWS
-            )
-            found += finder.take(page.objects)
-            start = page.next_key
-        return [_entry(version, directory) for version in [*found, *finder.rest()]]
+            return Whole(self._buckets)
+        reserved = "" if self._root.is_account else self._reserved
+        return _Search(self._store, directory, self._allowed(directory.key), _Finder(directory.key, reserved))
+
+    async def _buckets(self) -> list[Entry]:
+        buckets = await self._store.list_buckets()
+        return [Entry(bucket.name, Kind.DIRECTORY, None) for bucket in buckets]
+
+    async def _named(self, directory: ObjectPath, name: str) -> Entry | None:
+        """One of all, however long it takes."""
+        scan = self.scan(directory)
+        while (found := await scan.more()) is not None:
+            for entry in found:
+                if entry.name == name:
+                    return entry
+        return None
 
     async def entry(self, directory: ObjectPath, name: str) -> Entry | None:
         """One of them. One request, but for names that end in a hash."""
-        if directory.is_account:
-            return next((one for one in await self.entries(directory) if one.name == name), None)
-        if _SHORTENED.fullmatch(name) and len(name.encode()) > MAX_NAME_BYTES - _WIDEST:
-            return next((one for one in await self.entries(directory) if one.name == name), None)
+        is_short = _SHORTENED.fullmatch(name) and len(name.encode()) > MAX_NAME_BYTES - _WIDEST
+        if directory.is_account or is_short:
+            return await self._named(directory, name)
         key = directory.key + decoded(name)
         if encoded(key[len(directory.key) :]) != name or not key.startswith(self._allowed(directory.key)):
             return None
@@ -98,6 +102,31 @@ def decoded(name: str) -> str:
 
 def _entry(version: ObjectVersion, directory: ObjectPath) -> Entry:
     return Entry(encoded(version.path.key[len(directory.key) :]), kind_of(version), version)
+
+
+@attrs.define(eq=False)
+class _Search:
+    """A Scan of the odd keys of a directory."""
+
+    _store: ObjectStore
+    _directory: ObjectPath
+    _prefix: str
+    _finder: _Finder
+    _start: str | None = attrs.field(default="", init=False)
+    """Where it goes on."""
+    _is_done: bool = attrs.field(default=False, init=False)
+
+    async def more(self) -> Sequence[Entry] | None:
+        if self._is_done:
+            return None
+        if self._start is None:
+            self._is_done = True
+            return [_entry(version, self._directory) for version in self._finder.rest()]
+        page = await self._store.list_objects(
+            self._directory.bucket, self._prefix, start=self._start, limit=PAGE_ROWS
+        )
+        self._start = page.next_key
+        return [_entry(version, self._directory) for version in self._finder.take(page.objects)]
 
 
 class _Finder:

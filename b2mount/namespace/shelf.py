@@ -1,17 +1,19 @@
 """Shelf: a catalog of what a source lists, without a memory of its own but for some seconds.
 
 Invariants: a name is the same inode as long as it stands for the same version, or directory, and somebody
-knows it. What is listed is believed for the time to live, or until `forget_listing`.
+knows it. What is listed is believed for the time to live, or until `forget_listing`. A listing is fetched no
+further than somebody has read, once for all who read it.
 
 Must not know: what the source lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
+import attrs
 import trio
 from cachetools import TTLCache
 
@@ -27,16 +29,80 @@ _ANSWERS: Final = 4096
 """Single names that are. The kernel asks for each name of a path again and again, since it may keep none."""
 
 
+class Scan(Protocol):
+    """One reading of a directory at its source."""
+
+    async def more(self) -> Sequence[Entry] | None:
+        """Some more entries, or none for now; None at the end. Each name comes once."""
+        ...
+
+
 class Source(Protocol):
     """Where entries come from. A directory's path is made of the names that lead to it."""
 
-    async def entries(self, directory: ObjectPath) -> Sequence[Entry]:
-        """All of a directory, each name once."""
+    def scan(self, directory: ObjectPath) -> Scan:
+        """The entries of a directory; asks nothing yet."""
         ...
 
     async def entry(self, directory: ObjectPath, name: str) -> Entry | None:
         """One of them, or what can be had by its name alone; None when there is none."""
         ...
+
+
+@attrs.define(eq=False)
+class Whole:
+    """A Scan of what comes all at once."""
+
+    _entries: Callable[[], Awaitable[Sequence[Entry]]]
+    _is_done: bool = attrs.field(default=False, init=False)
+
+    async def more(self) -> Sequence[Entry] | None:
+        if self._is_done:
+            return None
+        entries = await self._entries()
+        self._is_done = True
+        return entries
+
+
+@attrs.define(eq=False)
+class Listing:
+    """What is known of the entries of a directory, in the order in which they came."""
+
+    _scan: Scan | None
+    """None when there are no more."""
+    entries: list[Entry | None] = attrs.field(factory=list, init=False)
+    """None for what has been removed since."""
+    _places: dict[str, int] = attrs.field(factory=dict, init=False)
+    _growing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether these are all."""
+        return self._scan is None
+
+    async def grow(self) -> None:
+        """Ask for more, or wait for who does. Raises what the store raises; the next one goes on there."""
+        size = len(self.entries)
+        async with self._growing:
+            if self._scan is None or size < len(self.entries):
+                return
+            found = await self._scan.more()
+            if found is None:
+                self._scan = None
+            for entry in found or ():
+                self._places[entry.name] = len(self.entries)
+                self.entries.append(entry)
+
+    def find(self, name: str) -> Entry | None:
+        """What has a name, as far as it is known."""
+        place = self._places.get(name)
+        return self.entries[place] if place is not None else None
+
+    def removed(self, name: str) -> None:
+        """It is not there any more."""
+        place = self._places.pop(name, None)
+        if place is not None:
+            self.entries[place] = None
 
 
 class Shelf:
@@ -60,10 +126,12 @@ class Shelf:
         self._changes = 0
         """How often what was said before is not to be believed any more."""
         self.root: Final = Inode(root_number, root, self._bare, None)
+        self.gone: Final = Inode(root_number, root, self._bare, None, removed=True)
+        """In place of what is not there any more."""
         self._by_number: WeakValueDictionary[int, Inode] = WeakValueDictionary({root_number: self.root})
         self._by_path: WeakValueDictionary[ObjectPath, Inode] = WeakValueDictionary({root: self.root})
         self._known_to_kernel: dict[int, Inode] = {}
-        self._listings: TTLCache[ObjectPath, Mapping[str, Entry]] = TTLCache(
+        self._listings: TTLCache[ObjectPath, Listing] = TTLCache(
             maxsize=_LISTINGS, ttl=ttl, timer=trio.current_time
         )
         self._answers: TTLCache[tuple[ObjectPath, str], tuple[Entry | None]] = TTLCache(
@@ -84,28 +152,25 @@ class Shelf:
         if name in (".", ".."):
             return directory if name == "." else self._parent(directory)
         listing = self._listings.get(directory.path)
-        if listing is not None and name in listing:
-            return self._inode(directory, listing[name])
+        entry = listing.find(name) if listing is not None else None
+        if entry is not None:
+            return self.made_of(directory, entry)
         (entry,) = self._answers.get((directory.path, name)) or await self._ask(directory.path, name)
         if entry is None:
             raise NotFound(f"{directory.path}{name}")
-        return self._inode(directory, entry)
+        return self.made_of(directory, entry)
 
     def children(self, directory: Inode) -> _Stream:
         """The entries of a directory. Raises NotADirectory."""
         self._check_directory(directory)
         return _Stream(self, directory)
 
-    async def all_in(self, directory: Inode) -> list[Inode]:
-        """The entries of a directory, all of them."""
+    def listing(self, directory: Inode) -> Listing:
+        """That of a directory which others read, too."""
         listing = self._listings.get(directory.path)
         if listing is None:
-            changes = self._changes
-            entries = await self._source.entries(directory.path)
-            listing = {entry.name: entry for entry in entries}
-            if changes == self._changes:
-                self._listings[directory.path] = listing
-        return [self._inode(directory, entry) for entry in listing.values()]
+            listing = self._listings[directory.path] = Listing(self._source.scan(directory.path))
+        return listing
 
     def valid_for(self, inode: Inode) -> float:
         """What is here may change at any moment."""
@@ -130,6 +195,14 @@ class Shelf:
         self._listings.clear()
         self._answers.clear()
 
+    def removed(self, inode: Inode) -> None:
+        """A name is gone from its directory; all else is as it was."""
+        self._changes += 1
+        self._answers.clear()
+        listing = self._listings.get(inode.path.parent)
+        if listing is not None:
+            listing.removed(inode.path.name)
+
     # -- inside -----------------------------------------------------------------------------
 
     async def _ask(self, directory: ObjectPath, name: str) -> tuple[Entry | None]:
@@ -149,7 +222,8 @@ class Shelf:
         path = directory.path.parent
         return self._by_path.get(path) or self._made(path, None)
 
-    def _inode(self, directory: Inode, entry: Entry) -> Inode:
+    def made_of(self, directory: Inode, entry: Entry) -> Inode:
+        """The inode of an entry of a directory."""
         is_directory = entry.kind is Kind.DIRECTORY
         path = directory.path.directory(entry.name) if is_directory else directory.path.file(entry.name)
         known = self._by_path.get(path)
@@ -170,12 +244,15 @@ class _Stream:
     def __init__(self, shelf: Shelf, directory: Inode) -> None:
         self._shelf = shelf
         self._directory = directory
-        self._inodes: list[Inode] | None = None
+        self._listing = shelf.listing(directory)
 
     def ready(self, position: int) -> bool:
-        return self._inodes is not None
+        return position < len(self._listing.entries) or self._listing.is_complete
 
     async def get(self, position: int) -> Inode | None:
-        if self._inodes is None:
-            self._inodes = await self._shelf.all_in(self._directory)
-        return self._inodes[position] if position < len(self._inodes) else None
+        while not self.ready(position):
+            await self._listing.grow()
+        if position >= len(self._listing.entries):
+            return None
+        entry = self._listing.entries[position]
+        return self._shelf.gone if entry is None else self._shelf.made_of(self._directory, entry)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -21,6 +22,7 @@ from b2mount.model import DELIMITER, Action, Entry, Kind, ObjectPath, ObjectVers
 from b2mount.moments import moment_name
 from b2mount.namespace.names import can_be_spelled, encoded_size
 from b2mount.namespace.posix_info import kind_of
+from b2mount.namespace.shelf import Whole
 from b2mount.store.interface import ObjectStore, VersionCursor, VersionPage
 
 PAGE_ROWS: Final = 1000
@@ -49,6 +51,10 @@ class VersionLists:
         """Something may have been changed."""
         self._changes += 1
         self._seen.clear()
+
+    def scan(self, directory: ObjectPath) -> Whole:
+        """All at once: see `entries`."""
+        return Whole(partial(self.entries, directory))
 
     async def entries(self, directory: ObjectPath) -> list[Entry]:
         """The versions of the name that the directory stands for, and the names below it. A listing shows the

@@ -22,8 +22,10 @@ class ShortPages(CountedStore):
     """A listing in small pages, so that every border between two of them is met."""
 
     page_rows = 1000
+    pages = 0
 
     async def list_objects(self, bucket, prefix, *, delimiter="", start="", limit=1000):
+        self.pages += 1
         rows = min(limit, self.page_rows)
         return await super().list_objects(bucket, prefix, delimiter=delimiter, start=start, limit=rows)
 
@@ -127,6 +129,30 @@ async def test_a_better_name(time: Time) -> None:
     assert await time.names(".b2/names") == []
     assert (await time.read("better"), await time.read("x/file")) == (b"a//b", b"x")
     assert sorted(time.store.contents()) == ["better", "x/file", "x/y"]
+
+
+async def test_names_come_page_by_page(tmp_path: Path) -> None:
+    """And what is removed or moved away costs no second look at all of them."""
+    store = ShortPages()
+    store.page_rows = 10
+    for number in range(100):
+        store.seed(at(f"{number:02}//"))
+    async with times(store, tmp_path) as time:
+        names = await time.node(".b2/names")
+        fh, store.pages = time.areas.opendir(names.number), 0
+        found: list[str] = []
+        while len(found) < 5:
+            found += [name async for _, name, _ in time.areas.readdir(fh, len(found))]
+        assert (len(found), store.pages) == (12, 1)  # `.` and `..` too
+        time.areas.releasedir(fh)
+        assert len(await time.names(".b2/names")) == 100
+        assert store.pages == 10
+        for number in range(50):
+            await time.rm(f".b2/names/{number:02}%2F%2F")
+        await time.mv(".b2/names/60%2F%2F", "better")
+        asked = store.pages
+        assert len(await time.names(".b2/names")) == 49
+        assert store.pages == asked
 
 
 @pytest.mark.parametrize("deletes", [False, True])
