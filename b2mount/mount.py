@@ -66,6 +66,7 @@ from b2mount.service_manager import ServiceManager
 from b2mount.store.b2_store import B2Store
 from b2mount.store.usage_file import UsageFile
 from b2mount.threads import ThreadLane
+from b2mount.waking import Waking
 from b2mount.writing.journal import Journal
 from b2mount.writing.mover import Mover
 from b2mount.writing.own_versions import OwnVersions
@@ -177,6 +178,8 @@ class Mount:
             services.start_soon(self._manager.run, self._draining.status, DRAIN_TIME + ENDING_TIME)
             services.start_soon(self._watch_signals)
             answers = self._answers()
+            lifetime = self._namespace.lifetime
+            services.start_soon(Waking(lambda: lifetime.longest, partial(answers.refresh, None)).run)
             await services.start(ControlServer(answers, self._options.mountpoint, self._leave).run)
             if self._options.metrics is not None:
                 self._counts = OperationCounts()

@@ -24,7 +24,7 @@ LEAVES = {
     "private_directory",
 }
 STACK = {"store", "namespace", "reading", "writing", "filesystem"}
-ENDING = {"draining", "service_manager"}
+ENDING = {"draining", "service_manager", "waking"}
 BELOW: dict[str, set[str]] = {
     "model": set(),
     "errors": set(),
@@ -47,6 +47,7 @@ BELOW: dict[str, set[str]] = {
     "costs": {*LEAVES, "threads", "store", "filesystem"},
     "process": set(),
     "service_manager": set(),
+    "waking": set(),
     "draining": {*LEAVES, "filesystem", "writing"},
     "answers": {*LEAVES, "filesystem", "namespace", "reading", "access", "costs"},
     "mount": {*LEAVES, "threads", *STACK, "access", "answers", "costs", "process", "fuse", "control"}

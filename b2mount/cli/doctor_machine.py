@@ -1,5 +1,5 @@
 """What `b2mount doctor` looks at on this machine: FUSE, the kernel, who may come in, what earlier mounts left
-in the mount table and among the sockets. Nothing is changed."""
+in the mount table and among the sockets. Nothing is changed, but for sockets of mounts that are no more."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from b2mount.cli.finding import Finding, ok, trouble, warning
 from b2mount.cli.mount_point import DEVICE, FUSE_CONFIG, answers, check_machine, is_dead, others_allowed
-from b2mount.control.client import ControlClient, NotAnswering
-from b2mount.control.places import known_sockets, mount_table
+from b2mount.control.client import remove_dead_sockets
+from b2mount.control.places import mount_table
 from b2mount.errors import B2MountError, FuseMissing
 from b2mount.options import MountOptions
 
 KERNEL_FOR_REFRESH: Final = (6, 2)
 NAMED: Final = 3
-"""Stale sockets."""
+"""Sockets of dead mounts."""
 
 
 def look_at_machine(options: MountOptions) -> Iterator[Finding]:
@@ -115,17 +113,8 @@ def look_at_mounts() -> Iterator[Finding]:
 
 
 def look_at_sockets() -> Iterator[Finding]:
-    """Sockets of processes that have died, by directory."""
-    stale: defaultdict[Path, list[Path]] = defaultdict(list)
-    for path in known_sockets():
-        try:
-            ControlClient(path).status()
-        except NotAnswering as error:
-            if isinstance(error.__cause__, ConnectionRefusedError):
-                stale[path.parent].append(path)
-        except B2MountError:
-            continue
-    for directory, paths in stale.items():
-        text = f"{len(paths)} in {directory} of mounts that were killed; they do no harm and may be removed"
-        named = " ".join(str(path) for path in paths[:NAMED])
-        yield warning("sockets", text, f"rm {named}{' ...' if len(paths) > NAMED else ''}")
+    """Sockets of processes that have died, which are taken away."""
+    if removed := remove_dead_sockets():
+        named = ", ".join(str(path) for path in removed[:NAMED])
+        more = f" and {len(removed) - NAMED} more" if len(removed) > NAMED else ""
+        yield ok("sockets", f"removed those of mounts that were killed: {named}{more}")

@@ -1,13 +1,14 @@
 """Where the log of a mount goes: one line an event.
 
-In the foreground to stderr. In the background to a file; until the mount is ready its warnings
-go to the terminal too, where somebody still looks.
+In the foreground to stderr, and if that is systemd's journal, in its form. In the background to a
+file; until the mount is ready its warnings go to the terminal too, where somebody still looks.
 """
 
 from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,10 @@ KEPT: Final = 8 << 20
 """Bytes of a log file before it is turned over to FILE.1, which replaces the one before."""
 
 
+PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+"""Of syslog(3), for each level from there on."""
+
+
 class OneLine(logging.Formatter):
     """An event with everything that belongs to it, a traceback too, on one line."""
 
@@ -30,9 +35,30 @@ class OneLine(logging.Formatter):
         return plain(" | ".join(line for line in lines if line))
 
 
+class Journal(OneLine):
+    """A line for systemd's journal, which knows the time and the process itself, and takes the priority of
+    each line from its beginning (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((number for level, number in PRIORITIES if record.levelno >= level), 7)
+        return f"<{priority}>{super().format(record)}"
+
+
 def log_to_stderr(options: MountOptions) -> None:
     """The log of a mount in the foreground."""
-    _attach(_terminal("%(asctime)s %(levelname)s %(message)s"), options)
+    handler = _terminal("%(asctime)s %(levelname)s %(message)s")
+    if _is_journal(os.environ.get("JOURNAL_STREAM", "")):
+        handler.setFormatter(Journal("%(message)s"))
+    _attach(handler, options)
+
+
+def _is_journal(stream: str) -> bool:
+    """Whether stderr has the device and inode that systemd put into JOURNAL_STREAM (systemd.exec(5))."""
+    try:
+        status = os.fstat(2)
+    except OSError:
+        return False
+    return stream == f"{status.st_dev}:{status.st_ino}"
 
 
 def log_to_file(options: MountOptions) -> logging.Handler:

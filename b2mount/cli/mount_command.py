@@ -13,7 +13,7 @@ import attrs
 from b2mount.cli.background import run_in_background
 from b2mount.cli.log_setup import leave_terminal, log_to_file, log_to_stderr
 from b2mount.cli.mount_point import check_machine, check_mount_point
-from b2mount.control.client import leaving_mount
+from b2mount.control.client import leaving_mount, remove_dead_sockets
 from b2mount.control.places import absolute
 from b2mount.errors import MountPointUnusable, UsageError
 from b2mount.mount import run_mount
@@ -29,6 +29,7 @@ def execute(arguments: Namespace) -> int:
     check_machine(allow_other=given.allow_other)
     options = attrs.evolve(given, mountpoint=absolute(given.mountpoint))
     check_mount_point(options.mountpoint)
+    remove_dead_sockets()
     if leaving_mount(options.mountpoint) is not None:
         raise MountPointUnusable(
             f"{options.mountpoint} was unmounted, and its process still sends what was unsent: "

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from b2mount.cli import wording
-from b2mount.control.client import client_at, find_mount, reachable_mounts
+from b2mount.control.client import client_at, find_mount, reachable_mounts, remove_dead_sockets
 from b2mount.control.messages import status_to_json
 from b2mount.control.places import mount_table
 from b2mount.errors import B2MountError
@@ -44,6 +44,7 @@ def _text(arguments: Namespace, *, indent: int | None) -> str:
         client, _ = find_mount(arguments.mountpoint)
         status = client.status()
         return json.dumps(status_to_json(status), indent=indent) if arguments.json else describe(status)
+    remove_dead_sockets()
     found = []
     for client in reachable_mounts():
         with suppress(B2MountError):  # of another version, or it has ended meanwhile

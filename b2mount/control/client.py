@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,15 @@ from b2mount.control.messages import (
     status_from_json,
     warm_from_json,
 )
-from b2mount.control.places import absolute, known_sockets, mount_at, mount_holding, socket_name
+from b2mount.control.places import (
+    absolute,
+    known_sockets,
+    locked,
+    mount_at,
+    mount_holding,
+    mount_table,
+    socket_name,
+)
 from b2mount.errors import B2MountError, MountPointUnusable
 from b2mount.filesystem.status import EvictStatus, MountStatus, VersionStatus, WarmStatus
 
@@ -175,6 +184,14 @@ class ControlClient:
             except ProcessLookupError:
                 return None
 
+    def is_dead(self) -> bool:
+        """Whether nobody listens any more."""
+        try:
+            self._connect().close()
+        except NotAnswering as error:
+            return isinstance(error.__cause__, ConnectionRefusedError)
+        return False
+
     def call(self, request: Request) -> Call:
         """Send a request without waiting for the reply. Raises NotAnswering."""
         connected = self._connect()
@@ -242,6 +259,20 @@ def find_mount(mountpoint: str) -> tuple[ControlClient, str]:
     if entry is None or not entry.is_ours:
         raise MountPointUnusable(f"{path} is not where b2mount has mounted anything: see `b2mount status`")
     return client_at(path), path
+
+
+def remove_dead_sockets() -> list[Path]:
+    """Take away, and name, the sockets of mounts that were killed and are in the mount table no more. (As
+    long as one is, its socket tells a mount that died from one of another user.)"""
+    known = {f"{socket_name(entry.mountpoint)}.sock" for entry in mount_table() if entry.is_ours}
+    removed = []
+    for path in known_sockets():
+        if path.name not in known and ControlClient(path).is_dead():
+            with suppress(OSError), locked(path.parent):  # a new mount may have put one there meanwhile
+                if ControlClient(path).is_dead():
+                    path.unlink()
+                    removed.append(path)
+    return removed
 
 
 def leaving_mount(mountpoint: str) -> ControlClient | None:

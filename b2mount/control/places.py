@@ -6,10 +6,12 @@ a mount.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -108,6 +110,17 @@ def known_sockets() -> Sequence[Path]:
     if os.getuid() == 0:
         directories += sorted(Path("/run/user").glob("*/b2mount"))
     return [path for directory in directories for path in sorted(directory.glob("*.sock"))]
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[int]:
+    """The only one who puts sockets into a directory or takes them away, with a descriptor of it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _candidates() -> list[Path]:

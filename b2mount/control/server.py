@@ -42,7 +42,7 @@ from b2mount.control.messages import (
     encode_reply,
     status_to_json,
 )
-from b2mount.control.places import runtime_dir, socket_name
+from b2mount.control.places import locked, runtime_dir, socket_name
 from b2mount.errors import AccessDenied, B2MountError, InvalidArgument
 from b2mount.filesystem.status import EvictStatus, MountStatus, VersionStatus, WarmStatus
 
@@ -228,18 +228,20 @@ async def _wait_until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -
 def listen_on(path: Path) -> socket.socket:
     """A listening socket at `path`, mode 0600, in place of one that a dead mount has left.
 
-    It is bound through the directory's descriptor, because the kernel takes 107 bytes at most.
+    It is bound through the directory's descriptor, because the kernel takes 107 bytes at most; and under
+    another name until it listens, for one that does not is taken for that of a dead mount.
     """
-    path.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    begun = path.with_suffix(".new")
+    begun.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        listening.bind(f"/proc/self/fd/{directory}/{path.name}")
+        with locked(path.parent) as directory:
+            listening.bind(f"/proc/self/fd/{directory}/{begun.name}")
+            listening.listen(16)
+            begun.rename(path)
     finally:
         os.umask(before)
-        os.close(directory)
-    listening.listen(16)
     return listening
 
 

@@ -17,8 +17,7 @@ import attrs
 
 from b2mount.model import ObjectPath
 from b2mount.writing.journal import UNREADABLE
-
-LOCKS = Path("/proc/locks")
+from b2mount.writing.lock_holder import holder_of
 
 
 @attrs.frozen
@@ -52,7 +51,7 @@ def leftovers(cache_dir: Path) -> list[Leftovers]:
     """Of every source that was mounted with this cache directory, by name. Raises OSError."""
     found = []
     for journal in sorted(cache_dir.glob("*/journal.sqlite3")):
-        process = _process_in(journal.parent / "staging")
+        process = holder_of(journal.parent / "staging")
         try:
             found.append(attrs.evolve(_read(journal), process=process))
         except (sqlite3.Error, OSError) as error:
@@ -79,17 +78,3 @@ def _files(records: Iterable[str]) -> Iterable[LeftFile]:
             )
         except UNREADABLE:
             continue
-
-
-def _process_in(staging: Path) -> int | None:
-    """Who has locked a staging directory. Trying the lock could turn a mount away that just starts."""
-    try:
-        inode = str(staging.stat().st_ino)
-        lines = LOCKS.read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        _, kind, _, mode, pid, place, *_ = [*line.replace("->", "").split(), *[""] * 6]
-        if (kind, mode, place.rpartition(":")[2]) == ("FLOCK", "WRITE", inode):
-            return int(pid)
-    return None

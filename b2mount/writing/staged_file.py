@@ -38,6 +38,7 @@ from b2mount.writing.local_bytes import (
     sync_directory,
     write_all,
 )
+from b2mount.writing.lock_holder import holder_of, in_words
 from b2mount.writing.sealed_file import Fate, SealedFile, landed
 
 MakeRoom = Callable[[int], Awaitable[bool]]
@@ -199,7 +200,8 @@ class Staging:
         except BlockingIOError:
             os.close(fd)
             raise MountPointUnusable(
-                f"another mount uses {self.directory}: unmount it, or choose another --cache-dir"
+                f"{in_words(holder_of(self.directory))} uses the cache in {self.directory.parent}: "
+                "unmount that, or choose another --cache-dir"
             ) from None
         self._lock = fd
 

@@ -109,7 +109,9 @@ def test_dead_mounts_and_sockets(table: MountTable, monkeypatch: pytest.MonkeyPa
     with closing(socket.socket(socket.AF_UNIX)) as listening:
         listening.bind(str(place))
     (stale,) = look_at_sockets()
-    assert f"rm {place}" in stale.line
+    assert f"removed those of mounts that were killed: {place}" in stale.line
+    assert not place.exists()
+    assert list(look_at_sockets()) == []
 
 
 # -- the cache ---------------------------------------------------------------------------------

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,3 +116,50 @@ def test_a_log_line_can_not_be_forged(tmp_path: Path) -> None:
     logging.getLogger("b2mount").info("%s is sent", "a\r2026 ERROR x\x1b[2J\u2028y")
     (line,) = log_path(options(tmp_path)).read_bytes().splitlines()
     assert line.endswith(b"a | 2026 ERROR x\\x1b[2J | y is sent")
+
+
+def test_logrotate_needs_to_tell_nobody(tmp_path: Path) -> None:
+    log_to_file(options(tmp_path, log_file=tmp_path / "b2.log"))
+    log = logging.getLogger("b2mount")
+    log.info("before")
+    (tmp_path / "b2.log").rename(tmp_path / "b2.log.1")
+    log.info("after")
+    assert "before" in (tmp_path / "b2.log.1").read_text()
+    assert "after" in (tmp_path / "b2.log").read_text()
+    assert "after" not in (tmp_path / "b2.log.1").read_text()
+
+
+SPEAKS = """
+import logging, sys
+from b2mount.cli.log_setup import log_to_stderr
+from b2mount.options import mount_options
+log_to_stderr(mount_options("bucket", "/mnt", []))
+log = logging.getLogger("b2mount.x")
+for level in (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
+    log.log(level, "something\\nhappened")
+"""
+
+
+def spoken(journal: Path, stream: str) -> list[str]:
+    """What a process says whose stderr is `journal`."""
+    with journal.open("w") as stderr:
+        status = os.fstat(stderr.fileno())
+        given = stream.format(f"{status.st_dev}:{status.st_ino}")
+        surroundings = {**os.environ, "JOURNAL_STREAM": given}
+        subprocess.run(
+            [sys.executable, "-c", SPEAKS], stderr=stderr, env=surroundings, check=True, timeout=60
+        )
+    return journal.read_text().splitlines()
+
+
+def test_the_journal_gets_priorities_and_no_times(tmp_path: Path) -> None:
+    """journald notes the time of each line, and which process said it."""
+    lines = [f"<{number}>something | happened" for number in (6, 4, 3, 2)]
+    assert spoken(tmp_path / "journal", "{}") == lines
+
+
+def test_what_is_not_the_journal_gets_times(tmp_path: Path) -> None:
+    """As when the variable is inherited, and stderr is somewhere else."""
+    first, second, *_ = spoken(tmp_path / "file", "1:{}")
+    assert first.split(" ", 2)[2] == "INFO something | happened"
+    assert second.split(" ", 2)[2] == "WARNING something | happened"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import configparser
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,3 +50,17 @@ def test_only_what_may_pass_is_tried_again(capsys: pytest.CaptureFixture[str]) -
     final = {int(code) for code in service["RestartPreventExitStatus"].split()}
     assert service["Restart"] == "on-failure"
     assert {code for _, code, _ in EXIT_CODES} - final == {7}
+
+
+def test_systemd_finds_nothing_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "b2mount"
+    program.touch(0o755)
+    monkeypatch.setattr(sys, "argv", [str(program), "unit"])
+    assert main(["unit"]) == 0
+    (tmp_path / "b2mount@.service").write_text(capsys.readouterr().out)
+    command = ["systemd-analyze", "verify", str(tmp_path / "b2mount@photos.service")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ours = [line for line in done.stderr.splitlines() if "b2mount" in line]
+    assert (done.returncode, ours) == (0, [])

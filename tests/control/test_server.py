@@ -10,9 +10,17 @@ import pytest
 import trio
 import trio.lowlevel
 
+from b2mount.control import client as client_module
 from b2mount.control import server as server_module
-from b2mount.control.client import ControlClient, NotAnswering, client_at, reachable_mounts
+from b2mount.control.client import (
+    ControlClient,
+    NotAnswering,
+    client_at,
+    reachable_mounts,
+    remove_dead_sockets,
+)
 from b2mount.control.messages import MAX_REQUEST, StatusRequest, encode_request
+from b2mount.control.places import MountEntry, runtime_dir, socket_name
 from b2mount.control.server import PEER, ControlServer
 from b2mount.errors import AccessDenied, B2MountError, NotFound
 from tests.control.fake_mount import FakeMount, pending, refused
@@ -146,8 +154,24 @@ async def test_a_socket_left_by_a_dead_mount_is_replaced() -> None:
     with pytest.raises(NotAnswering):
         client_at(mount.mountpoint).status()
     assert reachable_mounts() == []
+    assert not client_at(mount.mountpoint).path.with_suffix(".new").exists()
     async with serving(mount):
         assert (await in_thread(client_at(mount.mountpoint).status)).source == "b2://bucket/photos"
+
+
+async def test_sockets_of_dead_mounts_are_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those of mounts that answer, nor of one that is in the mount table still, which b2mount clears."""
+    directory = runtime_dir()
+    for mountpoint in ("/killed", "/in/the/table"):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(directory / f"{socket_name(mountpoint)}.sock"))
+    entry = MountEntry("/in/the/table", "fuse.b2mount", "b2://bucket")
+    monkeypatch.setattr(client_module, "mount_table", lambda: [entry])
+    async with serving(FakeMount()) as path:
+        assert await in_thread(remove_dead_sockets) == [directory / f"{socket_name('/killed')}.sock"]
+        left = {each.name for each in directory.glob("*.sock")}
+        assert left == {path.name, f"{socket_name('/in/the/table')}.sock"}
+        assert await in_thread(remove_dead_sockets) == []
 
 
 @pytest.mark.parametrize(("uid", "allowed"), [(os.getuid(), True), (0, True), (4711, False)])
