@@ -222,10 +222,12 @@ class InodeTable:
         """Give it another name, and with a directory everything known below it."""
         old = inode.path
         inode.leave_row()
-        for directory in [one for one in self._tables if old.holds(one)]:
-            for row in self._tables[directory].numbered():
+        # held: nobody else may need a table once its last row that the kernel knows has left it
+        for directory, table in [one for one in self._tables.items() if old.holds(one[0])]:
+            for row in table.numbered():
                 self.leaves_row(*row)
-            self._tables.pop(directory).directory = None
+            del self._tables[directory]
+            table.directory = None
         below = [one for one in self if one is not inode and old.holds(one.path)]
         for one in (inode, *below):
             self._by_key[one.path.bucket].drop(_place(one.path.key))

@@ -171,6 +171,16 @@ async def test_a_directory_takes_along_what_the_kernel_knows_in_it(names: Namesp
     assert {inode.path.name: inode.number for inode in await inodes_in(names, d)} == numbers
 
 
+async def test_it_takes_it_along_when_nobody_else_needs_the_listing(names: Namespace, clock: Clock) -> None:
+    """With the last row that the kernel knows goes all that was listed."""
+    numbers = await told(names)
+    d = await names.lookup(names.root, "d")
+    names.forget_listing(None)
+    held(names)
+    names.moved(d, names.root, "e")
+    assert all(names.inode(number).path == path(f"e/{name}") for name, number in numbers.items())
+
+
 async def test_a_file_that_is_moved_or_removed_is_no_row_any_more(names: Namespace, clock: Clock) -> None:
     numbers = await told(names)
     d = await names.lookup(names.root, "d")
