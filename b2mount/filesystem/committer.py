@@ -168,11 +168,13 @@ class Committer:
 
     async def change_attributes(self, content: FileContent, *, wait: bool) -> None:
         """Bring changed attributes of `content`'s inode to B2: with the bytes that are on their way
-        anyway, else as a copy inside B2. Durable on the local disk when this returns, and with `wait` in
-        B2; without, whatever else a program changes in the next moments goes with it."""
-        if content.dirty:
-            return  # they go up with the bytes, at the close
+        anyway, else as a copy inside B2. Durable on the local disk when this returns, unless bytes are of
+        which nothing is, and with `wait` in B2; without, whatever else a program changes in the next
+        moments goes with it."""
         inode = content.inode
+        if content.dirty:  # they go up with the bytes, at the close
+            await self._record_attributes(content)
+            return
         sealed = content.sealed
         if sealed is not None and await self._write_back.amend(
             sealed.staging_id, _metadata(inode), inode.attributes
@@ -182,6 +184,14 @@ class Committer:
             return
         content.edit()
         await self.commit(content, wait=wait, gathers=not wait)
+
+    async def _record_attributes(self, content: FileContent) -> None:
+        """Of a file that is being edited: with the bytes that were durable last, if any were."""
+        recorded = self._write_back.recorded(content.staged.staging_id) if content.staged else None
+        if recorded is not None:
+            attributes = attrs.evolve(content.inode.attributes, size=recorded.size)
+            metadata = _stored_as(attributes, content.inode)
+            await self._write_back.amend(recorded.staging_id, metadata, attributes)
 
     def gathers(self, content: FileContent) -> bool:
         """Whether changed attributes of it wait for more of that kind."""

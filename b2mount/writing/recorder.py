@@ -84,10 +84,12 @@ class Recorder:
             return False
         before, sealed = entry.state, changed(entry.sealed)
         then = before if before is UploadState.EDITING else UploadState.QUEUED
+        # what is being edited leaves earlier generations of its name to be sent, but takes over a new name
+        takes_over = then if sealed.path == entry.path else UploadState.QUEUED
         entry.change(UploadState.RECORDING)
         gone: list[Entry] = []
         try:
-            with self._replacing(sealed.path, entry, UploadState.QUEUED) as gone:
+            with self._replacing(sealed.path, entry, takes_over) as gone:
                 entry.order = self._queue.next_order()
                 above = self._renumbered(entry)
                 await self._journal.rename(sealed, above, [other.sealed for other in gone])

@@ -129,6 +129,30 @@ async def test_a_file_that_is_written_anew(store, tmp_path, autojump_clock, sync
     assert not list((tmp_path / "here" / "staging").iterdir())
 
 
+@pytest.mark.parametrize("before", [None, b"closed before"])
+async def test_attributes_of_a_file_that_is_written_to(store, tmp_path, autojump_clock, before):
+    """What was changed after an fsync is durable when that returns, with the bytes that were; and what was
+    closed before is sent all the same."""
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        if before:
+            await w.write("file", before)
+        fh = await w.create("file", flags=os.O_WRONLY | os.O_TRUNC)
+        await w.fs.write(fh, 0, b"durable")
+        await w.fs.fsync(fh)
+        await w.fs.write(fh, 7, b" and not")
+        number = (await w.node("file")).number
+        await w.fs.setattr(number, AttributeChange(mode=0o600), size=None, fh=None)
+        await w.fs.setxattr(number, b"user.mark", b"marked")
+        if before:
+            await w.write_back.flush()
+            assert bucket(store) == {"file": before}
+        assert await after_a_crash(store, tmp_path / "here") == {"file": b"durable"}
+        info = store.inner.newest("file").info
+        assert "mode=100600" in info["posix"]
+        assert info["xattr"] == "mark=marked"
+        await w.close(fh)
+
+
 @pytest.mark.parametrize("again", ["fsync", "unlink"])
 async def test_what_was_cut_to_nothing_leaves_nothing(store, tmp_path, autojump_clock, again):
     """Its record and its local file go with the next fsync, or with the name."""
