@@ -26,15 +26,7 @@ import pyfuse3
 import trio
 
 from b2mount import process
-from b2mount.access import (
-    Access,
-    find_access,
-    lacking,
-    open_store,
-    state_directory,
-    tell,
-    tell_of_new_key,
-)
+from b2mount.access import Access, find_access, lacking, open_store, state_directory, tell, tell_of_new_key
 from b2mount.answers import Answers
 from b2mount.control.metrics import MetricsServer, OperationCounts
 from b2mount.control.server import ControlServer
@@ -310,6 +302,7 @@ class Mount:
             await mover.replay()
             self._namespace.forget_listing(None)  # what was seen meanwhile were names on the move
         self._replayed.set()
+        self._services.start_soon(mover.run, self._names_changed)
         await self._write_back.run()
 
     def _answers(self) -> Answers:
@@ -326,6 +319,11 @@ class Mount:
             lambda: lacking(self._store.account, self._options),
             self._started,
         )
+
+    def _names_changed(self) -> None:
+        """Not by the kernel's requests: whoever looks from now on is told what B2 has."""
+        self._areas.bucket_changed()
+        self._services.start_soon(self._expire, self._filesystem.by_path.refresh(""))
 
     async def _expire(self, told: Mapping[int, Sequence[str]]) -> None:
         await self._names.expire(told, within=self._namespace.lifetime.longest)

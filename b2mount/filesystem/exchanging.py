@@ -65,6 +65,7 @@ class Swapper:
             self._gate.moving(lambda: first.path, lambda: second.path) as paths,
             self._committer.all_sent(paths),
         ):
+            self._mover.check_taken_back()
             with self._write_back.holding(paths[0]), self._write_back.holding(paths[1]):
                 versions = await self._swap_objects(first, second)
                 self._swap_names(first, second, one, other)

@@ -7,7 +7,7 @@ that was not sent yet only changes the name it will have; open handles follow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import trio
@@ -106,10 +106,13 @@ class Renamer:
         taken = False
         try:
             async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (_, path):
+                self._mover.check_taken_back()
                 self._announce(inode.path, path)
                 with self._write_back.holding(path):
                     taken = replaced is not None and await self._take_back(replaced)
-                    version = await self._move_bytes(inode, path, self._recorded(replaced))
+                    version = await self._move_bytes(
+                        inode, path, self._recorded(replaced), self._covered(target)
+                    )
                     inode.covers = target is not None and self._committer.is_in_b2(target)
                     if target is not None:
                         await self._remover.replaced(target)
@@ -146,14 +149,14 @@ class Renamer:
             await self._committer.checkpoint(replaced)
 
     async def _move_bytes(
-        self, inode: Inode, path: ObjectPath, replaces: Sequence[SealedFile]
+        self, inode: Inode, path: ObjectPath, replaces: Sequence[SealedFile], over: Mapping[ObjectPath, str]
     ) -> ObjectVersion | None:
         content = self._committer.known(inode)
         try:
             unsent = content is not None and await self._rename_unsent(content, path)
             version = inode.version if inode.version and inode.version.path == inode.path else None
             if version is not None and not unsent:
-                return (await self._mover.move([(version, path)], replaces))[0]
+                return (await self._mover.move([(version, path)], replaces, over))[0]
             # the new name comes with the upload: no copy of bytes that it replaces
             if self._committer.is_in_b2(inode):
                 await self._hide(inode.path)
@@ -198,9 +201,10 @@ class Renamer:
     async def _move_directory(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         directory, name = new
         async with self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name)) as (_, path):
+            self._mover.check_taken_back()
             self._announce(inode.path, path)
             with self._write_back.holding(path):
-                versions = await self._move_tree(inode, path)
+                versions = await self._move_tree(inode, path, self._covered(target))
                 if target is not None:
                     self._namespace.removed(target)
                 self._namespace.moved(inode, directory, name)
@@ -208,7 +212,16 @@ class Renamer:
                     self._committer.arrived(version)
         await self._remover.keep(inode)
 
-    async def _move_tree(self, inode: Inode, path: ObjectPath) -> list[ObjectVersion]:
+    def _covered(self, target: Inode | None) -> dict[ObjectPath, str]:
+        """What B2 has under the name that is replaced."""
+        if target is None:
+            return {}
+        versions = self._namespace.keepers(target) if target.is_directory else [target.version]
+        return {version.path: version.version_id for version in versions if version is not None}
+
+    async def _move_tree(
+        self, inode: Inode, path: ObjectPath, over: Mapping[ObjectPath, str]
+    ) -> list[ObjectVersion]:
         old_path = inode.path
         renamed: list[FileContent] = []
         try:
@@ -217,7 +230,7 @@ class Renamer:
                 await self._rename_unsent(content, content.inode.path.moved(old_path, path))
             moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
             await check_keys(self._store, [version for version, _ in moves])
-            return await self._mover.move(moves)
+            return await self._mover.move(moves, over=over)
         except BaseException as error:
             self._namespace.forget_listing(old_path)
             self._namespace.forget_listing(path)

@@ -7,8 +7,9 @@ that are not the new name of another one.
 What a replay finds of an exchange, and what it does:
 
     it was under way               what was not copied yet is copied, then the old names are hidden; a
-                                   name that somebody else has written since is left alone, and so is
-                                   the old name of what was to be there
+                                   name that somebody else has written since is left alone. What was to
+                                   be there keeps its old name: it is not hidden, nothing is copied over
+                                   it, and what has been copied there is deleted
     it was being taken back        the copies that are still there are deleted: what was under their
       (a copy had failed)          names before shows again
 
@@ -24,7 +25,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import trio
@@ -107,6 +108,11 @@ class Exchanger:
         await self._end(exchange)
         return [results[number] for number in range(len(swaps))]
 
+    @property
+    def owes(self) -> bool:
+        """Whether any could not be taken back yet."""
+        return bool(self._owed)
+
     async def has_begun(self) -> bool:
         """Whether an earlier process left any. Raises when the journal can't be read."""
         return bool(await self._recorded())
@@ -132,16 +138,19 @@ class Exchanger:
     # -- there -----------------------------------------------------------------------------
 
     async def _finish(self, exchange: Exchange) -> None:
-        there_now = []
-        for swap in exchange.swaps:
-            there = await newest(self._store, swap.destination)
-            if (there.version_id if there else None) == swap.replaces:
+        swaps = exchange.swaps
+        there = {swap.destination: await newest(self._store, swap.destination) for swap in swaps}
+        moving = _that_can_move(swaps, there)
+        for swap in swaps:
+            found = there[swap.destination]
+            is_done = is_copy(found, swap.source) and not _is_unchanged(found, swap)
+            if swap in moving and not is_done:
                 await self._uploader.copy(swap.source, swap.destination)
-            elif not is_copy(there, swap.source):
-                log.warning("%s has been written since", swap.destination)
-                continue
-            there_now.append(swap)
-        await self._hide_old_names([swap for swap in there_now if await self._is_left(swap)])
+            elif swap not in moving:
+                log.warning("%s keeps its name: others have written to its new one", swap.source.path)
+                if is_done and found is not None:
+                    await self._store.delete_version(found)
+        await self._hide_old_names([swap for swap in moving if await self._is_left(swap)])
 
     async def _is_left(self, swap: Swap) -> bool:
         """Whether the old name still shows what was there."""
@@ -180,7 +189,12 @@ class Exchanger:
         async with self._paying:
             while self._owed:
                 exchange = self._owed[-1]
-                await self._delete_copies(exchange, exchange.failed_ms)
+                try:
+                    await self._delete_copies(exchange, exchange.failed_ms)
+                except Unavailable:
+                    raise
+                except B2MountError as error:
+                    log.warning("an exchange of objects stays half done: %s", error)
                 self._owed.remove(exchange)
                 await self._end(exchange)
                 has_paid = True
@@ -216,6 +230,26 @@ class Exchanger:
             except UNREADABLE:
                 log.exception("the record of an exchange can't be read; it stays")
         return found
+
+
+def _is_unchanged(found: ObjectVersion | None, swap: Swap) -> bool:
+    """Whether its new name shows what it did before."""
+    return (found.version_id if found is not None else None) == swap.replaces
+
+
+def _that_can_move(swaps: Sequence[Swap], there: Mapping[ObjectPath, ObjectVersion | None]) -> list[Swap]:
+    """Those whose new name nobody else has written, and that cover nothing which has to stay for that."""
+    moving = [
+        swap
+        for swap in swaps
+        if _is_unchanged(there[swap.destination], swap) or is_copy(there[swap.destination], swap.source)
+    ]
+    while True:
+        staying = {swap.source.path for swap in swaps if swap not in moving}
+        left = [swap for swap in moving if swap.destination not in staying]
+        if len(left) == len(moving):
+            return moving
+        moving = left
 
 
 def _to_json(exchange: Exchange) -> str:

@@ -24,8 +24,9 @@ Must not know: directories, inodes, what is unsent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final
 
 import attrs
@@ -38,11 +39,14 @@ from b2mount.writing.copying import in_parallel, is_copy, newest
 from b2mount.writing.exchanger import Exchanger, Swap
 from b2mount.writing.journal import Journal, MoveRecord
 from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.strays import Stray, Strays
 from b2mount.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)
 
+FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
+"""Seconds between two tries."""
 
 
 class MoveIncomplete(B2MountError):
@@ -70,22 +74,42 @@ class Mover:
     _unsure: set[int] = attrs.field(factory=set, init=False)
     """Renames that were begun and may not be done; they stay in the journal."""
     _needed: dict[object, Sequence[ObjectVersion]] = attrs.field(factory=dict, init=False)
+    _owes: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Something is to be taken back."""
     _exchanger: Exchanger = attrs.field(init=False)
+    _strays: Strays = attrs.field(init=False)
+
+    @_strays.default
+    def _make_strays(self) -> Strays:
+        return Strays(self._store, self.in_use)
 
     @_exchanger.default
     def _make_exchanger(self) -> Exchanger:
         return Exchanger(self._store, self._journal, self._uploader, self._parallel)
 
     async def move(
-        self, moves: Sequence[tuple[ObjectVersion, ObjectPath]], replaces: Sequence[SealedFile] = ()
+        self,
+        moves: Sequence[tuple[ObjectVersion, ObjectPath]],
+        replaces: Sequence[SealedFile] = (),
+        over: Mapping[ObjectPath, str] = MappingProxyType({}),
     ) -> list[ObjectVersion]:
         """Move objects; returns the new versions, in order. For a single one raises its error; for
         several MoveIncomplete, when some could not be moved: those are still under their old names.
         When cancelled, the next mount finishes it. The records of the unsent files in `replaces`, which
         the moved ones take the place of, are gone from the start, else the next mount would send them
-        over what it has moved: when this fails, they are to be submitted again."""
+        over what it has moved: when this fails, they are to be submitted again. `over` has the ids of the
+        versions that the new names have now, where they have any."""
         if not moves:
             return []
+        with self.needing([version for version, _ in moves]):
+            return await self._move_all(moves, replaces, over)
+
+    async def _move_all(
+        self,
+        moves: Sequence[tuple[ObjectVersion, ObjectPath]],
+        replaces: Sequence[SealedFile],
+        over: Mapping[ObjectPath, str],
+    ) -> list[ObjectVersion]:
         with trio.CancelScope(shield=True):
             records = await self._journal.begin_moves(moves, replaces)
         results: dict[int, ObjectVersion] = {}
@@ -93,7 +117,7 @@ class Mover:
 
         async def move_one(record: MoveRecord) -> None:
             try:
-                results[record.number] = await self._move(record)
+                results[record.number] = await self._move(record, over.get(record.destination))
             except Exception as error:
                 failed[record.number] = error
 
@@ -111,12 +135,38 @@ class Mover:
 
     async def exchange(self, swaps: Sequence[Swap]) -> list[ObjectVersion]:
         """Let objects change places: all of them, or none. See Exchanger."""
-        return await self._exchanger.exchange(swaps)
+        with self.needing([swap.source for swap in swaps]):
+            try:
+                return await self._exchanger.exchange(swaps)
+            finally:
+                if self._exchanger.owes:
+                    self._owes.set()
 
     async def take_back(self) -> bool:
-        """What an exchange that failed has left under wrong names goes; whether there was any. To be said
-        before names are looked up that are to be moved. Raises what the store raises."""
-        return await self._exchanger.pay()
+        """What an exchange or rename that failed has left under wrong names goes; whether there was any.
+        To be said before names are looked up that are to be moved. Raises what the store raises."""
+        exchanged = await self._exchanger.pay()
+        return await self._strays.pay() or exchanged
+
+    def check_taken_back(self) -> None:
+        """Raises Unavailable while names show what an exchange that failed has left there."""
+        if self._exchanger.owes:
+            raise Unavailable("names are not yet what they were before an exchange that failed")
+
+    async def run(self, taken_back: Callable[[], None]) -> None:
+        """Take back as soon as B2 answers, until cancelled; then `taken_back`: names mean others again."""
+        pause = FIRST_PAUSE
+        while True:
+            await self._owes.wait()
+            await trio.sleep(pause)  # B2 has just been in trouble
+            pause = min(pause * 2, LONGEST_PAUSE)
+            try:
+                if await self.take_back():
+                    taken_back()
+            except Unavailable as error:
+                log.debug("what failed is not taken back yet: %s", error)
+            if not (self._exchanger.owes or self._strays.are_owed):
+                self._owes, pause = trio.Event(), FIRST_PAUSE
 
     async def copy(self, version: ObjectVersion, path: ObjectPath) -> ObjectVersion:
         """Copy a version of any size inside B2, with its metadata, and leave it where it is."""
@@ -163,8 +213,13 @@ class Mover:
 
     # -- one object ------------------------------------------------------------------------
 
-    async def _move(self, record: MoveRecord) -> ObjectVersion:
-        version = await self._uploader.copy(record.version, record.destination)
+    async def _move(self, record: MoveRecord, replaces: str | None) -> ObjectVersion:
+        stray = Stray(record.version, record.destination, replaces, record.begun_ms)
+        try:
+            version = await self._uploader.copy(record.version, record.destination)
+        except Unavailable:
+            self._owe(stray)  # it may have been heard
+            raise
         try:
             await self._store.hide(record.version.path)
         except NotFound:
@@ -174,9 +229,13 @@ class Mover:
                 return version
             raise
         except Exception:
-            await self._undo(version)
+            await self._undo(version, stray)
             raise
         return version
+
+    def _owe(self, stray: Stray) -> None:
+        self._strays.owe(stray)
+        self._owes.set()
 
     async def _is_hidden(self, record: MoveRecord) -> bool:
         """Whether a request to hide that got no answer was heard. When that can't be known either,
@@ -191,9 +250,11 @@ class Mover:
             return False
         return True
 
-    async def _undo(self, copy: ObjectVersion) -> None:
+    async def _undo(self, copy: ObjectVersion, stray: Stray) -> None:
         try:
             await self._store.delete_version(copy)
+        except Unavailable:
+            self._owe(stray)
         except B2MountError as error:
             log.warning("%s is under its old name too: %s", copy.path, error)
 

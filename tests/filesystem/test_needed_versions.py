@@ -9,6 +9,7 @@ import trio
 
 from b2mount.errors import NotPermitted, OverQuota, Unavailable
 from b2mount.model import AttributeChange, ObjectMetadata, ObjectPath
+from b2mount.writing import mover
 from tests.conftest import WarningLog
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore, literal
@@ -96,8 +97,14 @@ async def test_what_is_there_again_is_not_removed_from_the_trash(memory: MemoryS
 
 @pytest.mark.parametrize("then", ["exchange", "rename a directory", "rename a file"])
 async def test_what_an_exchange_could_not_take_back_is_not_carried_on(
-    store: FaultyStore, memory: MemoryStore, tmp_path: Path, expect_warning: WarningLog, then: str
+    store: FaultyStore,
+    memory: MemoryStore,
+    tmp_path: Path,
+    expect_warning: WarningLog,
+    monkeypatch: pytest.MonkeyPatch,
+    then: str,
 ) -> None:
+    monkeypatch.setattr(mover, "FIRST_PAUSE", 1e6)  # nobody else takes it back
     expect_warning("could not be taken back yet")
     async with world(store, tmp_path) as w:
         for name in ("d", "e"):
@@ -121,3 +128,80 @@ async def test_what_an_exchange_could_not_take_back_is_not_carried_on(
             expected = {"y": b"d", "z": b"e"}
         assert {name: await w.read(name) for name in expected} == expected
         assert {key: data for key, data in memory.contents().items() if data} == expected
+
+
+async def until_taken_back(w: World) -> None:
+    moving = w.fs._mover
+    with trio.fail_after(10):
+        while moving._exchanger.owes or moving._strays.are_owed:  # noqa: ASYNC110  # nobody says so
+            await trio.sleep(0.001)
+
+
+async def test_a_failed_exchange_is_taken_back_without_being_asked(
+    store: FaultyStore,
+    memory: MemoryStore,
+    tmp_path: Path,
+    expect_warning: WarningLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mover, "FIRST_PAUSE", 0.001)
+    expect_warning("could not be taken back yet")
+    async with world(store, tmp_path) as w:
+        await w.write("a", b"one")
+        await w.write("b", b"other")
+        store.fail("copy", OverQuota("cap"), at=2)
+        store.fail("delete_version", Unavailable("no network"), times=3)
+        with pytest.raises(OverQuota):
+            await w.fs.exchange(await w.split("a"), await w.split("b"))
+        await until_taken_back(w)
+        assert memory.contents() == {"a": b"one", "b": b"other"}
+        assert (await w.read("a"), await w.read("b")) == (b"one", b"other")
+
+
+@pytest.mark.parametrize("case", ["a reply is lost", "hiding is refused"])
+async def test_a_rename_that_failed_leaves_no_copy(
+    store: FaultyStore, memory: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setattr(mover, "FIRST_PAUSE", 0.001)
+    async with world(store, tmp_path) as w:
+        await w.write("old", b"bytes")
+        await w.write("new", b"another")
+        if case == "a reply is lost":
+            store.fail("copy", Unavailable("lost"), after=True)
+        else:
+            store.fail("hide", OverQuota("cap"))
+            store.fail("delete_version", Unavailable("no network"))
+        store.fail("stat", Unavailable("no network"))
+        with pytest.raises((OverQuota, Unavailable)):
+            await w.rename("old", "new")
+        await until_taken_back(w)
+        assert memory.contents() == {"old": b"bytes", "new": b"another"}
+        assert (await w.read("old"), await w.read("new")) == (b"bytes", b"another")
+
+
+@pytest.mark.parametrize("case", ["done again", "there before", "there unseen", "removed by others"])
+async def test_what_is_no_stray_stays(
+    store: FaultyStore, memory: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setattr(mover, "FIRST_PAUSE", 1e6)
+    async with world(store, tmp_path) as w:
+        await w.write("old", b"bytes")
+        if case.startswith("there"):
+            await memory.copy(memory.newest("old"), ObjectPath("bucket", "new"))
+            await trio.sleep(0.002)
+        if case == "there before":
+            w.fs.by_path.refresh("")
+        store.fail("copy", Unavailable("lost"), after=not case.startswith("there"))
+        with pytest.raises(Unavailable):
+            await w.rename("old", "new")
+        strays = w.fs._mover._strays
+        (stray,) = strays._owed
+        if case == "done again":
+            await w.rename("old", "new")
+            strays.owe(stray)
+        elif case == "removed by others":
+            await memory.hide(ObjectPath("bucket", "old"))
+        await w.fs._mover.take_back()
+        assert not strays.are_owed
+        expected = {"old", "new"} if case.startswith("there") else {"new"}
+        assert set(memory.contents()) == expected

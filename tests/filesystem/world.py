@@ -158,6 +158,7 @@ async def world(
             await mover.replay()
             await fs.recover()
             services.start_soon(write_back.run)
+            services.start_soon(mover.run, lambda: namespace.forget_listing(None))
             yield World(fs, store, namespace, write_back)
             services.cancel_scope.cancel()
     finally:

@@ -126,7 +126,8 @@ async def test_what_was_taken_back_late_does_not_take_what_came_later(
 async def test_what_somebody_wrote_since_is_left_alone(
     tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
 ) -> None:
-    expect_warning("has been written since")
+    """And nothing takes the place of what was to be there."""
+    expect_warning("keeps its name")
     async with open_world(tmp_path, store) as world:
         hold = store.hold("copy", at=1)
         store.hold("copy", at=2)
@@ -137,13 +138,31 @@ async def test_what_somebody_wrote_since_is_left_alone(
             nursery.cancel_scope.cancel()
     memory.seed(at("b/1"), b"theirs")
     await replayed(tmp_path, store)
-    assert memory.contents() == {**AFTER, "b/1": b"theirs"}
+    assert memory.contents() == {"a/1": b"one", "b/1": b"theirs", "b/2": b"two", "c": b"alone"}
+
+
+async def test_what_was_copied_over_what_has_to_stay_is_taken_back(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("keeps its name")
+    async with open_world(tmp_path, store) as world:
+        one, other = memory.seed(at("a"), b"one", {"n": "1"}), memory.seed(at("b"), b"other", {"n": "2"})
+        store.hold("copy", at=1)
+        hold = store.hold("copy", at=2, after=True)
+        async with trio.open_nursery() as nursery:
+            swaps = swaps_of([(one, ObjectPath("bucket", "b")), (other, at("a"))])
+            nursery.start_soon(world.mover.exchange, swaps)
+            await hold.reached.wait()
+            nursery.cancel_scope.cancel()
+    memory.seed(at("b"), b"theirs")
+    await replayed(tmp_path, store)
+    assert memory.contents() == {"a": b"one", "b": b"theirs"}
 
 
 async def test_what_could_not_get_its_new_name_keeps_its_old_one(
     tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
 ) -> None:
-    expect_warning("has been written since")
+    expect_warning("keeps its name")
     async with open_world(tmp_path, store) as world:
         hold = store.hold("copy", at=1)
         store.hold("copy", at=2)
