@@ -46,7 +46,7 @@ class Draining:
         """How far it is, for people."""
         waiting = self._write_back.pending()
         unsent = sum(max(0, upload.size - upload.sent) for upload in waiting)
-        return f"unmounting: {len(waiting)} files, {unsent / (1 << 20):.1f} MiB are still to be sent"
+        return f"unmounting: {_files(len(waiting))}, {unsent / (1 << 20):.1f} MiB, still to be sent"
 
     async def run(self) -> int:
         """Seal what is dirty and send what there is time for; returns how many files are left."""
@@ -55,7 +55,7 @@ class Draining:
         try:
             self.begin()
             if waiting := len(self._write_back.pending()):
-                log.info("%d files are still to be sent, in at most %.0f s", waiting, DRAIN_TIME)
+                log.info("%s still to be sent, in at most %.0f s", _files(waiting), DRAIN_TIME)
             with self._sending:
                 await self._write_back.flush()
                 if self._write_back.pruner is not None:
@@ -68,3 +68,7 @@ class Draining:
         if len(left) > NAMED:
             log.warning("and so are %d more", len(left) - NAMED)
         return len(left)
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"

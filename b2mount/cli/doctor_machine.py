@@ -15,6 +15,7 @@ from typing import Final
 
 from b2mount.cli.finding import Finding, ok, trouble, warning
 from b2mount.cli.mount_point import DEVICE, FUSE_CONFIG, answers, check_machine, is_dead, others_allowed
+from b2mount.cli.packages import fuse_missing
 from b2mount.control.client import remove_dead_sockets
 from b2mount.control.places import mount_table
 from b2mount.errors import B2MountError, FuseMissing
@@ -41,7 +42,7 @@ def look_at_library() -> Finding:
     try:
         importlib.import_module("b2mount.mount")
     except ImportError as error:
-        return trouble("libfuse", FuseMissing(f"{error}"), "install it with `apt-get install fuse3`")
+        return trouble("libfuse", fuse_missing(error) or FuseMissing(str(error)))
     return ok("libfuse", f"libfuse {_libfuse_version()}, pyfuse3 {importlib.metadata.version('pyfuse3')}")
 
 

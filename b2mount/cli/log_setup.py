@@ -40,25 +40,27 @@ class Journal(OneLine):
     each line from its beginning (sd-daemon(3))."""
 
     def format(self, record: logging.LogRecord) -> str:
-        priority = next((number for level, number in PRIORITIES if record.levelno >= level), 7)
-        return f"<{priority}>{super().format(record)}"
+        return priority_prefix(record.levelno) + super().format(record)
 
 
 def log_to_stderr(options: MountOptions) -> None:
     """The log of a mount in the foreground."""
     handler = _terminal("%(asctime)s %(levelname)s %(message)s")
-    if _is_journal(os.environ.get("JOURNAL_STREAM", "")):
+    if priority_prefix(logging.INFO):
         handler.setFormatter(Journal("%(message)s"))
     _attach(handler, options)
 
 
-def _is_journal(stream: str) -> bool:
-    """Whether stderr has the device and inode that systemd put into JOURNAL_STREAM (systemd.exec(5))."""
+def priority_prefix(level: int) -> str:
+    """What a line on stderr begins with for systemd's journal; empty where stderr is something else than
+    what systemd put into JOURNAL_STREAM, by device and inode (systemd.exec(5))."""
     try:
         status = os.fstat(2)
     except OSError:
-        return False
-    return stream == f"{status.st_dev}:{status.st_ino}"
+        return ""
+    if os.environ.get("JOURNAL_STREAM") != f"{status.st_dev}:{status.st_ino}":
+        return ""
+    return f"<{next((number for least, number in PRIORITIES if level >= least), 7)}>"
 
 
 def log_to_file(options: MountOptions) -> logging.Handler:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import sys
 import traceback
@@ -17,8 +18,10 @@ from typing import Final, NoReturn
 
 from b2mount.cli.config_file import read_config
 from b2mount.cli.exit_codes import DONE, OTHER, exit_code
+from b2mount.cli.log_setup import priority_prefix
+from b2mount.cli.packages import fuse_missing
 from b2mount.cli.parser import parse, parse_helper
-from b2mount.errors import B2MountError, FuseMissing, UsageError
+from b2mount.errors import B2MountError, UsageError
 from b2mount.options import mount_options, parse_words, split_words
 from b2mount.plain_text import plain
 
@@ -98,9 +101,9 @@ def _dispatch(parsed: Namespace) -> int:
     try:
         module = importlib.import_module(MODULES[parsed.command])
     except ImportError as error:
-        if "libfuse" not in str(error):
+        if (missing := fuse_missing(error)) is None:
             raise
-        raise FuseMissing("libfuse3 is missing: install it with `apt-get install fuse3`") from error
+        raise missing from error
     execute: Callable[[Namespace], int] = module.execute
     return execute(parsed)
 
@@ -125,5 +128,6 @@ def _guarded(work: Callable[[], int]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(plain(f"b2mount: {' '.join(message.split())}"), file=sys.stderr)
+    line = plain(f"b2mount: {' '.join(message.split())}")
+    print(priority_prefix(logging.ERROR) + line, file=sys.stderr)
     return code

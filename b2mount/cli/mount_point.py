@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from b2mount.cli.packages import TO_RUN
 from b2mount.control.client import NotAnswering, client_at
 from b2mount.control.places import MountEntry, mount_at
 from b2mount.errors import FuseMissing, MountPointUnusable, UsageError
@@ -42,7 +43,7 @@ def check_machine(*, allow_other: bool) -> None:
     if os.getuid() == 0:
         return
     if shutil.which("fusermount3") is None:
-        raise FuseMissing("fusermount3 is missing: install it with `apt-get install fuse3`")
+        raise FuseMissing(f"fusermount3 is missing: {TO_RUN}")
     if allow_other and not others_allowed():
         raise UsageError(f"allow-other needs the line user_allow_other in {FUSE_CONFIG}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from argparse import Namespace
@@ -17,6 +18,7 @@ from b2mount import errors
 from b2mount.cli import main as program
 from b2mount.cli.exit_codes import EXIT_CODES, exit_code, exit_codes_table
 from b2mount.cli.main import main, main_mount_helper
+from b2mount.cli.packages import TO_BUILD
 from b2mount.cli.parser import COMMANDS
 from b2mount.errors import B2MountError
 from b2mount.options import MountOptions, mount_options
@@ -280,14 +282,40 @@ def test_a_missing_libfuse_is_exit_6(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(name: str) -> None:
-        raise ImportError("libfuse3.so.3: cannot open shared object file: No such file or directory")
+        raise error
 
+    error: ImportError = ImportError(
+        "libfuse3.so.3: cannot open shared object file: No such file or directory"
+    )
     monkeypatch.setattr(program, "importlib", SimpleNamespace(import_module=fail))
     assert main(["bucket", "/m"]) == 6
-    assert "apt-get install fuse3" in complaint(capsys)
+    said = complaint(capsys)
+    assert "libfuse3 is missing" in said
+    for command in ("apt-get install fuse3`", "dnf install fuse3`", "pacman -S fuse3`"):
+        assert command in said
+    error = ModuleNotFoundError("No module named 'pyfuse3'", name="pyfuse3")
+    assert main(["bucket", "/m"]) == 6
+    said = complaint(capsys)
+    for package in ("libfuse3-dev", "fuse3-devel", "pacman -S fuse3 pkgconf", "pip install pyfuse3"):
+        assert package in said
+
+
+def test_the_journal_learns_that_a_mount_failed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+    assert main(["nonsense"]) == 2
+    assert capsys.readouterr().err.startswith("<3>b2mount: ")
 
 
 def test_every_command_has_its_module() -> None:
     assert set(program.MODULES) == set(COMMANDS)
     for name in set(program.MODULES.values()):
         assert callable(importlib.import_module(name).execute)
+
+
+def test_readme_names_the_packages_that_errors_name() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for command in re.findall("`([^`]+)`", TO_BUILD):
+        assert command in readme
