@@ -20,6 +20,7 @@ import attrs
 
 from tests.bench.emulator import Emulator, emulator
 from tests.bench.library import MIB, Library, Piece
+from tests.bench.memory import settle_memory
 from tests.bench.peers import B2MOUNT, Mounted, MountPlan, mounted
 from tests.bench.reading import read_all
 
@@ -79,10 +80,12 @@ def play_round(server: Emulator, folder: Path) -> list[Figure]:
     """Both, and the mount once more from its disk."""
     folder.mkdir()
     plan = MountPlan(server.access(), BUCKET, folder)
+    settle_memory(3 * SIZE)
     figures = [download(server, folder)]
     with mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE) as memory:
         for name in ("b2mount, cold", "b2mount, after a remount"):
             with mounted(B2MOUNT, plan) as mount:
+                settle_memory(3 * SIZE)
                 figures.append(read(name, mount, memory))
                 time.sleep(SETTLED_AFTER)
                 mount.unmount()
