@@ -67,21 +67,26 @@ class Swapper:
         ):
             self._mover.check_taken_back()
             with self._write_back.holding(paths[0]), self._write_back.holding(paths[1]):
-                versions = await self._swap_objects(first, second)
+                versions, left = await self._swap_objects(first, second)
                 self._swap_names(first, second, one, other)
                 for version in versions:
                     self._committer.arrived(version)
+        await self._remover.moved(left)
         for inode in (first, second):
             if inode.is_directory:
                 await self._remover.keep(inode)
 
-    async def _swap_objects(self, first: Inode, second: Inode) -> Sequence[ObjectVersion]:
+    async def _swap_objects(
+        self, first: Inode, second: Inode
+    ) -> tuple[Sequence[ObjectVersion], list[ObjectPath]]:
+        """The new versions, and the names that none of them has."""
         there, here = _path_of(first, second), _path_of(second, first)
         moves = [(version, version.path.moved(first.path, there)) for version in await self._objects(first)]
         moves += [(version, version.path.moved(second.path, here)) for version in await self._objects(second)]
         try:
             await check_keys(self._store, [version for version, _ in moves])
-            return await self._mover.exchange(swaps_of(moves))
+            swaps = swaps_of(moves)
+            return await self._mover.exchange(swaps), [swap.source.path for swap in swaps if swap.hides]
         except BaseException:
             for path in (first.path, second.path):
                 self._namespace.forget_listing(path)

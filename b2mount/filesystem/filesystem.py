@@ -22,6 +22,7 @@ from b2mount.errors import AlreadyExists, BadHandle, InvalidArgument, IsADirecto
 from b2mount.filesystem.absences import Absences
 from b2mount.filesystem.by_path import ByPath
 from b2mount.filesystem.changing import Changer, check_size
+from b2mount.filesystem.clearing import Clearer
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.creating import Creator
@@ -89,7 +90,8 @@ class FileSystem:
             names, self._staging, self._write_back, gate, self._witness, store, self._waits
         )
         self._creator = Creator(names, store, self._committer, gate)
-        self._remover = Remover(names, store, self._committer, gate, self._deletes)
+        clearer = Clearer(store, self.in_use)
+        self._remover = Remover(names, store, self._committer, gate, self._deletes, clearer)
         self._changer = Changer(names, store, self._committer, self._creator, self._remover)
         moving = (names, store, self._committer, self._write_back, self._mover, self._remover, gate)
         self._renamer, self._swapper = Renamer(*moving), Swapper(*moving)

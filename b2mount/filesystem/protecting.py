@@ -101,13 +101,14 @@ async def deletable(
         page = await store.list_versions(path.bucket, path.key, start=cursor)
         for version in page.versions:
             if version.path == path and version_id in (None, version.version_id):
-                _check_deletable(version, page.protections.get(version.version_id))
+                check_deletable(version, page.protections.get(version.version_id))
                 found.append(version)
         cursor = page.next_cursor
     return tuple(found)
 
 
-def _check_deletable(version: ObjectVersion, protection: Protection | None) -> None:
+def check_deletable(version: ObjectVersion, protection: Protection | None) -> None:
+    """Raises NotPermitted, with the reason."""
     if protection is None or not protection.forbids(time.time_ns() // 1_000_000):
         return
     retention = protection.retention

@@ -8,11 +8,12 @@ unlinked is sent afterwards; what open handles still see lives until they are cl
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 import attrs
 
 from b2mount.errors import B2MountError, IsADirectory, NotADirectory, NotEmpty, NotFound
+from b2mount.filesystem.clearing import Clearer
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.protecting import deletable
@@ -34,6 +35,7 @@ class Remover:
     _gate: PathGate
     _deletes: bool
     """--unlink=delete: every version goes, instead of being hidden."""
+    _clearer: Clearer
     _doomed: dict[int, tuple[ObjectVersion, ...]] = attrs.field(factory=dict)
     """By inode: versions to delete when its last handle is closed."""
 
@@ -75,6 +77,11 @@ class Remover:
         """Another object has taken the name of `inode`."""
         self._namespace.removed(inode)
         await self._drop_unsent(inode)
+
+    async def moved(self, paths: Sequence[ObjectPath]) -> None:
+        """Objects have other names now, and are hidden under these. Never raises."""
+        if self._deletes:
+            await self._clearer.clear(paths)
 
     async def keep(self, directory: Inode) -> None:
         """Write a placeholder when `directory` has just lost its last entry."""

@@ -103,9 +103,12 @@ class Renamer:
         replaced = self._committer.known(target) if target is not None else None
         content = self._committer.known(inode)
         gathers = content is not None and self._committer.gathers(content)
-        taken = False
+        taken, old = False, inode.path
         try:
-            async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (_, path):
+            async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (
+                old,
+                path,
+            ):
                 self._mover.check_taken_back()
                 self._announce(inode.path, path)
                 with self._write_back.holding(path):
@@ -123,6 +126,7 @@ class Renamer:
                 with trio.CancelScope(shield=True):
                     await self._record_again(replaced, taken)
             raise
+        await self._remover.moved([old])
         if content is not None and gathers:  # one copy for the new name and for what was changed before
             await self._committer.arrive(content)
 
@@ -200,7 +204,10 @@ class Renamer:
 
     async def _move_directory(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         directory, name = new
-        async with self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name)) as (_, path):
+        async with self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name)) as (
+            old,
+            path,
+        ):
             self._mover.check_taken_back()
             self._announce(inode.path, path)
             with self._write_back.holding(path):
@@ -210,6 +217,7 @@ class Renamer:
                 self._namespace.moved(inode, directory, name)
                 for version in versions:
                     self._committer.arrived(version)
+        await self._remover.moved([version.path.moved(path, old) for version in versions])
         await self._remover.keep(inode)
 
     def _covered(self, target: Inode | None) -> dict[ObjectPath, str]:

@@ -54,12 +54,19 @@ class Strays:
         self._owed.append(stray)
 
     async def pay(self) -> bool:
-        """Remove them; whether there were any. Raises Unavailable; the rest is still owed then."""
+        """Remove them; whether there were any. Raises Unavailable; the rest is still owed then, and so is
+        what somebody is moving just now."""
         has_paid = False
-        while self._owed:
-            stray = self._owed[0]
+        for stray in list(self._owed):
             try:
-                has_paid |= await self._remove(stray)
+                found = await self._found(stray)
+                # in this order: whoever made what was found is at it still, or has hidden the source
+                if any(version.version_id == stray.source.version_id for version in self._in_use()):
+                    continue
+                if found is not None:
+                    log.info("%s is removed: the rename of %s had failed", stray.path, stray.source.path)
+                    await self._store.delete_version(found)
+                    has_paid = True
             except Unavailable:
                 raise
             except B2MountError as error:
@@ -68,18 +75,12 @@ class Strays:
                 self._owed.remove(stray)
         return has_paid
 
-    async def _remove(self, stray: Stray) -> bool:
+    async def _found(self, stray: Stray) -> ObjectVersion | None:
         there = await newest(self._store, stray.path)
         if there is None or there.version_id == stray.replaces or not is_copy(there, stray.source):
-            return False
+            return None
         if there.uploaded_ms < stray.begun_ms:
-            return False
+            return None
         source = await newest(self._store, stray.source.path)
-        if source is None or source.version_id != stray.source.version_id:
-            return False
-        # in this order: whoever began since, and made what was seen, is at it still, or has hidden the source
-        if any(version.version_id == source.version_id for version in self._in_use()):
-            return False
-        log.info("%s is removed: the rename of %s had failed", stray.path, source.path)
-        await self._store.delete_version(there)
-        return True
+        has_name = source is not None and source.version_id == stray.source.version_id
+        return there if has_name else None

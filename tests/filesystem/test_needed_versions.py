@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import trio
 
-from b2mount.errors import NotPermitted, OverQuota, Unavailable
-from b2mount.model import AttributeChange, ObjectMetadata, ObjectPath
+from b2mount.errors import NotPermitted, OverQuota, StoreFailure, Unavailable
+from b2mount.model import Action, AttributeChange, ObjectMetadata, ObjectPath
 from b2mount.writing import mover
 from tests.conftest import WarningLog
 from tests.fakes.faulty_store import FaultyStore
@@ -205,3 +206,66 @@ async def test_what_is_no_stray_stays(
         assert not strays.are_owed
         expected = {"old", "new"} if case.startswith("there") else {"new"}
         assert set(memory.contents()) == expected
+
+
+async def all_of(memory: MemoryStore) -> list[tuple[str, Action]]:
+    page = await memory.list_versions("bucket", "")
+    return [(version.path.key, version.action) for version in page.versions]
+
+
+async def test_what_is_moved_away_leaves_nothing_where_removing_deletes(
+    store: FaultyStore, memory: MemoryStore, tmp_path: Path
+) -> None:
+    async with world(store, tmp_path, deletes=True) as w:
+        for name in ("d", "d/empty", "e"):
+            await w.mkdir(name)
+        for name in ("f", "f", "fg", "d/1", "d/1", "d/2", "e/2"):
+            await w.write(name, os.urandom(8))
+        await memory.hide(ObjectPath("bucket", "fg"))
+        await memory.put(ObjectPath("bucket", "d/gone"), literal(b"others'"), ObjectMetadata())
+        await memory.hide(ObjectPath("bucket", "d/gone"))
+        w.fs.by_path.refresh("")
+        await w.rename("f", "new")
+        asked = store.calls["list_versions"]
+        await w.rename("d", "dir")
+        assert store.calls["list_versions"] == asked + 1
+        await w.fs.exchange(await w.split("dir"), await w.split("e"))
+        left = [key for key, action in await all_of(memory) if action is Action.HIDE]
+        assert left == ["d/gone", "fg"]  # nobody moved these
+        names = ["d/gone", "dir/2", "e/1", "e/2", "e/empty/.bzEmpty", "fg", "new"]
+        assert sorted({key for key, _ in await all_of(memory)} - {"dir/.bzEmpty", "e/.bzEmpty"}) == names
+
+
+@pytest.mark.parametrize("case", ["written again", "brought back", "protected", "in use", "refused"])
+async def test_what_was_moved_away_stays_hidden(
+    store: FaultyStore, memory: MemoryStore, tmp_path: Path, expect_warning: WarningLog, case: str
+) -> None:
+    async with world(store, tmp_path, deletes=True) as w:
+        await w.write("old", b"bytes")
+        path = ObjectPath("bucket", "old")
+        if case == "protected":
+            memory.protect(memory.newest("old"))
+        fh = await w.open("old", os.O_WRONLY)
+        if case == "in use":
+            await w.fs.write(fh, 0, b"B")
+        look = store.hold("list_versions")
+        if case == "refused":
+            expect_warning("under its old name, hidden")
+            store.fail("list_versions", StoreFailure("no"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.rename, "old", "new")
+            await look.reached.wait()
+            if case == "written again":
+                await memory.put(path, literal(b"another"), ObjectMetadata())
+            if case == "brought back":
+                (marker, *_) = (await memory.list_versions("bucket", "old")).versions
+                await memory.delete_version(marker)
+            look.release.set()
+        await w.close(fh)
+        uploads = (
+            [Action.UPLOAD] if case in {"written again", "brought back"} else [Action.HIDE, Action.UPLOAD]
+        )
+        assert [action for key, action in await all_of(memory) if key == "old"] == uploads
+        shown = {"written again": b"another", "brought back": b"bytes"}
+        new = {"new": b"Bytes" if case == "in use" else b"bytes"}
+        assert memory.contents() == new | ({"old": shown[case]} if case in shown else {})
