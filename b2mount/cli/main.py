@@ -40,6 +40,7 @@ MODULES: Final = {
     "url": "b2mount.cli.url_command",
     "doctor": "b2mount.cli.doctor_command",
     "unit": "b2mount.cli.unit_command",
+    "dashboard": "b2mount.cli.dashboard_command",
     "completion": "b2mount.cli.completion_command",
     "man": "b2mount.cli.man_command",
     "emulator": "b2mount.cli.emulator_command",

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "url": "the URL of a file",
     "doctor": "what would keep a mount from working, and how to mend it",
     "unit": "print a systemd unit for the mounts of the configuration file",
+    "dashboard": "print a Grafana dashboard of what --metrics serves",
     "completion": "print what makes a shell complete b2mount's command lines",
     "man": "print a manual page",
     "emulator": "a local B2 on 127.0.0.1, to try things out",
