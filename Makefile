@@ -6,6 +6,8 @@
 #   make fast         only the tests that need no kernel
 #   make lint         ruff and mypy
 #   make torture      20 minutes of verified work on mounts that are killed, on a B2 that fails
+#   make fsx          random operations on one file, each compared with a model; the mount is killed meanwhile
+#   make stress       all operations at random, from many processes
 #   make bench        b2mount and rclone, side by side
 #   make map          which module imports which
 
@@ -14,7 +16,7 @@ PYTHON_ENV := .venv/bin/python
 RUN_READY := .venv/ready-to-run
 TEST_READY := .venv/ready-to-test
 
-.PHONY: demo demo-stop test fast lint torture bench map
+.PHONY: demo demo-stop test fast lint torture fsx stress bench map
 .DELETE_ON_ERROR:
 
 demo: $(RUN_READY)
@@ -35,6 +37,14 @@ lint: $(TEST_READY)
 
 torture: $(TEST_READY)
 	$(PYTHON_ENV) -m tests.torture --minutes 20
+
+fsx: $(TEST_READY)
+	$(PYTHON_ENV) -m tests.torture.fsx --operations 100000 --mode default --faults
+	$(PYTHON_ENV) -m tests.torture.fsx --operations 100000 --mode write-back --faults
+
+stress: $(TEST_READY)
+	$(PYTHON_ENV) -m tests.torture.stress --minutes 5 --mode default --faults
+	$(PYTHON_ENV) -m tests.torture.stress --minutes 5 --mode write-back --faults
 
 bench: $(TEST_READY)
 	$(PYTHON_ENV) -m tests.bench

@@ -14,16 +14,25 @@ LATEST: Final = DELAY + 0.3
 STATUSES: Final = (408, 429, 500, 503)
 """The other ones are answers that do not pass: programs would have to see them."""
 
+WITH_A_TOKEN: Final = "b2_[!a]*"
+"""All calls but b2_authorize_account, of which the same answer says that B2 does not know the key."""
+
+UPLOADS: Final = "b2_upload_*"
+
 
 def troubles(seed: int, share: float = SHARE, *, wrong_bytes: bool = True) -> list[Fault]:
-    """Rules that hit `share` of all requests, in equal parts."""
+    """Rules that hit `share` of all requests, in equal parts. Without `wrong_bytes` only what is sent gets
+    damaged on its way, which B2 sees."""
     kinds = [(FaultKind.ERROR, status) for status in STATUSES]
-    others = set(FaultKind) - {FaultKind.ERROR} - (set() if wrong_bytes else {FaultKind.WRONG_BYTES})
-    kinds += [(kind, 503) for kind in FaultKind if kind in others]
+    kinds += [(kind, 503) for kind in FaultKind if kind is not FaultKind.ERROR]
+    endpoints = {FaultKind.EXPIRED_TOKEN: WITH_A_TOKEN}
+    if not wrong_bytes:
+        endpoints[FaultKind.WRONG_BYTES] = UPLOADS
     chance = share / len(kinds)
     return [
         Fault(
             kind,
+            endpoint=endpoints.get(kind, "*"),
             probability=chance,
             seed=seed + number,
             status=status,
