@@ -202,9 +202,8 @@ async def test_the_directory_that_it_goes_to_is_removed(tmp_path: Path) -> None:
 
 async def test_failures_are_named_and_the_rest_is_copied(tmp_path: Path) -> None:
     async with place(tmp_path) as p:
-        await p.w.mkdir("dir")
         for name in "abc":
-            await p.w.write(f"dir/{name}", b"data")
+            p.memory.seed(ObjectPath("bucket", f"dir/{name}"), b"data")
         p.store.fail("copy", StoreFailure("no"), at=2)
         status, _ = await p.copy("dir", "to", recursive=True)
         assert (status.failures, status.files_done) == (1, status.files - 1)

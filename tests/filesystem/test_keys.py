@@ -177,7 +177,10 @@ async def test_each_capability_missing(
         assert w.fs.pending() == ()
 
 
-async def test_removing_for_good_without_the_right_to_it(server: EmulatorServer, tmp_path: Path) -> None:
+async def test_removing_for_good_without_the_right_to_it(
+    server: EmulatorServer, tmp_path: Path, expect_warning: WarningLog
+) -> None:
+    expect_warning("stays, hidden")
     await fill(server)
     key = make_key(server, ("deleteFiles",))
     async with opened(key) as store, world(store, tmp_path, deletes=True) as w:
