@@ -7,6 +7,7 @@ Must not know: how the questions come.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import attrs
@@ -18,12 +19,13 @@ from b2mount.filesystem.areas import Areas
 from b2mount.filesystem.copying import Copier, Request
 from b2mount.filesystem.filesystem import FileSystem
 from b2mount.filesystem.restoring import Restorer
-from b2mount.filesystem.status import EvictStatus, MountStatus, VersionStatus, WarmStatus
+from b2mount.filesystem.status import EvictStatus, MountStatus, TroubleStatus, VersionStatus, WarmStatus
 from b2mount.model import ObjectVersion
 from b2mount.moments import moment_name
 from b2mount.namespace.namespace import Namespace
 from b2mount.options import MountOptions
 from b2mount.reading.block_cache import BlockCache
+from b2mount.recent_troubles import RecentTroubles
 
 
 @attrs.frozen(eq=False)
@@ -42,7 +44,8 @@ class Answers:
     """Has the kernel ask for names again that it knows."""
     _lacking: Callable[[], tuple[str, ...]]
     """The capabilities that the key in use has not."""
-    _started: float
+    _troubles: RecentTroubles
+    _started: float = attrs.field(factory=time.time)
 
     def status(self) -> MountStatus:
         """The mount at this moment."""
@@ -64,6 +67,7 @@ class Answers:
             since_mount=self._costs.since_mount,
             free_calls_left=self._costs.free_calls_left,
             budget=self._costs.budget,
+            lately=tuple(TroubleStatus(each.when, each.text) for each in self._troubles.latest),
             odd_names=self._namespace.odd_names + self._areas.shadowed,
             open_files=self._areas.open_files,
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -54,6 +53,7 @@ from b2mount.private_directory import private_directory
 from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
+from b2mount.recent_troubles import RecentTroubles
 from b2mount.service_manager import ServiceManager
 from b2mount.store.b2_store import B2Store
 from b2mount.store.usage_file import UsageFile
@@ -111,7 +111,7 @@ class Mount:
 
     _options: MountOptions
     _on_ready: Callable[[], None]
-    _started: float = attrs.field(factory=time.time)
+    _troubles: RecentTroubles = attrs.field(factory=RecentTroubles)
     _kernel: ThreadLane = attrs.field(factory=lambda: ThreadLane("kernel", 2))
     """Its own: a stat of the mount point or a notification may have to wait for our own answers."""
     _pages: KernelPages = attrs.field(init=False)
@@ -151,6 +151,7 @@ class Mount:
 
     async def run(self) -> int:
         """The whole life of the mount."""
+        logging.getLogger("b2mount").addHandler(self._troubles)
         try:
             self._store = await open_store(self._options)
         except BaseExceptionGroup as group:
@@ -317,7 +318,7 @@ class Mount:
             self._copier,
             self._expire,
             lambda: lacking(self._store.account, self._options),
-            self._started,
+            self._troubles,
         )
 
     def _names_changed(self) -> None:

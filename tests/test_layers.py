@@ -24,7 +24,7 @@ LEAVES = {
     "private_directory",
 }
 STACK = {"store", "namespace", "reading", "writing", "filesystem"}
-ENDING = {"draining", "service_manager", "waking"}
+ENDING = {"draining", "service_manager", "waking", "recent_troubles"}
 BELOW: dict[str, set[str]] = {
     "model": set(),
     "errors": set(),
@@ -48,8 +48,9 @@ BELOW: dict[str, set[str]] = {
     "process": set(),
     "service_manager": set(),
     "waking": set(),
+    "recent_troubles": set(),
     "draining": {*LEAVES, "filesystem", "writing"},
-    "answers": {*LEAVES, "filesystem", "namespace", "reading", "access", "costs"},
+    "answers": {*LEAVES, "filesystem", "namespace", "reading", "access", "costs", "recent_troubles"},
     "mount": {*LEAVES, "threads", *STACK, "access", "answers", "costs", "process", "fuse", "control"}
     | ENDING,
     "cli": {*LEAVES, "mount", "access", "control", "emulator", "store", "filesystem", "writing"},

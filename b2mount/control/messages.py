@@ -19,6 +19,7 @@ from b2mount.filesystem.status import (
     CallCounts,
     MountStatus,
     PendingFile,
+    TroubleStatus,
     Unfetched,
     WarmStatus,
 )
@@ -222,6 +223,7 @@ def status_from_json(fields: dict[str, Any]) -> MountStatus:
                 "today": _known_of(CallCounts, fields["today"]),
                 "since_mount": _known_of(CallCounts, fields["since_mount"]),
                 "budget": _known_of(BudgetStatus, budget) if budget else None,
+                "lately": tuple(_known_of(TroubleStatus, trouble) for trouble in fields.get("lately", ())),
             },
         )
     except (KeyError, TypeError) as error:

@@ -83,6 +83,15 @@ class BudgetStatus:
 
 
 @attrs.frozen
+class TroubleStatus:
+    """A warning or an error that the mount has logged."""
+
+    when: float
+    """Unix seconds."""
+    text: str
+
+
+@attrs.frozen
 class MountStatus:
     """A mount at one moment."""
 
@@ -108,6 +117,8 @@ class MountStatus:
     free_calls_left: Mapping[str, int] = attrs.field(hash=False, factory=dict)
     """By class: what is left today of the account's free calls, if nothing else has used them."""
     budget: BudgetStatus | None = None
+    lately: tuple[TroubleStatus, ...] = ()
+    """The last ten warnings and errors, oldest first."""
 
 
 @attrs.frozen

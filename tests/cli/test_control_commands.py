@@ -243,6 +243,59 @@ def test_status_watches_until_interrupted(
         assert text.index("unsent    nothing") < text.index("unsent    1 file")
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 60 columns and 20 lines."""
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "60", "LINES": "20", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_watched_status_fits_the_terminal(
+    running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines are cut, files too many are counted, and from the second look on there are a rate and a time."""
+    now = 0.0
+    looks = iter([60, 30, None])
+    names = [f"a name of a file that is longer than that {number}" for number in range(60)]
+
+    def look(seconds: float) -> None:
+        nonlocal now
+        count, now = next(looks), now + 10
+        if count is None:
+            raise KeyboardInterrupt
+        running.mount.unsent = tuple(pending(name, size=1 << 20) for name in names[:count])
+
+    monkeypatch.setattr("b2mount.cli.status_command.time.sleep", look)
+    monkeypatch.setattr("b2mount.cli.status_text.time.monotonic", lambda: now)
+    assert main(["status", "--watch", running.mountpoint]) == 0
+    *_, first, last = capsys.readouterr().out.split("\x1b[H\x1b[2J")
+    for text in (first, last):
+        lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in text.splitlines()]
+        assert len(lines) <= 20
+        assert all(len(line) <= 60 for line in lines)
+        assert any(line.endswith("\u2026") for line in lines)
+    assert "/s" not in first
+    assert "30 files, 30.0 MiB, 1.5 MiB/s, 20 s to go" in last
+
+
+@pytest.mark.usefixtures("terminal")
+def test_colours_on_a_terminal_alone(
+    running: Running, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.mount.unsent = (pending("broken", state="failed", reason="a cap"),)
+    assert main(["status", running.mountpoint]) == 0
+    (red,) = [line for line in capsys.readouterr().out.splitlines() if "\x1b[31m" in line]
+    assert "broken" in red
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["status", running.mountpoint]) == 0
+    assert "\x1b[3" not in capsys.readouterr().out
+    monkeypatch.delenv("FORCE_COLOR")
+    assert main(["status", running.mountpoint]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_status_of_all(running: Running, capsys: Captured) -> None:
     running.table.add("/mnt/silent", source="b2://other")
     assert main(["status"]) == 0

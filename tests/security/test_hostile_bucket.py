@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b2mount.cli.finding import warning
-from b2mount.cli.status_command import describe
+from b2mount.cli.status_text import describe
 from b2mount.cli.versions_command import _table
 from b2mount.emulator.records import UPLOAD, Attributes
 from b2mount.emulator.server import EmulatorServer
