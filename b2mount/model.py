@@ -72,6 +72,11 @@ class ObjectPath:
         """The path of the object that keeps this directory alive when it is empty."""
         return ObjectPath(self.bucket, self.key + PLACEHOLDER)
 
+    @property
+    def of_placeholder(self) -> ObjectPath:
+        """The directory that this object keeps alive; any other path as it is."""
+        return self.parent if self.name == PLACEHOLDER and not self.is_directory else self
+
     def file(self, name: str) -> ObjectPath:
         """The path of the file `name` in this directory. In the account it is the bucket's."""
         return ObjectPath(self.bucket, self.key + name) if self.bucket else ObjectPath(name, "")

@@ -1,20 +1,19 @@
-"""Changer: attributes and sizes of what is there. What a program asks for is true here at once for a
-file, whose bytes may be on their way anyway; for a directory or a symlink when B2 has taken it.
+"""Changer: attributes and sizes of what is there. What a program asks for is true here at once, durable
+on the local disk, and on its way to B2, maybe with bytes that are on their way anyway.
 """
 
 from __future__ import annotations
 
 import stat
 import time
+from collections.abc import Callable
 
 import attrs
 
 from b2mount.errors import InvalidArgument, IsADirectory, NotSupported, TooLarge
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
-from b2mount.filesystem.creating import Creator
 from b2mount.filesystem.node import Requester
-from b2mount.filesystem.removing import Remover
 from b2mount.model import AttributeChange, Attributes, Kind, ObjectMetadata
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
@@ -31,41 +30,38 @@ class Changer:
     _namespace: Namespace
     _store: ObjectStore
     _committer: Committer
-    _creator: Creator
-    _remover: Remover
 
     async def change(self, inode: Inode, change: AttributeChange) -> None:
-        """Of a file, the attributes are durable on the local disk when this returns, and on their way;
-        further changes in the next moments go with them. Of anything else B2 has them. Whoever asks for
-        what is so already changes the ctime, which is known here only, as the atime is."""
+        """The attributes are durable on the local disk when this returns, and on their way; further changes
+        in the next moments go with them. Whoever asks for what is so already changes the ctime, which is
+        known here only, as the atime is."""
         before, changed = inode.attributes, apply(change, inode.attributes)
         if kept(changed) == kept(before):
             inode.attributes = changed
         elif inode.unlinked or self._is_top(inode):
             inode.attributes, inode.entries_changed_ns = changed, 0
-        elif inode.kind is Kind.DIRECTORY:
-            await self._remover.write_placeholder(inode, changed)
-        elif inode.kind.is_special:
-            await self._creator.put_special(inode, changed)
         else:
-            await self.check_key(inode)
-            self._namespace.published(inode, changed)
+            await self._publish(inode, lambda: apply(change, inode.attributes))
             await self._send(inode, wait=False)
 
-    async def change_metadata(self, inode: Inode, metadata: ObjectMetadata) -> None:
-        """Content type and info of a file or directory, on the same way as attributes. Raises NotSupported
-        for what has no object that could carry them."""
+    async def change_metadata(self, inode: Inode, metadata: ObjectMetadata, *, wait: bool) -> None:
+        """Content type and info of a file or directory, on the same way as attributes; B2 has them when
+        this returns, if `wait` says so. Raises NotSupported for what has no object that could carry them."""
         if self._is_top(inode) or inode.kind.is_special:
             raise NotSupported("the root of the mount, buckets and what has no bytes carry nothing")
-        changed = attrs.evolve(inode.attributes, changed_ns=time.time_ns())
-        if inode.is_directory:
-            await self._remover.write_placeholder(inode, changed, metadata)
-            return
-        await self.check_key(inode)
-        inode.carried = metadata
-        self._namespace.published(inode, changed)
+        await self._publish(inode, lambda: apply(AttributeChange(), inode.attributes), metadata)
         if not inode.unlinked:
-            await self._send(inode, wait=True)
+            await self._send(inode, wait=wait)
+
+    async def _publish(
+        self, inode: Inode, changed: Callable[[], Attributes], carried: ObjectMetadata | None = None
+    ) -> None:
+        """Programs see it. `changed` is of what is so then: others may write meanwhile."""
+        if inode.kind is Kind.FILE:
+            await self.check_key(inode)
+        if inode.is_directory or carried is not None:
+            inode.carried = carried or inode.metadata
+        self._namespace.published(inode, changed())
 
     def _is_top(self, inode: Inode) -> bool:
         """Whether no object stands for the directory: what it is given, it has for this mount only."""

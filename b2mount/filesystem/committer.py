@@ -19,7 +19,7 @@ from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.status import PendingFile
 from b2mount.filesystem.witness import Witness
-from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import Attributes, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import StoredInfo, info_of
@@ -81,9 +81,9 @@ class Committer:
             self._namespace.forget(content.inode.number, 1)
 
     def under(self, path: ObjectPath) -> Iterator[FileContent]:
-        """The contents of the files at or below `path`."""
+        """The contents of what is at or below `path`."""
         for content in list(self._contents.values()):
-            own = content.inode.path
+            own = content.inode.object_path
             if not content.inode.removed and (own == path or path.holds(own)):
                 yield content
 
@@ -137,14 +137,14 @@ class Committer:
             for content in contents:
                 await stack.enter_async_context(content.lock)
             for content in contents:
-                await self._seal_locked(content, content.inode.path)
+                await self._seal_locked(content, content.inode.object_path)
             for path in paths:
                 await self._write_back.flush(path)
             yield
 
     async def _seal(self, content: FileContent, *, gathers: bool = False) -> SealedFile | None:
         inode = content.inode
-        async with self._gate.using(lambda: inode.path) as path, content.lock:
+        async with self._gate.using(lambda: inode.object_path) as path, content.lock:
             return await self._seal_locked(content, path, gathers=gathers)
 
     async def _seal_locked(
@@ -172,7 +172,7 @@ class Committer:
         which nothing is, and with `wait` in B2; without, whatever else a program changes in the next
         moments goes with it."""
         inode = content.inode
-        if content.dirty:  # they go up with the bytes, at the close
+        if content.dirty and inode.kind is Kind.FILE:  # they go up with the bytes, at the close
             await self._record_attributes(content)
             return
         sealed = content.sealed
@@ -202,7 +202,7 @@ class Committer:
         upload's error; the bytes stay staged."""
         await self._seal(content)
         if content.sealed is not None:
-            await self._write_back.flush(content.inode.path)
+            await self._write_back.flush(content.inode.object_path)
 
     async def arrive(self, content: FileContent) -> None:
         """Wait until what is on its way is in B2, unless the mount writes back; trouble shows in `status`,
@@ -222,13 +222,13 @@ class Committer:
             content.sealed = None
         inode = content.inode
         self._witness.uploaded(sealed, inode.version, version)
-        if inode.removed or inode.path != version.path:
+        if inode.removed or inode.object_path != version.path:
             self._namespace.changing(version.path)
             inode.version = version
         elif content.staged is not None or content.sealed is not None:
-            self._namespace.rebased(inode.path, version)
+            self._namespace.rebased(version.path, version)
         else:
-            self._namespace.adopted(inode.path, version)
+            self._namespace.adopted(version.path, version)
         self.drop_idle(content)
 
     def made(self, version: ObjectVersion) -> None:
@@ -327,7 +327,7 @@ class Committer:
         if upload.state is UploadState.UPLOADING:
             sent = min(upload.size, sent + self._store.under_way(upload.path))
         return PendingFile(
-            upload.path.below(root),
+            upload.path.of_placeholder.below(root),
             upload.size,
             sent,
             upload.state.value,

@@ -19,7 +19,7 @@ from weakref import ReferenceType, ref
 import attrs
 import trio
 
-from b2mount.model import ByteRange, ObjectVersion
+from b2mount.model import ByteRange, Kind, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.writing.extents import Source
 from b2mount.writing.local_bytes import is_full
@@ -98,9 +98,15 @@ class FileContent:
             self.take_back()
         staged = self.staged
         if staged is None:
-            staged = self.staged = self._staging.create(self.sealed or self.inode.version, self.size)
+            staged = self.staged = self._staging.create(*self._what_there_is())
         self.dirty = True
         return staged
+
+    def _what_there_is(self) -> tuple[ObjectVersion | SealedFile | None, int]:
+        """What else than files there is has no bytes: to send it anew costs less than a copy."""
+        if self.inode.kind is not Kind.FILE:
+            return None, 0
+        return self.sealed or self.inode.version, self.size
 
     async def write(self, offset: int, data: bytes) -> int:
         """Put bytes into the staging file, all of them; returns how many. On a full disk it waits until

@@ -86,16 +86,6 @@ class Creator:
             self._committer.made(version)
             return self._namespace.created(directory, name, attributes, version)
 
-    async def put_special(self, inode: Inode, attributes: Attributes) -> None:
-        """Write a symlink, FIFO, socket or device node anew; from then on it has these attributes."""
-        async with self._gate.using(lambda: inode.path) as path:
-            if inode.unlinked:
-                return
-            version = await self._store.put(path, ByteSource(), metadata_of(attributes, inode.metadata))
-            self._committer.made(version)
-            self._namespace.published(inode, attributes)
-            self._namespace.adopted(path, version)
-
     async def file(self, directory: Inode, name: str, mode: int, requester: Requester) -> FileContent:
         """An empty file, so far only here."""
         await self._check_free(directory, name)

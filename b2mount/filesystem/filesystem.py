@@ -92,7 +92,7 @@ class FileSystem:
         self._creator = Creator(names, store, self._committer, gate)
         clearer = Clearer(store, self.in_use)
         self._remover = Remover(names, store, self._committer, gate, self._deletes, clearer)
-        self._changer = Changer(names, store, self._committer, self._creator, self._remover)
+        self._changer = Changer(names, store, self._committer)
         moving = (names, store, self._committer, self._write_back, self._mover, self._remover, gate)
         self._renamer, self._swapper = Renamer(*moving), Swapper(*moving)
         self._xattrs = Xattrs(store, self._committer, self._changer, self._is_past)
@@ -136,8 +136,8 @@ class FileSystem:
     async def setattr(
         self, number: int, change: AttributeChange, *, size: int | None, fh: int | None
     ) -> Node:
-        """chmod, chown, utimes, truncate. Without a handle that is open for writing, B2 has it when
-        this returns (or it is queued, with --write-back)."""
+        """chmod, chown, utimes, truncate. Attributes are durable here when this returns, and on their way. A
+        size that is set without a handle open for writing B2 has then (or queued, with --write-back)."""
         inode = self._namespace.inode(number)
         if size is not None:
             await self._changer.truncate(inode, size)

@@ -17,7 +17,7 @@ from b2mount.filesystem.clearing import Clearer
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.protecting import deletable
-from b2mount.model import Attributes, ByteSource, Kind, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import ByteSource, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
@@ -70,7 +70,10 @@ class Remover:
             else:
                 for version in self._namespace.keepers(inode):
                     await self._remove_versions(version.path, frozenset())
-            self._namespace.removed(inode)
+            before = inode.version
+            await self.replaced(inode)
+            if inode.version is not before:  # as in unlink
+                await self._remove_versions(inode.object_path, frozenset())
         await self.keep(directory)
 
     async def replaced(self, inode: Inode) -> None:
@@ -87,29 +90,26 @@ class Remover:
         """Write a placeholder when `directory` has just lost its last entry."""
         if directory.removed or not self._namespace.needs_placeholder(directory):
             return
+        content = self._committer.known(directory)
+        if content is not None and content.sealed is not None:  # it is on its way, with changed attributes
+            await self._committer.arrive(content)
+            return
         try:
-            await self.write_placeholder(directory)
+            await self._write_placeholder(directory)
         except B2MountError as error:
             # the removal itself is done; the directory stays visible here in any case
             log.warning("%s is empty now and could not be kept in B2: %s", directory.path, error)
 
-    async def write_placeholder(
-        self,
-        directory: Inode,
-        attributes: Attributes | None = None,
-        carried: ObjectMetadata | None = None,
-    ) -> None:
-        """Put the object that keeps `directory` alive and carries its attributes: those that it has,
-        or new ones, which it has from then on."""
-        async with self._gate.using(lambda: directory.path.placeholder) as path:
+    async def _write_placeholder(self, directory: Inode) -> None:
+        """Put the object that keeps `directory` alive and carries its attributes."""
+        async with self._gate.using(lambda: directory.object_path) as path:
             if directory.unlinked:
                 return
-            metadata = metadata_of(attributes or directory.attributes, carried or directory.metadata)
+            metadata = metadata_of(directory.attributes, directory.metadata)
             version = await self._store.put(path, ByteSource(), metadata)
             self._committer.made(version)
-            if attributes is not None:
-                self._namespace.published(directory, attributes)
-            self._namespace.adopted(version.path, version)
+            is_newer_pending = self._committer.known(directory) is not None
+            (self._namespace.rebased if is_newer_pending else self._namespace.adopted)(path, version)
 
     async def closed(self, inode: Inode) -> None:
         """The last handle of a removed file is gone."""

@@ -122,16 +122,14 @@ class Renamer:
                     self._namespace.moved(inode, directory, name)
                 self._take_version(inode, version)
         except BaseException:
-            if replaced is not None and not replaced.inode.removed:
-                with trio.CancelScope(shield=True):
-                    await self._record_again(replaced, taken)
+            await self._record_again(replaced, taken)
             raise
         await self._remover.moved([old])
         if content is not None and gathers:  # one copy for the new name and for what was changed before
             await self._committer.arrive(content)
 
     async def _take_back(self, content: FileContent) -> bool:
-        """Keep an unsent file from coming in over the one that is about to replace it."""
+        """Keep what is unsent from coming in over the one that is about to replace it."""
         if content.sealed is None:
             return False
         await self._write_back.wait_out(content.sealed.staging_id)
@@ -144,13 +142,17 @@ class Renamer:
         found = (self._write_back.recorded(layer.staging_id) for layer in layers if layer is not None)
         return [sealed for sealed in found if sealed is not None]
 
-    async def _record_again(self, replaced: FileContent, taken: bool) -> None:
-        if taken and replaced.sealed is not None:  # somebody waits for it: it could not be taken back
-            await self._write_back.submit(replaced.sealed)
-        if taken:
-            await self._committer.commit(replaced, wait=False)
-        else:
-            await self._committer.checkpoint(replaced)
+    async def _record_again(self, replaced: FileContent | None, taken: bool) -> None:
+        """What was to be replaced is still there."""
+        if replaced is None or replaced.inode.removed:
+            return
+        with trio.CancelScope(shield=True):
+            if taken and replaced.sealed is not None:  # somebody waits for it: it could not be taken back
+                await self._write_back.submit(replaced.sealed)
+            if taken:
+                await self._committer.commit(replaced, wait=False)
+            else:
+                await self._committer.checkpoint(replaced)
 
     async def _move_bytes(
         self, inode: Inode, path: ObjectPath, replaces: Sequence[SealedFile], over: Mapping[ObjectPath, str]
@@ -204,19 +206,24 @@ class Renamer:
 
     async def _move_directory(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         directory, name = new
-        async with self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name)) as (
-            old,
-            path,
-        ):
-            self._mover.check_taken_back()
-            self._announce(inode.path, path)
-            with self._write_back.holding(path):
-                versions = await self._move_tree(inode, path, self._covered(target))
-                if target is not None:
-                    self._namespace.removed(target)
-                self._namespace.moved(inode, directory, name)
-                for version in versions:
-                    self._committer.arrived(version)
+        replaced = self._committer.known(target) if target is not None else None
+        taken = False
+        try:
+            place = self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name))
+            async with place as (old, path):
+                self._mover.check_taken_back()
+                self._announce(inode.path, path)
+                with self._write_back.holding(path):
+                    taken = replaced is not None and await self._take_back(replaced)
+                    versions = await self._move_tree(inode, path, replaced, self._covered(target))
+                    if target is not None:
+                        await self._remover.replaced(target)
+                    self._namespace.moved(inode, directory, name)
+                    for version in versions:
+                        self._committer.arrived(version)
+        except BaseException:
+            await self._record_again(replaced, taken)
+            raise
         await self._remover.moved([version.path.moved(path, old) for version in versions])
         await self._remover.keep(inode)
 
@@ -228,21 +235,21 @@ class Renamer:
         return {version.path: version.version_id for version in versions if version is not None}
 
     async def _move_tree(
-        self, inode: Inode, path: ObjectPath, over: Mapping[ObjectPath, str]
+        self, inode: Inode, path: ObjectPath, replaced: FileContent | None, over: Mapping[ObjectPath, str]
     ) -> list[ObjectVersion]:
         old_path = inode.path
         renamed: list[FileContent] = []
         try:
             for content in self._committer.under(old_path):
                 renamed.append(content)
-                await self._rename_unsent(content, content.inode.path.moved(old_path, path))
+                await self._rename_unsent(content, content.inode.object_path.moved(old_path, path))
             moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
             await check_keys(self._store, [version for version, _ in moves])
-            return await self._mover.move(moves, over=over)
+            return await self._mover.move(moves, self._recorded(replaced), over=over)
         except BaseException as error:
             self._namespace.forget_listing(old_path)
             self._namespace.forget_listing(path)
             if isinstance(error, Exception):  # when cancelled, the next mount finishes the move
                 for content in renamed:
-                    await self._rename_unsent(content, content.inode.path)
+                    await self._rename_unsent(content, content.inode.object_path)
             raise (error.cause if isinstance(error, MoveIncomplete) else error) from None

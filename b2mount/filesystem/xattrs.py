@@ -82,8 +82,9 @@ class Xattrs:
         return listed_attributes(inode.metadata.info)
 
     async def set(self, inode: Inode, name: bytes, value: bytes) -> None:
-        """B2 has it when this returns, or it goes with the bytes that are on their way. Raises
-        FixedAttribute, InvalidArgument, NoRoom, NotSupported."""
+        """What programs keep with a file goes the way of its mode; of what B2 makes use of itself, B2 has
+        it when this returns, or it goes with the bytes that are on their way. Raises FixedAttribute,
+        InvalidArgument, NoRoom, NotSupported."""
         if name in ASKED_FOR:
             await self._protector.set(inode, name, value)
             return
@@ -99,7 +100,7 @@ class Xattrs:
         else:
             stored = stored_in(before.info) | {name.removeprefix(USER): value}
             after = attrs.evolve(before, info=with_stored(before.info, stored))
-        await self._change(inode, after)
+        await self._change(inode, after, wait=name.startswith(OURS))
 
     async def remove(self, inode: Inode, name: bytes) -> None:
         """As `set`. Raises NoAttribute, FixedAttribute."""
@@ -117,16 +118,15 @@ class Xattrs:
             stored = stored_in(before.info)
             del stored[name.removeprefix(USER)]
             info = with_stored(before.info, stored)
-        await self._change(inode, attrs.evolve(before, info=info))
+        await self._change(inode, attrs.evolve(before, info=info), wait=name.startswith(OURS))
 
-    async def _change(self, inode: Inode, after: ObjectMetadata) -> None:
+    async def _change(self, inode: Inode, after: ObjectMetadata, *, wait: bool) -> None:
         before = inode.metadata
         if after == before:
             return
-        path = inode.path.placeholder if inode.is_directory else inode.path
         attributes = inode.attributes
-        check_room(path, metadata_of(attributes, before), metadata_of(attributes, after))
-        await self._changer.change_metadata(inode, after)
+        check_room(inode.object_path, metadata_of(attributes, before), metadata_of(attributes, after))
+        await self._changer.change_metadata(inode, after, wait=wait)
 
     def _info(self, inode: Inode) -> Mapping[str, str]:
         """As it is in B2, or as it will be."""

@@ -128,6 +128,11 @@ class Inode:
         return self._origin is None and self.attributes.kind is Kind.DIRECTORY
 
     @property
+    def object_path(self) -> ObjectPath:
+        """The name of the object that carries its attributes: of a directory, its placeholder's."""
+        return self.path.placeholder if self.path.is_directory else self.path
+
+    @property
     def metadata(self) -> ObjectMetadata:
         """Content type and info that its next version takes over, unless they are changed."""
         if self.carried is not None or self.version is None:

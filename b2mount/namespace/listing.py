@@ -181,6 +181,11 @@ class Listing:
         return bool(self.count or self._held or self.placeholder or self.marker)
 
     @property
+    def keepers(self) -> list[ObjectVersion]:
+        """What keeps the directory alive when it is empty: its placeholder, a marker as S3 tools write it."""
+        return [version for version in (self.placeholder, self.marker) if version is not None]
+
+    @property
     def size(self) -> int:
         """Names in memory, and one for the listing itself."""
         return 1 + self.count + len(self._held)

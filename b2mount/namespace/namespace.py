@@ -20,7 +20,7 @@ import trio
 from cachetools import LRUCache
 
 from b2mount.errors import NotADirectory, NotFound
-from b2mount.model import PLACEHOLDER, Attributes, Entry, Kind, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import Attributes, Entry, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.children import ChildStream
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
 from b2mount.namespace.inode import ROOT_NUMBER, Inode
@@ -160,9 +160,7 @@ class Namespace:
         listing = self._cache.listing(directory.path)
         if directory is self.root or directory.path.is_bucket or directory.removed:
             return False
-        if listing is None or not listing.is_complete:
-            return False
-        if listing.placeholder is not None or listing.marker is not None:
+        if listing is None or not listing.is_complete or listing.keepers:
             return False
         records = self._overlay.records(directory.path)
         all_gone = all(record.is_gone for record in records.values())
@@ -171,11 +169,8 @@ class Namespace:
     def keepers(self, directory: Inode) -> list[ObjectVersion]:
         """The objects that keep a directory alive when it is empty, as far as they are known: its
         placeholder, and a marker as S3 tools write it."""
-        listing = self._cache.listing(directory.path)
-        known = (listing.placeholder, listing.marker) if listing else ()
-        found = [version for version in known if version is not None]
-        paths = {version.path for version in found}
-        if directory.version is not None and directory.version.path not in paths:
+        found = listing.keepers if (listing := self._cache.listing(directory.path)) else []
+        if directory.version is not None and directory.version.path not in {one.path for one in found}:
             found.append(directory.version)
         return found
 
@@ -221,15 +216,15 @@ class Namespace:
         version: ObjectVersion | None,
         metadata: ObjectMetadata | None = None,
     ) -> Inode | None:
-        """An earlier mount left a file unsent: it is there, and so are the directories above it,
-        whatever B2 shows. `version` is what it was made from, `metadata` what it is to carry. None
-        outside of this mount."""
-        if not self.root.path.holds(path) or not can_be_spelled(path.name) or path.is_directory:
+        """An earlier mount left a file unsent: it is there, and so are the directories above it, whatever B2
+        shows. It was made from `version`, and is to carry `metadata`. None outside of this mount."""
+        path = path.of_placeholder
+        if path == self.root.path or not self.root.path.holds(path) or not can_be_spelled(path.name):
             return None
         inode = self._inodes.at(path)
-        if inode is None or inode.is_directory:
+        if inode is None or inode.is_directory != path.is_directory:
             inode = self._inodes.add(path, attributes, version)
-        inode.covers = version is None or version.path != path
+        inode.covers = not path.is_directory and (version is None or version.path != path)
         inode.carried = metadata
         self.published(inode, attributes)
         return inode
@@ -295,9 +290,7 @@ class Namespace:
     def adopted(self, path: ObjectPath, version: ObjectVersion) -> None:
         """B2 has `version` under `path` (a file, a directory or its placeholder), and nothing newer
         is pending here. The inode keeps its number and its times."""
-        if path.name == PLACEHOLDER and not path.is_directory:
-            path = path.parent
-        if path.is_directory:
+        if (path := path.of_placeholder).is_directory:
             self._adopted_placeholder(path, version)
             return
         record = self._record(path)
@@ -316,7 +309,10 @@ class Namespace:
         self._settle(path, inode, Entry(path.name, kind_of(version), version), replaced)
 
     def rebased(self, path: ObjectPath, version: ObjectVersion) -> None:
-        """B2 has `version` under `path`, while a newer state of the file is still pending here."""
+        """B2 has `version` under `path`, while a newer state of the file or directory is pending here."""
+        if path != path.of_placeholder:
+            self._has_placeholder(path.parent, version)
+            return
         record = self._record(path)
         if record is None or not record.is_pending or record.inode is None:
             self.adopted(path, version)
@@ -385,12 +381,19 @@ class Namespace:
             self._overlay.settled(above.parent, above.name, record.inode, own)
             above = above.parent
 
-    def _adopted_placeholder(self, path: ObjectPath, version: ObjectVersion) -> None:
-        listing, inode = self._cache.listing(path), self._inodes.at(path)
+    def _has_placeholder(self, path: ObjectPath, version: ObjectVersion) -> Inode | None:
         self._index.changed(path)  # its own listing shows the placeholder
-        if listing is not None:
+        if (listing := self._cache.listing(path)) is not None:
             listing.placeholder = version
-        if inode is not None and inode.is_directory:
-            inode.version = version
+        inode = self._inodes.at(path)
+        if inode is None or not inode.is_directory:
+            return None
+        inode.version = version
+        return inode
+
+    def _adopted_placeholder(self, path: ObjectPath, version: ObjectVersion) -> None:
+        inode = self._has_placeholder(path, version)
+        if inode is not None:
+            inode.carried = None
         if inode is not self.root and not self._overlay.has_pending(path):
             self._settle(path, inode, Entry(path.name, Kind.DIRECTORY, version))

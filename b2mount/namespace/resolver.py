@@ -90,6 +90,8 @@ class Resolver:
         if version is None or directory is None or not directory.is_directory:
             return
         known = directory.version
+        if directory.carried is not None:
+            return  # what this mount has said of it is still to come
         if known is not None and (known == version or known.uploaded_ms > version.uploaded_ms):
             return
         attributes = placeholder_attributes(version, self._defaults)

@@ -38,6 +38,7 @@ class _AttributesRecord(TypedDict):
     changed_ns: int
     accessed_ns: int
     target: str | None
+    device: NotRequired[int]
 
 
 class _SealedRecord(TypedDict):
@@ -98,6 +99,7 @@ def _sealed_record(sealed: SealedFile) -> _SealedRecord:
             "changed_ns": attributes.changed_ns,
             "accessed_ns": attributes.accessed_ns,
             "target": attributes.target,
+            "device": attributes.device,
         },
         "extents": sealed.extents.to_json(),
         "version": _version_record(base) if isinstance(base, ObjectVersion) else None,
@@ -128,6 +130,7 @@ def _sealed(record: _SealedRecord, fate_of: FateOf, directory: str) -> SealedFil
             stat["changed_ns"],
             stat["accessed_ns"],
             stat.get("target"),
+            stat.get("device", 0),
         ),
         ExtentMap.from_json(record["extents"]),
         directory,

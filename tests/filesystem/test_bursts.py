@@ -13,12 +13,12 @@ import trio.testing
 
 from b2mount.errors import StoreFailure
 from b2mount.filesystem import witness
-from b2mount.model import AttributeChange, Kind, ObjectMetadata, ObjectPath
+from b2mount.model import AttributeChange, ObjectMetadata, ObjectPath
 from b2mount.writing.recorder import GATHERING, LONGEST_GATHERING
 from tests.conftest import WarningLog
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore, literal
-from tests.filesystem.world import ME, World, world
+from tests.filesystem.world import World, world
 
 SECOND = 1_000_000_000
 
@@ -152,17 +152,6 @@ async def test_a_rename_that_can_not_arrive_is_done_here_and_arrives_later(
     await w.fs.flush_path()
     await until(lambda: not w.fs.pending())
     assert memory.contents() == {"final": b"hello"}
-
-
-async def test_directories_and_links_have_theirs_at_once(w: World, store: FaultyStore) -> None:
-    await w.mkdir("d")
-    parent, name = await w.split("link")
-    node = await w.fs.symlink(parent, name, "file", ME)
-    assert node.attributes.kind is Kind.SYMLINK
-    puts = store.calls["put"]
-    await change(w, "d", mode=0o700)
-    await change(w, "link", modified_ns=3 * SECOND)
-    assert store.calls["put"] == puts + 2
 
 
 async def test_a_late_copy_does_not_replace_what_others_wrote_without_a_word(

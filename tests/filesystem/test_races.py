@@ -244,22 +244,6 @@ async def test_every_close_waits_for_what_was_written_before_it(store: FaultySto
         assert bucket(store) == {"a": b"aabb"}
 
 
-@pytest.mark.parametrize("kind", ["directory", "symlink"])
-async def test_attributes_that_b2_refused_are_not_shown(
-    store: FaultyStore, tmp_path: Path, kind: str
-) -> None:
-    async with world(store, tmp_path) as w:
-        if kind == "directory":
-            node = await w.mkdir("a")
-        else:
-            node = await w.fs.symlink(1, "a", "target", ME)
-        store.fail("put", errors.AccessDenied("no"))
-        change = AttributeChange(uid=7, mode=0o700)
-        with pytest.raises(errors.AccessDenied):
-            await w.fs.setattr(node.number, change, size=None, fh=None)
-        assert w.fs.getattr(node.number).attributes == node.attributes
-
-
 @pytest.mark.parametrize("theirs", [True, False])
 async def test_whoever_changed_it_between_open_and_close_is_named(
     store: FaultyStore, tmp_path: Path, expect_warning, *, theirs: bool

@@ -105,6 +105,7 @@ def test_any_attribute_is_stored_with_the_file(stocked: Mount) -> None:
         "user.b2.info.author": b"Ana",
     }
     assert xattrs(path) == expected
+    assert stocked.b2mount("flush", path)[0] == 0
     assert get(path, "file_id") != version
     assert stocked.bucket.read("old.txt") == DATA
     refused(errno.ENOSPC, path, "user.big", b"x" * 3000)
@@ -249,6 +250,7 @@ def test_getfattr_and_setfattr(stocked: Mount) -> None:
     assert xattrs(path) == {}
     run("setfattr", f"--restore={dump}")
     assert xattrs(path) == {"user.b2.info.author": b"Ana", "user.comment": b"hello"}
+    assert stocked.b2mount("flush", path)[0] == 0
     state = run("getfattr", "--only-values", "-n", "user.b2.state", "--absolute-names", path)
     assert state == "clean"
 
