@@ -32,11 +32,7 @@ from b2mount.control.server import ControlServer
 from b2mount.control.unmounting import clear_dead, detach
 from b2mount.costs import Costs
 from b2mount.draining import DRAIN_TIME, Draining
-from b2mount.errors import (
-    B2MountError,
-    MountPointUnusable,
-    cause_of,
-)
+from b2mount.errors import B2MountError, MountPointUnusable, cause_of
 from b2mount.filesystem.areas import Areas
 from b2mount.filesystem.copying import Copier
 from b2mount.filesystem.dot_b2 import make_past
@@ -64,6 +60,7 @@ from b2mount.writing.mover import Mover
 from b2mount.writing.own_versions import OwnVersions
 from b2mount.writing.pruner import Pruner
 from b2mount.writing.staged_file import Staging
+from b2mount.writing.twins import Twins
 from b2mount.writing.upload_log import UploadLog
 from b2mount.writing.uploader import Uploader
 from b2mount.writing.write_back import WriteBack
@@ -220,6 +217,7 @@ class Mount:
             UploadLog(self._journal),
             forget=fetcher.evict,
             is_protected=is_protected,
+            twins=Twins.kept_in(directory / "twins.sqlite3", self._disk),
         )
         fetcher.on_begin = uploader.twins.note
         pruner = self._pruner(directory) if options.keep_versions is not None else None
@@ -243,6 +241,7 @@ class Mount:
             ttl=options.ttl,
             max_names=options.max_names,
             index=self._index,
+            seen=uploader.twins.note,
         )
         mover = Mover(store, self._journal, uploader)
         self._filesystem = FileSystem(
@@ -293,7 +292,7 @@ class Mount:
                 await self._replayed.wait()
 
     def _pruner(self, directory: Path) -> Pruner:
-        own = OwnVersions(directory / "versions.sqlite3", self._disk)
+        own = OwnVersions.kept_in(directory / "versions.sqlite3", self._disk)
         return Pruner(self._store, own, self._options.keep_versions or 1)
 
     async def _send(self, mover: Mover) -> None:

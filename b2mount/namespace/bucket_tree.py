@@ -8,6 +8,7 @@ Must not know: inodes, caches, what this mount changed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -22,6 +23,7 @@ from b2mount.store.interface import ObjectPage, ObjectStore
 
 PAGE_ROWS: Final = 1000
 """B2 bills a listing by each thousand rows that it returns: fewer cost the same."""
+BIG: Final = 1 << 20
 PROBE_ROWS: Final = 16
 """Enough for a name and the few that sort between it and a directory of the same name."""
 
@@ -34,6 +36,8 @@ class BucketTree:
     _within: str = ""
     """The only names that the application key may list begin so. It need not end with a slash: the
     directory that it cuts through shows what is allowed."""
+    _seen: Callable[[ObjectVersion], object] = attrs.field(default=lambda version: None, kw_only=True)
+    """Hears of every big object that a listing shows."""
 
     async def page(self, directory: ObjectPath, cursor: str, rows: int = PAGE_ROWS) -> Level:
         """The entries of a directory from `cursor` on, one request."""
@@ -100,4 +104,7 @@ class BucketTree:
         page = await self._store.list_objects(bucket, allowed, delimiter=delimiter, start=start, limit=limit)
         if page.next_key is not None and page.next_key <= start:
             raise StoreFailure(f"the listing of b2://{bucket}/{prefix} does not advance")
+        for version in page.objects:
+            if version.size >= BIG:
+                self._seen(version)
         return page

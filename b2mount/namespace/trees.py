@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from b2mount.model import ObjectPath
+from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.account_tree import AccountTree
 from b2mount.namespace.bucket_tree import BucketTree
 from b2mount.namespace.history import Rule, as_of
@@ -29,10 +30,12 @@ def names_of(
     ttl: float,
     max_names: int,
     index: NameIndex,
+    seen: Callable[[ObjectVersion], object],
 ) -> Namespace:
-    """The names of a mount, as of a moment (milliseconds since 1970) or, for None, as they are."""
+    """The names of a mount, as of a moment (milliseconds since 1970) or, for None, as they are; then `seen`
+    hears of every big object that a listing shows."""
     if at is None:
-        tree = live_tree(store, root)
+        tree = live_tree(store, root, seen)
         return Namespace(tree, root, defaults=defaults, ttl=ttl, max_names=max_names, index=index)
     return Namespace(
         past_tree(store, root, as_of(at)),
@@ -44,9 +47,11 @@ def names_of(
     )
 
 
-def live_tree(store: ObjectStore, root: ObjectPath) -> Tree:
+def live_tree(
+    store: ObjectStore, root: ObjectPath, seen: Callable[[ObjectVersion], object] = lambda version: None
+) -> Tree:
     """What is there now."""
-    buckets = BucketTree(store, store.account.prefix)
+    buckets = BucketTree(store, store.account.prefix, seen=seen)
     return AccountTree(store, buckets) if root.is_account else buckets
 
 

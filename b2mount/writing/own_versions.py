@@ -1,27 +1,21 @@
 """OwnVersions: the versions that mounts with this cache directory have made, so that they can be told from
-everybody else's. In a SQLite file of its own: to lose a row costs the storage of one old version and nothing
-else, so nothing waits for the disk, and a broken file is begun anew.
+everybody else's. In a spare file: to lose a row costs the storage of one old version and nothing else.
 
 Invariants: a version is here only when B2 has confirmed it to us; at most MOST are kept, the latest.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Self
 
 import attrs
 
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+from b2mount.writing.spare_file import SpareFile
 
 MOST: Final = 500_000
 """Rows; about 200 bytes each."""
@@ -45,19 +39,20 @@ class OwnVersions:
     """See the module. `open` it first. Never raises but for bugs: what goes wrong is in the log, and old
     versions stay."""
 
-    _path: Path
-    _lane: ThreadLane
-    _connection: sqlite3.Connection | None = None
+    _file: SpareFile
+
+    @classmethod
+    def kept_in(cls, path: Path, lane: ThreadLane) -> Self:
+        """With this file."""
+        return cls(SpareFile(path, _SCHEMA, lane))
 
     async def open(self) -> None:
         """Make or open the file."""
-        self._connection = await self._lane.run_uncancelled(_open, str(self._path))
+        await self._file.open()
 
     async def close(self) -> None:
         """Let go of the file."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._lane.run_uncancelled(connection.close)
+        await self._file.close()
 
     async def add(self, made: Iterable[ObjectVersion]) -> None:
         """B2 has these, and they are ours."""
@@ -70,7 +65,7 @@ class OwnVersions:
                     "DELETE FROM versions WHERE number <= (SELECT max(number) FROM versions) - ?", (MOST,)
                 )
 
-        await self._run(work, None)
+        await self._file.run(work, None)
 
     async def forget(self, gone: Iterable[ObjectVersion]) -> None:
         """These are gone from B2, or are not to be removed."""
@@ -80,7 +75,7 @@ class OwnVersions:
             with connection:
                 connection.executemany("DELETE FROM versions WHERE version_id = ?", rows)
 
-        await self._run(work, None)
+        await self._file.run(work, None)
 
     async def beyond(self, path: ObjectPath, keep: int) -> list[ObjectVersion]:
         """Those of a name beyond the newest `keep`, oldest first; just what deleting needs."""
@@ -91,7 +86,7 @@ class OwnVersions:
             ).fetchall()
             return [ObjectVersion(path, version_id, 0, uploaded_ms) for version_id, uploaded_ms in rows][::-1]
 
-        return await self._run(work, [])
+        return await self._file.run(work, [])
 
     async def names_with_more(self, keep: int) -> list[ObjectPath]:
         """The names that have more than `keep`."""
@@ -99,34 +94,4 @@ class OwnVersions:
         def work(connection: sqlite3.Connection) -> list[ObjectPath]:
             return [ObjectPath(*row) for row in connection.execute(_NAMES_WITH_MORE, (keep,))]
 
-        return await self._run(work, [])
-
-    async def _run(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        connection = self._connection
-        if connection is None:
-            return otherwise
-        try:
-            return await self._lane.run_uncancelled(work, connection)
-        except (sqlite3.Error, OSError) as error:
-            log.info("old versions stay, for %s can't be used: %s", self._path, error)
-            return otherwise
-
-
-def _open(path: str) -> sqlite3.Connection | None:
-    for tries in (1, 2):
-        connection: sqlite3.Connection | None = None
-        try:
-            connection = sqlite3.connect(path, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_SCHEMA)
-        except (sqlite3.Error, OSError) as error:
-            log.info("%s can't be used (%s)%s", path, error, ", it is begun anew" if tries == 1 else "")
-            if connection is not None:
-                connection.close()
-            for end in ("", "-wal", "-shm"):
-                with contextlib.suppress(OSError):
-                    Path(path + end).unlink()
-        else:
-            return connection
-    return None
+        return await self._file.run(work, [])

@@ -3,7 +3,8 @@
 Invariants: memory is bounded whatever the size of the file (byte_sources); at most `parallel`
 requests run at once over all uploads; a reply is checked against what was meant. An upload that
 stopped because B2 was out of reach, or with the process, goes on from the parts that B2 has; after
-any other error nothing is left in B2.
+any other error nothing is left in B2. Bytes that B2 has under another name are copied there (see Twins,
+SameBytes).
 
 A large file whose info was given before the last word about the file was said (it was sent while
 it was written, or renamed or given other attributes between two tries) becomes an object as it is,
@@ -40,6 +41,7 @@ from b2mount.writing.extents import Run, Source
 from b2mount.writing.fingerprint import UNKNOWN, Checksums, Fingerprint, fill_from_base, fingerprint_of
 from b2mount.writing.large_files import LargeFile, LargeFiles, Progress
 from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
+from b2mount.writing.same_bytes import SameBytes
 from b2mount.writing.sealed_file import ReadBase, SealedFile
 from b2mount.writing.staged_file import StagedFile
 from b2mount.writing.streaming import Streams
@@ -105,22 +107,26 @@ class Uploader:
     _is_protected: bool = attrs.field(default=True, kw_only=True)
     """Whether TLS keeps what comes from B2 from being damaged on the way."""
     _parallel: int = attrs.field(default=32, kw_only=True)
-    twins: Twins = attrs.field(factory=Twins, init=False)
-    """To be told of what is read, too."""
+    twins: Twins = attrs.field(factory=Twins, kw_only=True)
+    """To be told of what is read, too, and of what listings show."""
     _slots: trio.Semaphore = attrs.field(init=False)
+    _same_bytes: SameBytes = attrs.field(init=False)
     _sources: ByteSources = attrs.field(init=False)
     _larges: LargeFiles = attrs.field(init=False)
     _streams: Streams = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._slots = trio.Semaphore(self._parallel)
+        self._same_bytes = SameBytes(self._checksums, self._read_base)
         self._sources = ByteSources(self._read_base, self._lane, self._forget)
         self._larges = LargeFiles(self._store, self._sources, self._slots, self._log, self._lane)
         self._streams = Streams(self._larges, self._lane, self._checksums.block_size)
 
     async def run(self) -> None:
-        """Send files while they are written, until cancelled."""
-        await self._streams.run()
+        """Send files while they are written, and remember what B2 has, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.twins.run)
+            nursery.start_soon(self._streams.run)
 
     def wrote(self, staged: StagedFile, path: ObjectPath, metadata: Callable[[], ObjectMetadata]) -> None:
         """A file that is being edited was written to; `metadata` tells what it would go up with now."""
@@ -238,7 +244,7 @@ class Uploader:
         """What need not be sent: B2 has it, or has the same bytes under another name."""
         if recovered:
             return await self._recognised(job, sha1)
-        twin = self.twins.of(sha1, job.sealed.size)
+        twin = await self.twins.of(sha1, job.sealed.size)
         if twin is None or twin.size >= COPY_LIMIT or self._larges.known(job.staging_id) is not None:
             return None
         return await self._copied(job, twin) if await self._is_twin(job, twin) else None
@@ -246,8 +252,7 @@ class Uploader:
     async def _is_twin(self, job: _Job, twin: ObjectVersion) -> bool:
         if job.metadata.content_type == AUTOMATIC and _ending(twin.path) != _ending(job.sealed.path):
             return False  # a copy would not get the type that its name stands for
-        sums = await self._checksums.digests(twin.version_id)
-        return job.fingerprint is not None and sums == job.fingerprint.sums and UNKNOWN not in sums
+        return job.fingerprint is not None and await self._same_bytes.are_in(twin, job.fingerprint)
 
     async def _copied(self, job: _Job, twin: ObjectVersion) -> ObjectVersion | None:
         try:
@@ -257,7 +262,7 @@ class Uploader:
             raise
         except B2MountError as error:
             log.debug("%s is sent, for %s can't be copied: %s", job.sealed.path, twin.path, error)
-            self.twins.forget(twin)
+            await self.twins.forget(twin)
             return None
 
     async def _is_covered(self, version: ObjectVersion) -> bool:

@@ -238,3 +238,13 @@ async def test_what_was_read_is_not_sent_again(tmp_path: Path) -> None:
         await p.w.write("b", await p.w.read("a"))
         assert (p.store.calls["put"], p.store.calls["copy"]) == (0, 1)
         assert p.memory.contents() == {"a": data, "b": data}
+
+
+async def test_what_was_listed_is_not_sent(tmp_path: Path) -> None:
+    data = os.urandom(SMALLEST)
+    async with place(tmp_path) as p:
+        p.memory.seed(ObjectPath("bucket", "a"), data)
+        await p.w.names()
+        await p.w.write("b", data)
+        assert (p.store.calls["put"], p.store.calls["copy"]) == (0, 1)
+        assert p.memory.contents()["b"] == data

@@ -279,7 +279,7 @@ async def test_only_the_latest_are_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: MemoryStore
 ) -> None:
     monkeypatch.setattr(own_versions, "MOST", 10)
-    own = OwnVersions(tmp_path / "v", ThreadLane("disk", 1))
+    own = OwnVersions.kept_in(tmp_path / "v", ThreadLane("disk", 1))
     await own.open()
     await own.add([await others_write(memory, b"x", key) for key in "abcdefghijklmn" for _ in "12"])
     assert sorted(path.key for path in await own.names_with_more(1)) == list("jklmn")

@@ -131,10 +131,10 @@ async def world(
     await journal.open()
     uploader = Uploader(store, fetcher.read, lane, cache, UploadLog(journal))
     fetcher.on_begin = uploader.twins.note
-    own = OwnVersions(directory / "versions.sqlite3", lane)
+    own = OwnVersions.kept_in(directory / "versions.sqlite3", lane)
     pruner = Pruner(store, own, keep) if keep is not None else None
     write_back = WriteBack(journal, staging, uploader, delay=delay, parallel=8, retry_for=5, pruner=pruner)
-    buckets = BucketTree(store)
+    buckets = BucketTree(store, seen=uploader.twins.note)
     tree = AccountTree(store, buckets) if root.is_account else buckets
     namespace = Namespace(
         tree, root, defaults=AttributeDefaults(1000, 1000, 0o022), ttl=ttl, max_names=100_000

@@ -6,11 +6,14 @@ import hashlib
 import random
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
+import trio.testing
 
 from b2mount.errors import AccessDenied, B2MountError, NotFound, Unavailable
 from b2mount.model import AUTOMATIC, ObjectMetadata, ObjectVersion
+from b2mount.threads import ThreadLane
 from b2mount.writing.twins import MOST, SMALLEST, Twins
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
@@ -59,15 +62,66 @@ async def test_other_and_smaller_files_are_sent(tmp_path: Path, store: FaultySto
 
 
 async def test_one_sha1_is_not_enough(tmp_path: Path, store: FaultyStore, memory: MemoryStore) -> None:
-    """Others may say whatever they like of their objects, and two files may be made to have one SHA-1."""
+    """Two files may be made to have one SHA-1: then they begin differently."""
     async with open_world(tmp_path, store, running=False) as world:
         first = await send(world, "a", DATA)
         kept = world.uploader._checksums.kept  # type: ignore[attr-defined]  # a fake, or an object of the log
         kept[first.version_id][7] ^= 1
         await send(world, "b", DATA)
         kept.clear()
+        row = memory._row(memory.newest("b").version_id)
+        row.data[0] ^= 1
         await send(world, "c", DATA)
-    assert (sendings(store), store.calls["copy"]) == (3, 0)
+        assert (sendings(store), store.calls["copy"]) == (3, 0)
+        await send(world, "d", DATA)
+        assert store.calls["copy"] == 1
+    assert memory.contents()["d"] == DATA
+
+
+async def test_what_a_listing_has_shown(tmp_path: Path, store: FaultyStore, memory: MemoryStore) -> None:
+    """B2's own SHA-1 and the first block will do; what others say in the object info will not."""
+    async with open_world(tmp_path, store, running=False) as world:
+        world.uploader.twins.note(memory.seed(at("a"), DATA))
+        await send(world, "b", DATA)
+        assert (sendings(store), store.calls["copy"], sum(span.size for span in world.fetched)) == (
+            0,
+            1,
+            128 << 10,
+        )
+        said = {"large_file_sha1": hashlib.sha1(DATA[::-1]).hexdigest()}
+        world.uploader.twins.note(
+            attrs.evolve(memory.seed(at("c"), DATA, said), sha1=said["large_file_sha1"])
+        )
+        await send(world, "d", DATA[::-1])
+        assert (sendings(store), store.calls["copy"]) == (1, 1)
+    assert memory.contents() == {"a": DATA, "b": DATA, "c": DATA, "d": DATA[::-1]}
+
+
+async def test_they_are_remembered_across_mounts(tmp_path: Path) -> None:
+    versions = [
+        ObjectVersion(at(name), f"id of {name}", SMALLEST, 0, sha1=name, info={"key": "value"})
+        for name in ("a", "b")
+    ]
+    lane = ThreadLane("disk", 1)
+    twins = Twins.kept_in(tmp_path / "twins.sqlite3", lane)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(twins.run)
+        for version in versions:
+            twins.note(version)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    later = Twins.kept_in(tmp_path / "twins.sqlite3", lane)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(later.run)
+        with trio.fail_after(10):
+            while await later.of("a", SMALLEST) is None:  # noqa: ASYNC110  # it is being opened
+                await trio.sleep(0.001)
+        assert await later.of("a", SMALLEST) == versions[0]
+        await later.forget(versions[0])
+        assert await later.of("a", SMALLEST) is None
+        assert await later.of("b", SMALLEST) == versions[1]
+        assert await later.of("b", SMALLEST + 1) is None
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("error", [NotFound("gone"), AccessDenied("no")])
@@ -107,5 +161,5 @@ async def test_so_many_are_remembered() -> None:
         twins.note(ObjectVersion(at("a"), str(number), SMALLEST + number, 0, sha1="x"))
         if number % 1000 == 0:
             await trio.lowlevel.checkpoint()
-    assert twins.of("x", SMALLEST) is None
-    assert twins.of("x", SMALLEST + 1) is not None
+    assert await twins.of("x", SMALLEST) is None
+    assert await twins.of("x", SMALLEST + 1) is not None
