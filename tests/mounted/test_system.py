@@ -169,3 +169,40 @@ def test_a_mount_that_died_is_recovered_by_the_next(make_mount: MountMaker) -> N
     assert mount_entry(mount.path) is None
     assert mount.b2mount("status")[0] == 0
     assert not socket.exists()
+
+
+AS_USER = """\
+set -e
+cd "$1"
+mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
+echo '# nothing' > fuse.conf && mount --bind fuse.conf /etc/fuse.conf
+{ cat /etc/passwd; echo 'ana:x:4711:4711::/mnt:/bin/sh'; } > passwd && mount --bind passwd /etc/passwd
+mount -t tmpfs tmpfs /mnt && cp key.json /mnt && cd /mnt && mkdir mnt run && chown 4711:4711 . *
+export HOME=/mnt XDG_RUNTIME_DIR=/mnt/run
+# the interpreter may be where only root can read; to read is all that this user may do more than others
+cap=+dac_read_search
+exec setpriv --reuid=4711 --regid=4711 --clear-groups --inh-caps=$cap --ambient-caps=$cap sh -e -c "$2"
+"""
+
+
+def test_an_ordinary_user(prepared: Mount) -> None:
+    """With fusermount3, in directories of the user's own; others come in only where root lets them."""
+    script = f"""
+        exec 2>&1
+        b2mount() {{ {shlex.quote(sys.executable)} -m b2mount "$@"; }}
+        b2mount mount {prepared.bucket.name} mnt --credentials key.json --allow-other || echo "exit $?"
+        b2mount mount {prepared.bucket.name} mnt --credentials key.json --write-back
+        stat -c '%u %a' mnt; cat mnt/file; echo; echo mine > mnt/new
+        b2mount status | head -1
+        find .cache run -type f -perm /077
+        b2mount umount mnt
+        b2mount umount mnt || echo "exit $?"
+        """
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", AS_USER]
+    lines = prepared.programs.run(*command, "sh", prepared.place.root, script, timeout=100).splitlines()
+    assert lines[:2] == ["b2mount: allow-other needs the line user_allow_other in /etc/fuse.conf", "exit 2"]
+    assert lines[2:4] == ["4711 755", "bytes"]
+    assert lines[4].startswith(f"b2://{prepared.bucket.name} on /mnt/mnt, for ")
+    assert lines[-1] == "exit 5"
+    assert prepared.bucket.read("new") == b"mine\n"
+    assert not [line for line in lines if ".cache/" in line]
