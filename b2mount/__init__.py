@@ -8,7 +8,8 @@ so only that has a time to live, and an open file is pinned to one version.
      |
     mount                    builds one mount from all the parts below, runs it, drains it
      |                       (access: what is to be mounted, and what the key may do with it; costs:
-     |                       what was asked of B2 is kept, and a budget begins economies)
+     |                       what was asked of B2 is kept, and a budget begins economies;
+     |                       waking: the machine has slept)
     fuse      control        two front doors: the kernel, and a unix socket for `b2mount status`
       \\         /
       filesystem             what each file operation means; knows the three services below

@@ -8,17 +8,27 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Final, Self
 
 import attrs
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from b2mount.cli import wording
 from b2mount.filesystem.status import PendingFile
+from b2mount.plain_text import plain
 
 PLAIN_EVERY: Final = 5.0
 """Seconds between two plain lines."""
@@ -134,6 +144,18 @@ class TransferLine:
         done = f"{wording.size(moved)} of {wording.size(total)} {self._done}"
         words = ", ".join(filter(None, [f"{wording.files(files_left)} left", done, pace]))
         print(f"b2mount: {words}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def working(doing: str) -> Iterator[None]:
+    """On a terminal, shows for how long something goes on of which nobody knows how far it is."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(escape(plain(doing)), total=None)
+        yield
 
 
 @attrs.define

@@ -63,6 +63,8 @@ def _print(arguments: Namespace, *, indent: int | None, paces: Paces | None) -> 
             console.print(styled, no_wrap=True, overflow="ellipsis")
         else:
             console.print(styled, soft_wrap=True)
+    if paces is not None and not is_live:
+        print()
     console.file.flush()
 
 

@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 
 from b2mount.cli import wording
+from b2mount.cli.progress import working
 from b2mount.control.client import find_path
 from b2mount.errors import B2MountError, NotFound, UsageError
 from b2mount.filesystem.status import VersionStatus
@@ -21,10 +22,13 @@ def execute(arguments: Namespace) -> int:
             found = client.versions(path)
             print(json.dumps([_fields(one) for one in found], indent=2) if arguments.json else _table(found))
         elif arguments.command == "restore":
-            version = client.restore(path, arguments.version, _moment(arguments.at))
+            with working(f"restoring {arguments.path}"):
+                version = client.restore(path, arguments.version, _moment(arguments.at))
             print(plain(f"{arguments.path} is the version of {_time(version)} again"))
         else:
-            print(f"{wording.files(client.undelete(path))} undeleted")
+            with working(f"undeleting {arguments.path}"):
+                count = client.undelete(path)
+            print(f"{wording.files(count)} undeleted")
     except NotFound as error:
         raise B2MountError(str(error)) from error
     return 0

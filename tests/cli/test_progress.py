@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from b2mount.cli import wording
-from b2mount.cli.progress import Speed, Tally
+from b2mount.cli.progress import Speed, Tally, working
 from tests.control.fake_mount import pending
 
 
@@ -58,3 +58,19 @@ def test_sizes(count: int, text: str) -> None:
 )
 def test_spans(seconds: float, text: str) -> None:
     assert wording.span(seconds) == text
+
+
+def test_what_nobody_can_measure_shows_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal; elsewhere it says nothing."""
+    with working("restoring a"):
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with working("restoring [red]\x1b[2J"):
+        pass
+    said = capsys.readouterr().err
+    assert "restoring [red]\\x1b[2J" in said
+    assert "\x1b[2J" not in said

@@ -313,6 +313,7 @@ def test_status_tells_of_each_file_how_far_it_is_and_why_not(make_mount: MountMa
     )
     assert "cap" in str(found["refused"]["reason"])
     text = mount.b2mount("status", mount.path)[1]
+    assert re.search(r"lately    \w{3} \d\d:\d\d:\d\d  .*refused.*cap", text)
     assert re.search(r"refused  2\.9 KiB  failed: .*cap", text)
     assert re.search(r"large  [0-9.]+ MiB of 28\.0 MiB  uploading \d+%", text)
     (mount.path / "waiting").write_bytes(b"x")
