@@ -19,10 +19,10 @@ from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.status import PendingFile
 from b2mount.filesystem.witness import Witness
-from b2mount.model import Attributes, Kind, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import PLACEHOLDER, Attributes, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
-from b2mount.namespace.posix_info import StoredInfo, info_of
+from b2mount.namespace.posix_info import StoredInfo, info_of, kind_of
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.flattening import flatten
 from b2mount.writing.pending_upload import PendingUpload
@@ -234,7 +234,8 @@ class Committer:
     def made(self, version: ObjectVersion) -> None:
         """B2 has confirmed a version that this mount has made."""
         if self._write_back.pruner is not None:
-            self._write_back.pruner.made(version)
+            is_cut = not version.size and kind_of(version) is Kind.FILE and version.path.name != PLACEHOLDER
+            self._write_back.pruner.made(version, counts=not is_cut)
 
     def in_use(self) -> Iterator[ObjectVersion | None]:
         """What open files show, what is being read, and what unsent bytes stand on."""

@@ -21,17 +21,21 @@ MOST: Final = 500_000
 """Rows; about 200 bytes each."""
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS versions (
+CREATE TABLE IF NOT EXISTS made (
     number INTEGER PRIMARY KEY, version_id TEXT NOT NULL UNIQUE,
-    bucket TEXT NOT NULL, key TEXT NOT NULL, uploaded_ms INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS by_name ON versions (bucket, key);
+    bucket TEXT NOT NULL, key TEXT NOT NULL, uploaded_ms INTEGER NOT NULL, counts INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS made_by_name ON made (bucket, key);
 """
-_ADD: Final = "INSERT OR IGNORE INTO versions (version_id, bucket, key, uploaded_ms) VALUES (?, ?, ?, ?)"
-_OF_NAME: Final = (
-    "SELECT version_id, uploaded_ms FROM versions WHERE bucket = ? AND key = ? "
-    "ORDER BY uploaded_ms DESC, number DESC LIMIT -1 OFFSET ?"
+_ADD: Final = (
+    "INSERT OR IGNORE INTO made (version_id, bucket, key, uploaded_ms, counts) VALUES (?, ?, ?, ?, ?)"
 )
-_NAMES_WITH_MORE: Final = "SELECT bucket, key FROM versions GROUP BY bucket, key HAVING count(*) > ?"
+_OF_NAME: Final = (
+    "SELECT version_id, uploaded_ms, counts FROM made WHERE bucket = ? AND key = ? "
+    "ORDER BY uploaded_ms DESC, number DESC"
+)
+_NAMES_WITH_MORE: Final = (
+    "SELECT bucket, key FROM made GROUP BY bucket, key HAVING sum(counts) > ? OR count(*) > sum(counts)"
+)
 
 
 @attrs.define(eq=False)
@@ -54,15 +58,18 @@ class OwnVersions:
         """Let go of the file."""
         await self._file.close()
 
-    async def add(self, made: Iterable[ObjectVersion]) -> None:
-        """B2 has these, and they are ours."""
-        rows = [(each.version_id, each.path.bucket, each.path.key, each.uploaded_ms) for each in made]
+    async def add(self, made: Iterable[tuple[ObjectVersion, bool]]) -> None:
+        """B2 has these, and they are ours. With each goes whether it counts among those that are kept."""
+        rows = [
+            (each.version_id, each.path.bucket, each.path.key, each.uploaded_ms, counts)
+            for each, counts in made
+        ]
 
         def work(connection: sqlite3.Connection) -> None:
             with connection:
                 connection.executemany(_ADD, rows)
                 connection.execute(
-                    "DELETE FROM versions WHERE number <= (SELECT max(number) FROM versions) - ?", (MOST,)
+                    "DELETE FROM made WHERE number <= (SELECT max(number) FROM made) - ?", (MOST,)
                 )
 
         await self._file.run(work, None)
@@ -73,25 +80,36 @@ class OwnVersions:
 
         def work(connection: sqlite3.Connection) -> None:
             with connection:
-                connection.executemany("DELETE FROM versions WHERE version_id = ?", rows)
+                connection.executemany("DELETE FROM made WHERE version_id = ?", rows)
 
         await self._file.run(work, None)
 
     async def beyond(self, path: ObjectPath, keep: int) -> list[ObjectVersion]:
-        """Those of a name beyond the newest `keep`, oldest first; just what deleting needs."""
+        """Those of a name beyond the newest `keep` that count, oldest first, and all that don't count but
+        the newest of all; just what deleting needs."""
 
         def work(connection: sqlite3.Connection) -> list[ObjectVersion]:
-            rows: Sequence[tuple[str, int]] = connection.execute(
-                _OF_NAME, (path.bucket, path.key, keep)
+            rows: Sequence[tuple[str, int, int]] = connection.execute(
+                _OF_NAME, (path.bucket, path.key)
             ).fetchall()
-            return [ObjectVersion(path, version_id, 0, uploaded_ms) for version_id, uploaded_ms in rows][::-1]
+            return _beyond(path, rows, keep)[::-1]
 
         return await self._file.run(work, [])
 
     async def names_with_more(self, keep: int) -> list[ObjectPath]:
-        """The names that have more than `keep`."""
+        """The names that may have some beyond the newest `keep`."""
 
         def work(connection: sqlite3.Connection) -> list[ObjectPath]:
             return [ObjectPath(*row) for row in connection.execute(_NAMES_WITH_MORE, (keep,))]
 
         return await self._file.run(work, [])
+
+
+def _beyond(path: ObjectPath, rows: Sequence[tuple[str, int, int]], keep: int) -> list[ObjectVersion]:
+    beyond, kept = [], 0
+    for place, (version_id, uploaded_ms, counts) in enumerate(rows):
+        if place and not (counts and kept < keep):
+            beyond.append(ObjectVersion(path, version_id, 0, uploaded_ms))
+        else:
+            kept += counts
+    return beyond

@@ -3,6 +3,8 @@
 What it removes and what not:
 
     a version that others made                 never: only ids that B2 gave to us are known here
+    an empty version that was superseded       always, and it does not count: a shell's `>` makes one of the
+                                               file that it writes anew
     a version that retention protects          never: it is forgotten
     one that an open file shows, that is being not before that is over
       read or that unsent bytes stand on
@@ -14,8 +16,9 @@ What it removes and what not:
 Right after an upload B2's own reply says that there is a newer version; later on it is asked (a HEAD, class
 B). Deleting is free (class A), oldest first.
 
-Invariants: at least the newest `keep` of ours stay; nothing here fails or delays an operation. What is to go
-is chosen at one moment, when nobody uses it, and from then on `is_going` says so: nobody begins to.
+Invariants: at least the newest `keep` of ours that count stay; nothing here fails or delays an operation.
+What is to go is chosen at one moment, when nobody uses it, and from then on `is_going` says so: nobody begins
+to.
 
 Must not know: who makes versions, and why.
 """
@@ -63,7 +66,7 @@ class Pruner:
     _keep: int
     """Versions of a name that stay, the current one among them."""
     _watched: list[InUse] = attrs.field(factory=list, init=False)
-    _made: list[ObjectVersion] = attrs.field(factory=list, init=False)
+    _made: list[tuple[ObjectVersion, bool]] = attrs.field(factory=list, init=False)
     _waiting: set[ObjectPath] = attrs.field(factory=set, init=False)
     """Names to be looked at again."""
     _going: LRUCache[str, None] = attrs.field(factory=_gone, init=False)
@@ -76,9 +79,10 @@ class Pruner:
         """Somebody who can tell what must stay for now."""
         self._watched.append(in_use)
 
-    def made(self, version: ObjectVersion) -> None:
-        """B2 has confirmed a version of ours, which is the newest of its name now."""
-        self._made.append(version)
+    def made(self, version: ObjectVersion, *, counts: bool = True) -> None:
+        """B2 has confirmed a version of ours, which is the newest of its name now. One that does not count
+        is removed when it is superseded, and those that are kept are so many besides."""
+        self._made.append((version, counts))
         self._wake.set()
         if self._settled.is_set():
             self._settled = trio.Event()
@@ -112,7 +116,7 @@ class Pruner:
         made, self._made, self._wake = self._made, [], trio.Event()
         if made:
             await self._own.add(made)
-        fresh = {version.path for version in made}
+        fresh = {version.path for version, _ in made}
         names, self._waiting = fresh | self._waiting, set()
         found: dict[ObjectPath, Sequence[ObjectVersion]] = {}
 

@@ -281,7 +281,7 @@ async def test_only_the_latest_are_remembered(
     monkeypatch.setattr(own_versions, "MOST", 10)
     own = OwnVersions.kept_in(tmp_path / "v", ThreadLane("disk", 1))
     await own.open()
-    await own.add([await others_write(memory, b"x", key) for key in "abcdefghijklmn" for _ in "12"])
+    await own.add([(await others_write(memory, b"x", key), True) for key in "abcdefghijklmn" for _ in "12"])
     assert sorted(path.key for path in await own.names_with_more(1)) == list("jklmn")
     old = await own.beyond(ObjectPath("bucket", "n"), 0)
     assert [version.uploaded_ms for version in old] == sorted(version.uploaded_ms for version in old)
@@ -369,3 +369,27 @@ async def test_nobody_opens_what_is_about_to_go(tmp_path: Path) -> None:
         await settled(time.live)
         assert await time.live.read("file") == b"second"
         assert await versions(memory) == ["second", "of others"]
+
+
+async def test_what_a_shell_cut_does_not_count(memory: MemoryStore, tmp_path: Path) -> None:
+    """It closes a copy of the descriptor before it writes."""
+    async with world(memory, tmp_path, keep=2) as w:
+        for data in (b"1", b"2", b"3"):
+            fh = await w.create("file", flags=os.O_WRONLY | os.O_TRUNC)
+            await w.fs.flush(fh)
+            await w.fs.write(fh, 0, data)
+            await w.close(fh)
+        await settled(w)
+        assert await versions(memory) == ["3", "2"]
+        fh = await w.create("file", flags=os.O_WRONLY | os.O_TRUNC)
+        await w.close(fh)
+        await settled(w)
+        assert await versions(memory) == ["", "3", "2"]
+        await w.fs.symlink(1, "link", "target", ME)
+        await w.write("file", b"4")
+        await settled(w)
+        assert await versions(memory) == ["4", "3"]
+        await w.unlink("link")
+        await w.fs.symlink(1, "link", "another", ME)
+        await settled(w)
+        assert await versions(memory, "link") == ["", "-", ""]
