@@ -7,8 +7,8 @@ import attrs
 from b2mount.emulator.call import Call
 from b2mount.emulator.errors import ApiError, access_denied, bad_request
 from b2mount.emulator.keys import DOWNLOAD
-from b2mount.emulator.records import Folder, Page, Retention, Version
-from b2mount.emulator.replies import Document, retention_document, version_document
+from b2mount.emulator.records import Bucket, Folder, Page, Retention, Version
+from b2mount.emulator.replies import Document, Listed, retention_document, version_document
 from b2mount.emulator.settings import legal_hold_setting, retention_setting
 
 MAX_ROWS = 10_000
@@ -45,7 +45,7 @@ def delete_file_version(call: Call) -> Document:
     return {"fileId": file_id, "fileName": name}
 
 
-def list_file_names(call: Call) -> Document:
+def list_file_names(call: Call) -> Listed:
     bucket, prefix = call.bucket(), _prefix(call)
     page = call.state.pages.names(
         bucket,
@@ -54,10 +54,10 @@ def list_file_names(call: Call) -> Document:
         start=call.fields.optional_text("startFileName") or "",
         limit=call.fields.count("maxFileCount", 100, MAX_ROWS),
     )
-    return _page(call, bucket.bucket_id, page)
+    return _listed(call, bucket, page, {"nextFileName": page.next_name})
 
 
-def list_file_versions(call: Call) -> Document:
+def list_file_versions(call: Call) -> Listed:
     bucket, prefix = call.bucket(), _prefix(call)
     start, start_id = call.fields.optional_text("startFileName"), call.fields.optional_text("startFileId")
     if start_id and not start:
@@ -70,7 +70,7 @@ def list_file_versions(call: Call) -> Document:
         start_id=start_id or None,
         limit=call.fields.count("maxFileCount", 100, MAX_ROWS),
     )
-    return {**_page(call, bucket.bucket_id, page), "nextFileId": page.next_id}
+    return _listed(call, bucket, page, {"nextFileName": page.next_name, "nextFileId": page.next_id})
 
 
 def get_download_authorization(call: Call) -> Document:
@@ -120,8 +120,8 @@ def describe(call: Call, row: Version | Folder, bucket_id: str = "") -> Document
     )
 
 
-def _page(call: Call, bucket_id: str, page: Page) -> Document:
-    return {"files": [describe(call, row, bucket_id) for row in page.rows], "nextFileName": page.next_name}
+def _listed(call: Call, bucket: Bucket, page: Page, rest: Document) -> Listed:
+    return Listed(page.rows, lambda row: describe(call, row, bucket.bucket_id), rest)
 
 
 def _prefix(call: Call) -> str:

@@ -24,7 +24,7 @@ from b2mount.emulator.faults import Fault, FaultKind, FaultPlan, TestMode
 from b2mount.emulator.keys import ACCOUNT
 from b2mount.emulator.large_calls import Copy
 from b2mount.emulator.records import Version
-from b2mount.emulator.replies import Document
+from b2mount.emulator.replies import Document, Listed, as_json
 from b2mount.emulator.requests import ENDPOINTS, PRICES, UPLOADS
 from b2mount.emulator.shaping import Shaper
 from b2mount.emulator.transfer import CutOff, Transfers, cut
@@ -98,7 +98,7 @@ class Gateway:
         fault = await self._fault(request, path, "")
         key_id, secret = _basic(request.headers.get("Authorization"))
         reply = authorize_account(self._service, key_id, secret, path.version, _base_url(request))
-        return await self._reply(request, path, reply, fault)
+        return await self._reply(request, path, as_json(reply), fault)
 
     async def _call(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
         fields = await _fields(request, path)
@@ -110,8 +110,10 @@ class Gateway:
         reply = endpoint.run(call)
         if isinstance(reply, Copy):
             reply = await self._copy(reply)
+        if isinstance(reply, Listed):
+            return await self._reply(request, path, await listed_body(reply), fault, len(reply.rows))
         rows = len(reply[endpoint.rows]) if endpoint.rows else None
-        return await self._reply(request, path, reply, fault, rows)
+        return await self._reply(request, path, as_json(reply), fault, rows)
 
     async def _copy(self, copy: Copy) -> Document:
         contents = self._service.state.contents
@@ -136,7 +138,7 @@ class Gateway:
             except BaseException:
                 self._service.state.contents.discard(content)
                 raise
-        return await self._reply(request, path, reply, fault)
+        return await self._reply(request, path, as_json(reply), fault)
 
     async def _download(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
         fields = await _fields(request, path)
@@ -185,13 +187,13 @@ class Gateway:
         self,
         request: web.BaseRequest,
         path: Route,
-        document: Document,
+        body: bytes,
         fault: Fault | None,
         rows: int | None = None,
     ) -> web.StreamResponse:
         await self._shaper.first_byte()
         self._counts.answered(path.endpoint, 200, rows)
-        reply = json_reply(200, document)
+        reply = body_reply(200, body)
         if fault is not None and fault.kind is FaultKind.DROP_AFTER:
             cut(request)
         if fault is not None and fault.kind in (FaultKind.SLOW_BODY, FaultKind.CUT_BODY):
@@ -234,10 +236,22 @@ def route(method: str, target: str) -> Route:
     return Route(endpoint, int(pieces[1][1]), tuple(unquote_plus(p) for p in pieces[3:]), query)
 
 
+async def listed_body(reply: Listed) -> bytes:
+    """The JSON of a listing; between its pieces others are answered."""
+    body = bytearray()
+    for piece in reply.pieces():
+        body += piece
+        await asyncio.sleep(0)
+    return bytes(body)
+
+
 def json_reply(
     status: int, document: Mapping[str, Any], headers: Mapping[str, str] = NO_STORE
 ) -> web.Response:
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return body_reply(status, as_json(document), headers)
+
+
+def body_reply(status: int, body: bytes, headers: Mapping[str, str] = NO_STORE) -> web.Response:
     return web.Response(
         status=status, headers=headers, body=body, content_type="application/json", charset="utf-8"
     )

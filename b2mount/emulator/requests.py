@@ -10,14 +10,14 @@ import attrs
 from b2mount.emulator import bucket_calls, file_calls, key_calls, large_calls
 from b2mount.emulator.call import Call
 from b2mount.emulator.large_calls import Copy
-from b2mount.emulator.replies import Document
+from b2mount.emulator.replies import Document, Listed
 
 
 @attrs.frozen
 class Endpoint:
     """One API call. `rows` is the reply's list that is billed by the thousand."""
 
-    run: Callable[[Call], Document | Copy]
+    run: Callable[[Call], Document | Listed | Copy]
     capability: str
     price: str
     rows: str | None = None
