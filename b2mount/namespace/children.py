@@ -19,10 +19,12 @@ from b2mount.namespace.directory_cache import Answer
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.lister import Lister
 from b2mount.namespace.listing import Listing
+from b2mount.namespace.planner import LONGEST_PAGE
 from b2mount.namespace.resolver import Resolver
 
 _AHEAD: Final = 1000
-"""Entries left to read at which the next page is fetched: with pages of a thousand, one is ahead."""
+"""Entries left to read at which the next page is fetched in any case: with pages of a thousand, one is
+ahead. Whoever has read more has as many ahead of him as he has read, and at most a long page."""
 _NOTHING: Final = Attributes(Kind.FILE, 0, 0, 0, size=0, modified_ns=0, changed_ns=0, accessed_ns=0)
 
 
@@ -81,7 +83,8 @@ class ChildStream:
     def _give_next(self) -> bool:
         """The next name in order has a position; False when the pages so far have no more."""
         listing, directory = self._listing, self._directory
-        if listing.count - self._taken <= _AHEAD and listing.has_begun:
+        ahead = min(max(_AHEAD, self._taken), LONGEST_PAGE)
+        if listing.count - self._taken <= ahead and listing.has_begun:
             self._lister.look_ahead(directory, listing)
         while self._taken < listing.count:
             chunk, row = listing.row(self._taken)

@@ -21,6 +21,8 @@ T = TypeVar("T")
 @attrs.define(eq=False)
 class _Flight(Generic[T]):
     landed: trio.Event = attrs.field(factory=trio.Event)
+    stirred: trio.Event = attrs.field(factory=trio.Event)
+    """Set when it has told something, or has landed; each stir has another one."""
     results: list[T] = attrs.field(factory=list)
     error: Exception | None = None
 
@@ -44,6 +46,22 @@ class Flights(Generic[T]):
                 return flight.results[0]
         return await self._lead(key, request)
 
+    def stir(self, key: Hashable) -> None:
+        """The request for `key` has told a part of what it is for."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            flight.stirred.set()
+            flight.stirred = trio.Event()
+
+    async def watch(self, key: Hashable, is_enough: Callable[[], bool]) -> None:
+        """Until what the request under way for `key` has told is enough, or it has ended; at once when none
+        is. Raises its error."""
+        flight = self._flights.get(key)
+        while flight is not None and not flight.landed.is_set() and not is_enough():
+            await flight.stirred.wait()
+        if flight is not None and flight.error is not None:
+            raise flight.error
+
     async def _lead(self, key: Hashable, request: Callable[[], Awaitable[T]]) -> T:
         flight: _Flight[T] = _Flight()
         self._flights[key] = flight
@@ -57,3 +75,4 @@ class Flights(Generic[T]):
         finally:
             del self._flights[key]
             flight.landed.set()
+            flight.stirred.set()

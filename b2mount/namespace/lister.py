@@ -104,7 +104,20 @@ class Lister:
         return await self._answers.join(key, functools.partial(self._ask, path, name))
 
     async def advance(self, directory: Inode, listing: Listing) -> None:
-        """One page more, for all who read this listing."""
+        """Some entries more, for all who read this listing: those of a page, or the first of one that is
+        just coming in."""
+        coming = next((one for one in self._bringing(directory, listing) if one in self._pages), None)
+        if coming is None:
+            await self._one_page_more(directory, listing)
+        else:
+            before = listing.cursor, listing.count
+            await self._pages.watch(coming, lambda: (listing.cursor, listing.count) != before)
+
+    def _bringing(self, directory: Inode, listing: Listing) -> tuple[Listing | Scan | None, ...]:
+        """What may be under way and brings a listing on."""
+        return listing, self._planner.going_on(directory.path, listing)
+
+    async def _one_page_more(self, directory: Inode, listing: Listing) -> None:
         if listing.is_complete or directory.removed or await self._recaller.bring_on(directory, listing):
             return
         scan = self._planner.next_page(directory.path, listing)
@@ -116,7 +129,7 @@ class Lister:
     def look_ahead(self, directory: Inode, listing: Listing) -> None:
         """Have the next page fetched in the background, if there is one."""
         if not listing.is_complete and listing not in self._pages:
-            self._in_background(listing, lambda: self.advance(directory, listing))
+            self._in_background(listing, lambda: self._one_page_more(directory, listing))
 
     def walked(self, directory: ObjectPath) -> None:
         """A directory is being read. When a walk goes through here, its next page comes ahead."""
@@ -183,15 +196,19 @@ class Lister:
                 level = await self._tree.page(path, begin, self._rows(listing.pages))
                 if directory.path != path:
                     continue
+                listing.pages += 1
                 for short in level_in_turns(level):
                     if directory.path != path or listing.cursor != begin:
                         break
                     self._cache.read_on(path, listing)
                     self._absorb(path, listing, Piece(begin, short), ask, asked)
                     begin = short.cursor or ""
+                    self._pages.stir(listing)
                     await trio.lowlevel.checkpoint()
             if directory.removed:
                 self._cache.drop(path)
+            elif directory.path == path and listing.pages == 1:
+                self._cache.put(path, listing)
             return
 
     async def _next_of(self, scan: Scan, directory: Inode | None, listing: Listing | None) -> None:
@@ -207,6 +224,8 @@ class Lister:
         asked = self._index.asks()
         with self._overlay.asking() as ask:
             page = await self._tree.flat(scan.root, scan.cursor, self._rows(scan.followed))
+            scan.has_page()
+            grown: dict[Listing, ObjectPath] = {}
             for short in in_turns(page):
                 if moves != self._directory_moves or scan.cursor is None:
                     return
@@ -216,9 +235,13 @@ class Lister:
                     if taker is not None and taker.cursor == piece.before:
                         self._cache.read_on(each, taker)
                         self._absorb(each, taker, piece, ask, asked)
-                        if taker is not listing:
-                            self._cache.put(each, taker)
+                        taker.pages += taker not in grown
+                        grown[taker] = each
+                self._pages.stir(scan)
                 await trio.lowlevel.checkpoint()
+            for taker, each in grown.items() if moves == self._directory_moves else ():
+                if taker is not listing or taker.pages == 1:
+                    self._cache.put(each, taker)
 
     def _pieces(self, scan: Scan, page: ObjectPage, wanted: ObjectPath | None) -> dict[ObjectPath, Piece]:
         """What the next page of a scan says, which goes on behind it; of `wanted` also that it is empty."""
@@ -226,7 +249,8 @@ class Lister:
         pieces = pieces_of(page, scan.root, start, scan.last)
         last = page.objects[-1].path.key if page.objects else ""
         inside = page.next_key if page.next_key and page.next_key.startswith(scan.root.key) else None
-        scan.went_on(len(page.objects), len(pieces), last, inside)
+        begun = sum(not piece.before for piece in pieces.values())
+        scan.went_on(len(page.objects), begun, last, inside)
         is_passed = wanted is not None and start <= wanted.key and _is_past(inside, wanted.key)
         if wanted is not None and is_passed and wanted not in pieces:
             pieces[wanted] = Piece("", Level((), None, None, (), None))
@@ -236,7 +260,7 @@ class Lister:
         """The listing that a piece continues; a new one for a directory of which nothing is known."""
         known = self._cache.listing(path)
         if known is None and not piece.before:
-            return self._cache.new(path)
+            return self._cache.growing(path)
         return None if known is not None and self._recaller.is_under_way(known) else known
 
     def _absorb(
@@ -251,7 +275,7 @@ class Lister:
         if listing.keeps_itself:
             self._overlay.shown(path.parent, path.name, ask)
         self._learnt(path, listing)
-        if listing.is_complete or not piece.before:
+        if listing.is_complete:
             self._cache.put(path, listing)
         if listing.is_complete and not self._overlay.contradicts(path, listing):
             self._index.learnt(path, listing)

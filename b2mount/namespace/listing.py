@@ -102,11 +102,13 @@ class Listing:
     odd: tuple[str, ...] = ()
     """Keys in it that can't be shown."""
     pages: int = 0
-    """How many have come."""
+    """How many have been asked for and come, which whoever brings it on counts."""
     count: int = 0
     """How many entries are settled."""
     table: NameTable = attrs.field(factory=NameTable)
     """Where its rows are."""
+    _is_first: bool = True
+    """Whether its table knows nothing of it."""
     _held: dict[str, Entry] = attrs.field(factory=dict)
     _runs: list[Row] = attrs.field(factory=list)
     """The first row of each run of rows that follow each other, in order."""
@@ -203,9 +205,8 @@ class Listing:
         return found is not None and found[0].is_directory(found[1])
 
     def absorb(self, level: Level) -> tuple[str, ...]:
-        """Take in the next page. Returns the keys of it that can't be shown."""
-        if not self.pages:
-            self.table.begin(self)
+        """Take in the next rows. Returns the keys of them that can't be shown."""
+        self._begin()
         odd = list(level.odd)
         directories = {entry.name for entry in level.entries if entry.kind is Kind.DIRECTORY}
         candidates = [*self._held.values(), *level.entries]
@@ -222,21 +223,23 @@ class Listing:
         self.placeholder = level.placeholder or self.placeholder
         self.marker = level.marker or self.marker
         self.cursor = level.cursor
-        self.pages += 1
         self.odd += tuple(odd)
         return tuple(odd)
 
     def recall(self, rows: Sequence[tuple[str, Packed]], directory: ObjectPath, cursor: str | None) -> None:
         """Take in rows of an earlier listing of the directory, which goes on at `cursor`."""
+        self._begin()
         table = self.table
-        if not self.pages:
-            table.begin(self)
         if table.directory == directory:
             directory = table.directory  # the same object for all, as for what is listed
         for name, packed in rows:
             self._append(*table.put_packed(name, packed, directory))
         self.cursor = cursor
-        self.pages += 1
+
+    def _begin(self) -> None:
+        if self._is_first:
+            self._is_first = False
+            self.table.begin(self)
 
     def _settle(self, entry: Entry) -> None:
         if self.find(entry.name) is not None:

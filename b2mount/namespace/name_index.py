@@ -272,13 +272,14 @@ class NameIndex:
     async def _store_batch(self, files: _Files) -> None:
         async with self._writing:
             batch: list[tuple[ObjectPath, StoredListing]] = []
-            size = 0
-            while self._waiting and size < _AT_ONCE:
-                directory, listing = self._waiting.pop(0)
-                size += listing.size
+            size = taken = 0
+            while taken < len(self._waiting) and size < _AT_ONCE:  # they wait on, should this be cancelled
+                directory, listing = self._waiting[taken]
+                size, taken = size + listing.size, taken + 1
                 stored = await self._stored(files, directory, listing)
                 if stored is not None:
                     batch.append((directory, stored))
+            del self._waiting[:taken]
             # from here to the thread nothing happens in between
             rows = [row for directory, row in batch if self._doubts.may_store(directory, row.sequence)]
             for directory, _ in batch:

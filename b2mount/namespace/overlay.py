@@ -13,6 +13,7 @@ Must not know: the store, the cache of listings, lookup counts.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ class _Level:
     such a record is made when it is asked for, since there may be hundreds of thousands of them."""
 
     _records: dict[str, Record | Inode] = attrs.field(factory=dict)
+    _in_order: list[str] = attrs.field(factory=list)
+    """The names, sorted when somebody asked last; empty when there are others by now."""
     pending: int = 0
 
     def __len__(self) -> int:
@@ -96,12 +99,24 @@ class _Level:
         """A copy."""
         return {name: record for name in self._records if (record := self.get(name)) is not None}
 
+    def between(self, before: str, cursor: str | None) -> list[str]:
+        """The names of which a listing may have heard that went from `before` to `cursor`, and few others."""
+        if not self._in_order:
+            self._in_order = sorted(self._records)
+        first = bisect_left(self._in_order, before)
+        last = None if cursor is None else bisect_left(self._in_order, cursor)
+        shorter = [before[:end] for end in range(1, len(before)) if before[:end] in self._records]
+        return [*shorter, *self._in_order[first:last]]  # `a` is passed when `a/` is, behind `a-1`
+
     def put(self, name: str, record: Record) -> None:
+        if name not in self._records:
+            self._in_order = []
         self.pending += record.is_pending - self._is_pending(name)
         self._records[name] = record.inode if record.inode is not None and record.is_plain else record
 
     def drop(self, name: str) -> None:
         self.pending -= self._is_pending(name)
+        self._in_order = []
         del self._records[name]
 
     def _is_pending(self, name: str) -> bool:
@@ -219,8 +234,10 @@ class Overlay:
             self._asks.discard(ask.order)
 
     def heard_page(self, directory: ObjectPath, listing: Listing, before: str | None, ask: Ask) -> None:
-        """A page of the directory has come; the listing knew the names before `before` already."""
-        for name in self.records(directory):
+        """Rows of the directory have come; the listing knew the names before `before` already."""
+        self._prune()
+        level = self._levels.get(directory)
+        for name in level.between(before or "", listing.cursor) if level is not None else ():
             if listing.knows(name) and (before == "" or not passed(before, name)):
                 self.heard(directory, name, listing.entries.get(name), ask)
 

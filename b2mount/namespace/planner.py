@@ -30,8 +30,10 @@ PATIENCE: Final = 8
 FOLLOWED: Final = 2
 """Pages that somebody went on to, in a row, before it is a walk that will go on."""
 PAGE: Final = 1000
-LONGEST_PAGE: Final = 10_000
-"""What B2 gives at once. A page of so many costs as much as ten, without nine of the round trips."""
+LONGEST_PAGE: Final = 4000
+"""B2 gives 10,000 at once, and a page of so many costs as much as ten, without nine of the round trips. But
+whoever has come to the end of what is there waits for all of it, and with him, since the kernel keeps a
+directory locked while it is being read, everybody who asks for a name in it."""
 _SCANS: Final = 256
 _LEVELS: Final = 4096
 
@@ -53,11 +55,15 @@ class Scan:
     followed: int = 0
     """Pages that were wanted because somebody went on where the scan had stopped."""
 
-    def went_on(self, rows: int, directories: int, last: str, cursor: str | None) -> None:
-        """A page is in."""
-        self.begin, self.cursor = self.cursor or "", cursor
-        self.last = last or self.last
+    def has_page(self) -> None:
+        """A page is in, and is going to be gone through."""
+        self.begin = self.cursor or ""
         self.pages += 1
+
+    def went_on(self, rows: int, directories: int, last: str, cursor: str | None) -> None:
+        """Some rows of the page have been gone through; in them so many directories begin."""
+        self.cursor = cursor
+        self.last = last or self.last
         self.rows += rows
         self.directories += directories
 
@@ -90,12 +96,17 @@ class Planner:
             return scan
         return None
 
+    def going_on(self, directory: ObjectPath, listing: Listing) -> Scan | None:
+        """The scan that stands where the listing goes on, if there is one: nobody is said to follow it."""
+        return None if not listing.cursor else self._scan_at(directory, directory.key + listing.cursor)
+
     def follows(self, directory: ObjectPath) -> Scan | None:
         """A directory that is known is being read: the scan whose next page will be wanted soon."""
         for above in _and_above(directory):
             scan = self._scans.get(above)
             if scan is not None and scan.cursor is not None and scan.begin <= directory.key < scan.cursor:
-                return scan if scan.followed >= FOLLOWED else None
+                is_wanted = scan.followed >= FOLLOWED and not self._is_known(scan.root.bucket, scan.cursor)
+                return scan if is_wanted else None
         return None
 
     def forget(self) -> None:
@@ -135,6 +146,11 @@ class Planner:
             return False
         rows = between * scan.rows / max(1, scan.directories)
         return between <= NEAR or scan.pages + rows / PAGE < PATIENCE
+
+    def _is_known(self, bucket: str, key: str) -> bool:
+        """Whether all is known of the directory that a key is in."""
+        listing = self._cache.listing(ObjectPath(bucket, key[: key.rfind(DELIMITER) + 1]))
+        return listing is not None and listing.is_complete
 
     def _between(self, directory: ObjectPath, first: str, second: str) -> int | None:
         """How many names on from `first` the name `second` is; None when nobody knows."""

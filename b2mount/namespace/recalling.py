@@ -1,4 +1,4 @@
-"""Recaller: brings listings on from the index of names, a thousand entries at a time.
+"""Recaller: brings listings on from the index of names, some entries at a time.
 
 Invariants: a listing that is being recalled gets nothing from elsewhere. What the index has no more
 when half of it is given is asked of the store from the beginning, by whoever reads on; names that were
@@ -69,13 +69,15 @@ class Recaller:
 
     async def bring_on(self, directory: Inode, listing: Listing) -> bool:
         """Whether it was brought on; else the store has to be asked."""
-        if listing.has_begun and listing not in self._under_way:
-            return False
-        if not self._index.is_open:
-            return False
-        before = listing.cursor, listing.pages
-        await self._flights.join(listing, partial(self._next, directory, listing))
-        return (listing.cursor, listing.pages) != before
+        before = listing.cursor, listing.count, listing.pages
+        while (listing.cursor, listing.count, listing.pages) == before:
+            if not self._index.is_open or (listing.has_begun and not self.is_under_way(listing)):
+                return False
+            await self._flights.join(listing, partial(self._next, directory, listing))
+            if not self.is_under_way(listing):
+                break
+            # else whoever was joined may have given his rows before: the next ones are not the store's yet
+        return (listing.cursor, listing.count, listing.pages) != before
 
     async def answer(self, directory: ObjectPath, name: str) -> Answer | None:
         """What a long listing says of one name, without the others; None for an unknown or short one."""
@@ -133,6 +135,7 @@ class Recaller:
         cursor = cursor_at(rest[0]) if rest else recalling.found.cursor_after(recalling.part)
         self._cache.read_on(path, listing)
         listing.recall(recalling.rows[first:last], path, cursor)
+        listing.pages += 1
         recalling.given = last
         self._learnt(path, listing)
         if listing.is_complete:

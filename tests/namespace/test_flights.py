@@ -84,3 +84,47 @@ async def test_an_error_reaches_all_and_is_not_remembered(autojump_clock: object
         return 1
 
     assert await flights.join("key", succeed) == 1
+
+
+async def test_who_watches_goes_on_as_soon_as_enough_is_told(autojump_clock: object) -> None:
+    flights: Flights[None] = Flights()
+    told: list[int] = []
+    seen: list[tuple[float, int]] = []
+
+    async def request() -> None:
+        for number in range(3):
+            await trio.sleep(1)
+            told.append(number)
+            flights.stir("key")
+        await trio.sleep(1)
+
+    async def watcher(enough: int) -> None:
+        await flights.watch("key", lambda: len(told) >= enough)
+        seen.append((trio.current_time() - began, len(told)))
+
+    await flights.watch("key", lambda: False)  # nothing is under way
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flights.join, "key", request)
+        await trio.testing.wait_all_tasks_blocked()
+        for enough in (1, 3, 9):
+            nursery.start_soon(watcher, enough)
+    assert seen == [(1.0, 1), (3.0, 3), (4.0, 3)]
+
+
+async def test_who_watches_hears_of_an_error(autojump_clock: object) -> None:
+    flights: Flights[None] = Flights()
+
+    async def request() -> None:
+        await trio.sleep(1)
+        raise Unavailable("no network")
+
+    async def leader() -> None:
+        with pytest.raises(Unavailable):
+            await flights.join("key", request)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leader)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(Unavailable):
+            await flights.watch("key", lambda: False)

@@ -528,3 +528,28 @@ async def test_a_directory_that_others_have_emptied_meanwhile(lives: Lives) -> N
     await lives.index.store()
     await lives.killed()
     assert await exists(lives, "d/new")
+
+
+async def test_what_was_being_stored_when_the_mount_ended_is_stored_then(
+    tmp_path: Path, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = WatchedStore()
+    for key in KEYS:
+        store.add(key)
+    lives = Lives(tmp_path / "cut", store)
+    lives.directory.mkdir()
+    await lives.mount()
+    await lives.walk()
+    stored = NameIndex._stored
+    with trio.CancelScope() as end:
+
+        async def cut(index: NameIndex, *arguments: Any) -> Any:
+            monkeypatch.undo()
+            end.cancel()
+            return await stored(index, *arguments)
+
+        monkeypatch.setattr(NameIndex, "_stored", cut)
+        await lives.index.store()
+    assert end.cancelled_caught
+    await lives.remount()
+    assert await lives.walk_costs() == 0

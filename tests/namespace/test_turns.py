@@ -47,7 +47,7 @@ def test_pieces_of_a_page_follow_each_other_and_are_all_of_it(keys: set[str], ne
         assert piece.next_key is not None
         assert all(key < piece.next_key for key in _keys(piece))
         assert all(key >= piece.next_key for key in _keys(after))
-    assert max(len(piece.objects) for piece in pieces) <= 3 or len(page.prefixes) > len(page.objects)
+    assert max(len(piece.objects) + len(piece.prefixes) for piece in pieces) <= 3
 
 
 @settings(deadline=None)
