@@ -49,6 +49,9 @@ class Emulator:
     def create_bucket(self, name: str, files: Mapping[str, Piece]) -> None:
         self._ask(type(None), "create_bucket", name, files)
 
+    def seed_bucket(self, name: str, count: int, per_folder: int) -> None:
+        self._ask(type(None), "seed_bucket", name, count, per_folder)
+
     def remove_bucket(self, name: str) -> None:
         self._ask(type(None), "remove_bucket", name)
 

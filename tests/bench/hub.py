@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from b2mount.emulator.records import Attributes, Bucket, Version
+from b2mount.emulator.seeding import numbered
 from b2mount.emulator.server import EmulatorServer
 from b2mount.emulator.shaping import Shape
 from tests.bench.library import Piece
@@ -76,6 +77,11 @@ class Hub:
     def create_bucket(self, name: str, files: Mapping[str, Piece]) -> None:
         """A bucket with pieces of the library in it."""
         self.server.run(lambda: self._create_bucket(name, files))
+
+    def seed_bucket(self, name: str, count: int, per_folder: int) -> None:
+        """A bucket with so many files of ten bytes, in numbered directories; a million take a minute."""
+        self.server.run(lambda: self.server.state.buckets.create(name))
+        self.server.seed(name, numbered(count, per_folder=per_folder), size=10)
 
     def remove_bucket(self, name: str) -> None:
         """Delete it with all that was ever in it."""
