@@ -35,6 +35,7 @@ class Changer:
         """The attributes are durable on the local disk when this returns, and on their way; further changes
         in the next moments go with them. Whoever asks for what is so already changes the ctime, which is
         known here only, as the atime is."""
+        await self.learn(inode)
         before, changed = inode.attributes, apply(change, inode.attributes)
         if kept(changed) == kept(before):
             inode.attributes = changed
@@ -43,6 +44,11 @@ class Changer:
         else:
             await self._publish(inode, lambda: apply(change, inode.attributes))
             await self._send(inode, wait=False)
+
+    async def learn(self, inode: Inode) -> None:
+        """A directory keeps of its attributes what is not changed, also when nobody has listed it yet."""
+        if inode.is_directory and not self._is_top(inode):
+            await self._namespace.learn(inode)
 
     async def change_metadata(self, inode: Inode, metadata: ObjectMetadata, *, wait: bool) -> None:
         """Content type and info of a file or directory, on the same way as attributes; B2 has them when

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import attrs
 
@@ -73,6 +73,10 @@ class Committer:
         layers = (content.staged, content.sealed) if content is not None else ()
         arrived = self._write_back.may_have_arrived
         return any(layer is not None and arrived(layer.staging_id) for layer in layers)
+
+    def holding(self, path: ObjectPath) -> AbstractContextManager[None]:
+        """Inside, nothing begins to be sent to this name."""
+        return self._write_back.holding(path)
 
     def drop_idle(self, content: FileContent) -> None:
         """Forget a content that nobody has open and that B2 has."""

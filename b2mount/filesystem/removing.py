@@ -106,7 +106,8 @@ class Remover:
             if directory.unlinked:
                 return
             metadata = metadata_of(directory.attributes, directory.metadata)
-            version = await self._store.put(path, ByteSource(), metadata)
+            with self._committer.holding(path):  # what changes meanwhile comes in after it
+                version = await self._store.put(path, ByteSource(), metadata)
             self._committer.made(version)
             is_newer_pending = self._committer.known(directory) is not None
             (self._namespace.rebased if is_newer_pending else self._namespace.adopted)(path, version)

@@ -88,6 +88,7 @@ class Xattrs:
         if name in ASKED_FOR:
             await self._protector.set(inode, name, value)
             return
+        await self._changer.learn(inode)
         before = inode.metadata
         if name == CONTENT_TYPE:
             after = attrs.evolve(before, content_type=_content_type(value))
@@ -107,6 +108,7 @@ class Xattrs:
         if name in ASKED_FOR:
             await self._protector.remove(inode, name)
             return
+        await self._changer.learn(inode)
         await self.get(inode, name)
         before = inode.metadata
         if name.startswith(INFO):

@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from b2mount.errors import B2MountError
-from b2mount.model import DELIMITER, ObjectPath
+from b2mount.model import DELIMITER, PLACEHOLDER, ObjectPath
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
 from b2mount.namespace.flat import Piece, pieces_of
 from b2mount.namespace.flights import Flights
@@ -125,6 +125,15 @@ class Lister:
             await self._pages.join(listing, functools.partial(self._next_page, directory, listing))
         else:
             await self._pages.join(scan, functools.partial(self._next_of, scan, directory, listing))
+
+    async def own(self, directory: Inode) -> None:
+        """What B2 says of a directory itself has been learnt when this returns. Only its own listing shows
+        that: as much of it is read as comes up to the placeholder."""
+        while directory.version is None and not directory.removed:
+            listing = self._cache.growing(directory.path)
+            if listing.cursor is None or listing.cursor > PLACEHOLDER:
+                return
+            await self.advance(directory, listing)
 
     def look_ahead(self, directory: Inode, listing: Listing) -> None:
         """Have the next page fetched in the background, if there is one."""

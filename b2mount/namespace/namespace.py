@@ -174,6 +174,10 @@ class Namespace:
             found.append(directory.version)
         return found
 
+    async def learn(self, directory: Inode) -> None:
+        """Before its attributes are changed: what they are in B2. Raises what the store raises."""
+        await self._lister.own(directory)
+
     async def subtree(self, directory: Inode) -> list[ObjectVersion]:
         """Every object at or below a directory, placeholders too, straight from B2."""
         return await self._tree.subtree(directory.path)
@@ -385,11 +389,7 @@ class Namespace:
         self._index.changed(path)  # its own listing shows the placeholder
         if (listing := self._cache.listing(path)) is not None:
             listing.placeholder = version
-        inode = self._inodes.at(path)
-        if inode is None or not inode.is_directory:
-            return None
-        inode.version = version
-        return inode
+        return self._resolver.keeps(self._inodes.at(path), version)
 
     def _adopted_placeholder(self, path: ObjectPath, version: ObjectVersion) -> None:
         inode = self._has_placeholder(path, version)

@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from b2mount.model import Entry, Kind, ObjectPath
+from b2mount.model import Entry, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
 from b2mount.namespace.inode import ROOT_NUMBER, Inode, InodeTable
 from b2mount.namespace.listing import Listing
@@ -94,6 +94,19 @@ class Resolver:
             return  # what this mount has said of it is still to come
         if known is not None and (known == version or known.uploaded_ms > version.uploaded_ms):
             return
+        self._take_attributes(directory, version)
+
+    def keeps(self, inode: Inode | None, version: ObjectVersion) -> Inode | None:
+        """This mount has put a placeholder of a directory; the directory. If nothing was known of it yet,
+        something is now: it may have been moved there from where nobody has listed it."""
+        if inode is None or not inode.is_directory:
+            return None
+        if inode.version is None and inode.carried is None:
+            self._take_attributes(inode, version)
+        inode.version = version
+        return inode
+
+    def _take_attributes(self, directory: Inode, version: ObjectVersion) -> None:
         attributes = placeholder_attributes(version, self._defaults)
         changed = max(attributes.modified_ns, directory.entries_changed_ns)
         directory.attributes = attrs.evolve(attributes, modified_ns=changed)
