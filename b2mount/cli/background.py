@@ -22,7 +22,7 @@ Work = Callable[[Callable[[], None]], int]
 
 
 def run_in_background(work: Work) -> None:
-    """Start `work` in a process of its own session and return when it is ready.
+    """Start `work` in a process, which gets a session of its own when it is ready, and return then.
 
     Raises what it raised before that, or B2MountError if its process ended without a word.
     """
@@ -49,7 +49,6 @@ def _be_the_child(work: Work, writing: int) -> None:
     """Never returns: ends the process, without the parent's exit handlers."""
     code = 1
     try:
-        os.setsid()
         os.chdir("/")
         _close_inherited(keep=writing)
         _to_null(0)
@@ -65,6 +64,7 @@ def _report(work: Work, writing: int) -> int:
     def on_ready() -> None:
         nonlocal ready
         ready = True
+        os.setsid()  # not before: autofs lets nobody but its own process group see a place that it mounts on
         _to_null(1, 2)
         os.write(writing, encode_reply(None))
         os.close(writing)

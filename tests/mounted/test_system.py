@@ -17,7 +17,7 @@ import pytest
 from b2mount.control.places import SYSTEM_RUNTIME_DIR, socket_name
 from tests.mounted.conftest import MountMaker
 from tests.mounted.harness import Mount
-from tests.mounted.processes import mount_entry
+from tests.mounted.processes import mount_entry, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -206,3 +206,36 @@ def test_an_ordinary_user(prepared: Mount) -> None:
     assert lines[-1] == "exit 5"
     assert prepared.bucket.read("new") == b"mine\n"
     assert not [line for line in lines if ".cache/" in line]
+
+
+ASLEEP = """\
+import sys, types
+from b2mount import waking
+from b2mount.cli.main import main
+waking.EVERY = 0.05
+asleep = lambda clock: float(open({file!r}).read()) if clock == "boottime" else 0.0
+waking.time = types.SimpleNamespace(CLOCK_BOOTTIME="boottime", CLOCK_MONOTONIC="", clock_gettime=asleep)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_after_a_sleep_names_are_asked_for_again(
+    make_mount: MountMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """When the machine has slept for longer than --ttl; the kernel asks again, too."""
+    usual, slept = Mount.command, tmp_path / "slept"
+    slept.write_text("1000")
+
+    def command(self: Mount, *options: str) -> list[str]:
+        python, _, _, *arguments = usual(self, *options)
+        return [python, "-c", ASLEEP.format(file=str(slept)), *arguments]
+
+    monkeypatch.setattr(Mount, "command", command)
+    mount = make_mount("--ttl=1h")
+    assert not (mount.path / "new").exists()
+    mount.bucket.put("new", b"bytes")
+    assert not (mount.path / "new").exists()
+    slept.with_suffix(".then").write_text("30000")
+    slept.with_suffix(".then").rename(slept)
+    wait_until(lambda: (mount.path / "new").exists(), "the new name is seen")
+    assert "has slept for 29000 s" in mount.log()
