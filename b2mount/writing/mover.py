@@ -143,10 +143,9 @@ class Mover:
                     self._owes.set()
 
     async def take_back(self) -> bool:
-        """What an exchange or rename that failed has left under wrong names goes; whether there was any.
-        To be said before names are looked up that are to be moved. Raises what the store raises."""
-        exchanged = await self._exchanger.pay()
-        return await self._strays.pay() or exchanged
+        """What an exchange that failed has left under wrong names goes; whether there was any. To be said
+        before names are looked up that are to be moved. Raises what the store raises."""
+        return await self._exchanger.pay()
 
     def check_taken_back(self) -> None:
         """Raises Unavailable while names show what an exchange that failed has left there."""
@@ -154,14 +153,16 @@ class Mover:
             raise Unavailable("names are not yet what they were before an exchange that failed")
 
     async def run(self, taken_back: Callable[[], None]) -> None:
-        """Take back as soon as B2 answers, until cancelled; then `taken_back`: names mean others again."""
+        """Take back what exchanges and renames that failed have left, as soon as B2 answers, until
+        cancelled; then `taken_back`: names mean others again."""
         pause = FIRST_PAUSE
         while True:
             await self._owes.wait()
             await trio.sleep(pause)  # B2 has just been in trouble
             pause = min(pause * 2, LONGEST_PAUSE)
             try:
-                if await self.take_back():
+                exchanged = await self.take_back()
+                if await self._strays.pay() or exchanged:
                     taken_back()
             except Unavailable as error:
                 log.debug("what failed is not taken back yet: %s", error)

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from b2mount.errors import Stale, Unavailable
+from b2mount.filesystem import copying
 from b2mount.filesystem.copying import Copier, Request
 from b2mount.model import Action, AttributeChange, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
@@ -331,21 +332,30 @@ async def test_copies_are_ours(memory: MemoryStore, tmp_path: Path) -> None:
         assert (await versions(memory, "copy"), await versions(memory, "tree/dir/file")) == (["2"], ["2"])
 
 
-async def test_what_is_being_copied_stays(memory: MemoryStore, tmp_path: Path) -> None:
+async def test_what_is_being_copied_stays(
+    memory: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what has to wait for its turn."""
+    monkeypatch.setattr(copying, "_AT_ONCE", 1)
     faulty = FaultyStore(memory)
     async with world(faulty, tmp_path, keep=1) as w:
-        await w.write("file", b"first")
+        for name in ("dir/1", "dir/2"):
+            memory.seed(ObjectPath("bucket", name), b"old")
+            await w.write(name, b"first")
         hold = faulty.hold("copy")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(copier(w).copy, Request("file", "copy"), lambda status: None)
+            request = Request("dir", "copy", recursive=True)
+            nursery.start_soon(copier(w).copy, request, lambda status: None)
             await hold.reached.wait()
-            await w.write("file", b"second")
+            for name in ("dir/1", "dir/2"):
+                await w.write(name, b"second")
             await settled(w)
             await trio.sleep(0.05)
-            assert await versions(memory) == ["second", "first"]
+            assert await versions(memory, "dir/1") == ["second", "first", "old"]
+            assert await versions(memory, "dir/2") == ["second", "first", "old"]
             hold.release.set()
-        assert await w.read("copy") == b"first"
-        await until(lambda: len(memory._bucket("bucket").rows["file"]) == 1)
+        assert (await w.read("copy/1"), await w.read("copy/2")) == (b"first", b"first")
+        await until(lambda: len(memory._bucket("bucket").rows["dir/2"]) == 2)
 
 
 async def test_nobody_opens_what_is_about_to_go(tmp_path: Path) -> None:

@@ -88,13 +88,14 @@ async def test_what_a_listing_has_shown(tmp_path: Path, store: FaultyStore, memo
             1,
             128 << 10,
         )
-        said = {"large_file_sha1": hashlib.sha1(DATA[::-1]).hexdigest()}
+        other = DATA[:-1] + b"?"
+        said = {"large_file_sha1": hashlib.sha1(other).hexdigest()}
         world.uploader.twins.note(
             attrs.evolve(memory.seed(at("c"), DATA, said), sha1=said["large_file_sha1"])
         )
-        await send(world, "d", DATA[::-1])
+        await send(world, "d", other)
         assert (sendings(store), store.calls["copy"]) == (1, 1)
-    assert memory.contents() == {"a": DATA, "b": DATA, "c": DATA, "d": DATA[::-1]}
+    assert memory.contents() == {"a": DATA, "b": DATA, "c": DATA, "d": other}
 
 
 async def test_they_are_remembered_across_mounts(tmp_path: Path) -> None:
