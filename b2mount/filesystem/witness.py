@@ -29,6 +29,10 @@ LATE: Final = 60.0
 """Seconds from a change of attributes to its copy; the process may have ended in between."""
 
 
+ROWS: Final = 5
+"""The version itself, those of it whose reply was lost, and what they have replaced."""
+
+
 @attrs.frozen
 class Look:
     """An upload that may have replaced what it should not."""
@@ -71,9 +75,9 @@ class Witness:
     async def _look(self, base: ObjectVersion, known: ObjectVersion, ours: ObjectVersion) -> None:
         path, expected = ours.path, (base.version_id, known.version_id)
         page = await self._store.list_versions(
-            path.bucket, path.key, start=VersionCursor(path.key, ours.version_id), limit=2
+            path.bucket, path.key, start=VersionCursor(path.key, ours.version_id), limit=ROWS
         )
-        before = [v for v in page.versions if v.path == path and v.version_id != ours.version_id]
+        before = [v for v in page.versions if v.path == path and not _is_the_same(v, ours)]
         if not before or before[0].uploaded_ms < max(base.uploaded_ms, known.uploaded_ms):
             return  # what was expected there has been removed since
         if before[0].version_id not in expected and before[0].action is Action.UPLOAD:
@@ -85,3 +89,13 @@ class Witness:
                 base.version_id,
                 before[0].version_id,
             )
+
+
+def _is_the_same(version: ObjectVersion, ours: ObjectVersion) -> bool:
+    """Whether it is our upload, or an earlier try of it that B2 has taken without our hearing of it."""
+    is_ours = version.version_id == ours.version_id
+    return is_ours or (version.sha1 is not None and _contents(version) == _contents(ours))
+
+
+def _contents(version: ObjectVersion) -> tuple[object, ...]:
+    return version.action, version.size, version.sha1, version.content_type, version.info

@@ -272,3 +272,16 @@ async def test_nobody_is_blamed_for_our_own_renames(store: FaultyStore, tmp_path
         await w.close(fh)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert bucket(store) == {"a": b"First"}
+
+
+async def test_nobody_is_blamed_for_a_lost_reply(store: FaultyStore, tmp_path: Path, expect_warning) -> None:
+    """What B2 has taken without our hearing of it is ours."""
+    expect_warning("trying again")
+    async with world(store, tmp_path) as w:
+        await w.write("a", b"first")
+        fh = await w.open("a", os.O_RDWR)
+        await w.fs.write(fh, 0, b"F")
+        store.fail("put", errors.Unavailable("the reply was lost"), after=True)
+        await w.close(fh)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert bucket(store) == {"a": b"First"}
