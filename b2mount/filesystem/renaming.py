@@ -103,7 +103,7 @@ class Renamer:
         replaced = self._committer.known(target) if target is not None else None
         content = self._committer.known(inode)
         gathers = content is not None and self._committer.gathers(content)
-        taken, old = False, inode.path
+        taken, left = False, list[ObjectPath]()
         try:
             async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (
                 old,
@@ -113,6 +113,7 @@ class Renamer:
                 self._announce(inode.path, path)
                 with self._write_back.holding(path):
                     taken = replaced is not None and await self._take_back(replaced)
+                    left += [old] if self._committer.is_in_b2(inode) else []
                     version = await self._move_bytes(
                         inode, path, self._recorded(replaced), self._covered(target)
                     )
@@ -124,7 +125,7 @@ class Renamer:
         except BaseException:
             await self._record_again(replaced, taken)
             raise
-        await self._remover.moved([old])
+        await self._remover.moved(left)
         if content is not None and gathers:  # one copy for the new name and for what was changed before
             await self._committer.arrive(content)
 

@@ -226,6 +226,11 @@ async def test_what_is_moved_away_leaves_nothing_where_removing_deletes(
         await memory.hide(ObjectPath("bucket", "d/gone"))
         w.fs.by_path.refresh("")
         await w.rename("f", "new")
+        fh, asked = await w.create("unsent"), store.calls["list_versions"]
+        await w.rename("unsent", "new too")
+        assert store.calls["list_versions"] == asked
+        await w.close(fh)
+        await w.unlink("new too")
         asked = store.calls["list_versions"]
         await w.rename("d", "dir")
         assert store.calls["list_versions"] == asked + 1
