@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -269,6 +270,24 @@ def test_devices_can_be_made_and_seen_but_not_opened(folder: Folder) -> None:
     assert os.statvfs(path).f_flag & (os.ST_NODEV | os.ST_NOSUID) == os.ST_NODEV | os.ST_NOSUID
 
 
+def test_a_set_uid_program_runs_as_whoever_runs_it(folder: Folder) -> None:
+    path = folder.path / "id"
+    path.write_bytes(Path("/usr/bin/id").read_bytes())
+    os.chown(path, 1000, 1000)
+    path.chmod(0o6755)
+    assert path.stat().st_mode & 0o7777 == 0o6755
+    assert folder.run(path, "-u") == f"{os.getuid()}\n"
+
+
+def test_temporary_files_without_a_name_are_made_another_way(folder: Folder) -> None:
+    assert error_of(lambda: os.open(folder.path, os.O_TMPFILE | os.O_RDWR)) == "ENOTSUP"
+    with tempfile.TemporaryFile(dir=folder.path) as file:
+        file.write(b"bytes")
+        file.seek(0)
+        assert file.read() == b"bytes"
+    assert os.listdir(folder.path) == []
+
+
 def test_times_are_kept_to_the_nanosecond(folder: Folder) -> None:
     path = folder.path / "file"
     path.write_bytes(b"x")
@@ -282,6 +301,7 @@ def test_a_size_has_blocks(folder: Folder) -> None:
     path = folder.path / "file"
     path.write_bytes(b"x" * 5000)
     assert path.stat().st_blocks * 512 >= 5000
+    assert path.stat().st_blksize >= 4096
 
 
 def test_symlinks_keep_their_text(folder: Folder) -> None:
@@ -296,6 +316,10 @@ def test_free_space_is_told(folder: Folder) -> None:
     assert space.f_blocks > 0
     assert space.f_bavail > 0
     assert space.f_namemax >= 250
+    assert space.f_bsize >= 512
+    assert space.f_frsize >= 512
+    assert space.f_favail > 0
+    assert folder.run("df", "--output=size,avail", folder.path).split()[0] == "1K-blocks"
 
 
 def test_a_directory_has_itself_and_its_parent(folder: Folder) -> None:

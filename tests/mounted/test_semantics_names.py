@@ -272,6 +272,11 @@ def test_modes_are_heeded_for_other_users(make_mount: MountMaker) -> None:
     assert b"Permission denied" in read_as_nobody().stderr
     path.chmod(0o644)
     assert read_as_nobody().stdout == b"secret"
+    mount.umount()
+    mount.options = ()
+    mount.start()  # without --allow-other
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert b"Permission denied" in read_as_nobody().stderr
 
 
 def test_a_directory_of_a_bucket_can_be_mounted(make_mount: MountMaker) -> None:
