@@ -169,7 +169,7 @@ class Renamer:
                 await self._hide(inode.path)
         except Exception:
             if content is not None:
-                await self._rename_unsent(content, inode.path)
+                await self._rename_unsent(content, inode.path, replaces)
             raise
         return None
 
@@ -179,13 +179,16 @@ class Renamer:
         except NotFound:
             return
 
-    async def _rename_unsent(self, content: FileContent, path: ObjectPath) -> bool:
-        """Let what is on its way arrive under `path`. False when B2 has all that was closed."""
+    async def _rename_unsent(
+        self, content: FileContent, path: ObjectPath, restores: Sequence[SealedFile] = ()
+    ) -> bool:
+        """Let what is on its way arrive under `path`; on the way back, what it was to replace is on record
+        again in the same moment. False when B2 has all that was closed."""
         if content.staged is not None:
-            await self._write_back.rename(content.staged.staging_id, path)
+            await self._write_back.rename(content.staged.staging_id, path, restores)
         while content.sealed is not None:
             staging_id = content.sealed.staging_id
-            if await self._write_back.rename(staging_id, path):
+            if await self._write_back.rename(staging_id, path, restores):
                 return True
             try:
                 await self._write_back.settle(staging_id)
@@ -238,7 +241,7 @@ class Renamer:
     async def _move_tree(
         self, inode: Inode, path: ObjectPath, replaced: FileContent | None, over: Mapping[ObjectPath, str]
     ) -> list[ObjectVersion]:
-        old_path = inode.path
+        old_path, replaces = inode.path, self._recorded(replaced)
         renamed: list[FileContent] = []
         try:
             for content in self._committer.under(old_path):
@@ -246,11 +249,11 @@ class Renamer:
                 await self._rename_unsent(content, content.inode.object_path.moved(old_path, path))
             moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
             await check_keys(self._store, [version for version, _ in moves])
-            return await self._mover.move(moves, self._recorded(replaced), over=over)
+            return await self._mover.move(moves, replaces, over)
         except BaseException as error:
             self._namespace.forget_listing(old_path)
             self._namespace.forget_listing(path)
             if isinstance(error, Exception):  # when cancelled, the next mount finishes the move
                 for content in renamed:
-                    await self._rename_unsent(content, content.inode.object_path)
+                    await self._rename_unsent(content, content.inode.object_path, replaces)
             raise (error.cause if isinstance(error, MoveIncomplete) else error) from None

@@ -157,15 +157,18 @@ class Journal:
     async def append(self, sealed: SealedFile, state: str, replaces: Iterable[SealedFile] = ()) -> None:
         """Record a generation, as the latest of all, in place of an older record of the same staging
         id and of those in `replaces`. `state` is 'editing' or 'sealed'. Raises OSError, StoreFailure."""
-        self._note(sealed)
-        row = (sealed.staging_id, self._next(), state, sealed_to_json(sealed))
-        await self.write([(_UPSERT, row), *self._deletions(replaces)])
+        await self.write([self._addition(sealed, state), *self._deletions(replaces)])
 
     async def rename(
-        self, sealed: SealedFile, above: Iterable[str] = (), replaces: Iterable[SealedFile] = ()
+        self,
+        sealed: SealedFile,
+        above: Iterable[str] = (),
+        replaces: Iterable[SealedFile] = (),
+        restores: Iterable[SealedFile] = (),
     ) -> None:
-        """Record the new name or attributes of a recorded generation, as the latest of all, with
-        the generations `above` it after it; those in `replaces` go. Raises OSError, StoreFailure."""
+        """Record the new name or attributes of a recorded generation, as the latest of all, with the
+        generations `above` it after it; those in `replaces` go, those in `restores` are back. Raises
+        OSError, StoreFailure."""
         self._note(sealed)
         update = "UPDATE files SET sequence = ?, record = ? WHERE staging_id = ?"
         renumber = "UPDATE files SET sequence = ? WHERE staging_id = ?"
@@ -174,6 +177,7 @@ class Journal:
                 (update, (self._next(), sealed_to_json(sealed), sealed.staging_id)),
                 *((renumber, (self._next(), staging_id)) for staging_id in above),
                 *self._deletions(replaces),
+                *(self._addition(back, "sealed") for back in restores),
             ]
         )
 
@@ -230,6 +234,10 @@ class Journal:
             statements.append(("DELETE FROM files WHERE staging_id = ?", (sealed.staging_id,)))
         return statements
 
+    def _addition(self, sealed: SealedFile, state: str) -> Statement:
+        self._note(sealed)
+        return _UPSERT, (sealed.staging_id, self._next(), state, sealed_to_json(sealed))
+
     def _note(self, sealed: SealedFile) -> None:
         if isinstance(sealed.base, SealedFile):
             self._stacked[sealed.staging_id] = sealed
@@ -253,9 +261,11 @@ class Journal:
         await self.write(statements)
         return records
 
-    async def end_moves(self, records: Iterable[MoveRecord]) -> None:
-        """Drop records of renames that are done, or that nobody is to go on with."""
-        await self.write([("DELETE FROM moves WHERE number = ?", (r.number,)) for r in records])
+    async def end_moves(self, records: Iterable[MoveRecord], restores: Iterable[SealedFile] = ()) -> None:
+        """Drop records of renames that are done, or that nobody is to go on with: then the records of the
+        unsent files in `restores`, which were to be replaced, are back."""
+        statements: list[Statement] = [("DELETE FROM moves WHERE number = ?", (r.number,)) for r in records]
+        await self.write([*statements, *(self._addition(back, "sealed") for back in restores)])
 
     async def moves(self) -> list[MoveRecord]:
         """The renames that were begun and not ended, oldest first."""

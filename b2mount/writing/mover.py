@@ -97,8 +97,8 @@ class Mover:
         several MoveIncomplete, when some could not be moved: those are still under their old names.
         When cancelled, the next mount finishes it. The records of the unsent files in `replaces`, which
         the moved ones take the place of, are gone from the start, else the next mount would send them
-        over what it has moved: when this fails, they are to be submitted again. `over` has the ids of the
-        versions that the new names have now, where they have any."""
+        over what it has moved: when this fails, they are on record again, to be submitted again. `over` has
+        the ids of the versions that the new names have now, where they have any."""
         if not moves:
             return []
         with self.needing([version for version, _ in moves]):
@@ -123,7 +123,8 @@ class Mover:
 
         await in_parallel(self._parallel, move_one, records)
         with trio.CancelScope(shield=True):
-            await self._end([record for record in records if record.number not in self._unsure])
+            ended = [record for record in records if record.number not in self._unsure]
+            await self._end(ended, replaces if failed else ())
         if failed and len(records) == 1:
             raise failed[records[0].number]
         if failed:
@@ -300,8 +301,8 @@ class Mover:
         log.warning("%s was not renamed: %s has been written since", source.path, there.path)
         return False
 
-    async def _end(self, records: Iterable[MoveRecord]) -> None:
+    async def _end(self, records: Iterable[MoveRecord], restores: Iterable[SealedFile] = ()) -> None:
         try:
-            await self._journal.end_moves(records)
+            await self._journal.end_moves(records, restores)
         except (B2MountError, OSError) as error:
             log.warning("the journal still lists renames that are done: %s", error)

@@ -73,9 +73,15 @@ class Recorder:
         entry.gathers_until = trio.current_time() + LONGEST_GATHERING if gathers else None
         await self._recorded(entry, sealed, then, gone)
 
-    async def amend(self, staging_id: str, changed: Callable[[SealedFile], SealedFile]) -> bool:
-        """Record another name or other attributes. False when the upload has begun; True, too, when
-        nothing is recorded under this staging id."""
+    async def amend(
+        self,
+        staging_id: str,
+        changed: Callable[[SealedFile], SealedFile],
+        restores: Sequence[SealedFile] = (),
+    ) -> bool:
+        """Record another name or other attributes; with it, those in `restores` are on record again, which
+        this one was to replace. False when the upload has begun; True, too, when nothing is recorded under
+        this staging id."""
         while (entry := self._queue.entries.get(staging_id)) and entry.state is UploadState.RECORDING:
             await entry.next_change()
         if entry is None:
@@ -92,7 +98,7 @@ class Recorder:
             with self._replacing(sealed.path, entry, takes_over) as gone:
                 entry.order = self._queue.next_order()
                 above = self._renumbered(entry)
-                await self._journal.rename(sealed, above, [other.sealed for other in gone])
+                await self._journal.rename(sealed, above, [other.sealed for other in gone], restores)
         except BaseException:
             self._queue.put_back(entry, before)
             raise

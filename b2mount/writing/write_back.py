@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -121,16 +121,17 @@ class WriteBack:
             entry.change(UploadState.EDITING)
         return entry.state is UploadState.EDITING
 
-    async def rename(self, staging_id: str, path: ObjectPath) -> bool:
+    async def rename(self, staging_id: str, path: ObjectPath, restores: Sequence[SealedFile] = ()) -> bool:
         """Send it under another name. True also when nothing of it is recorded. False when its
         upload has begun: settle it, then move the object. Waits out the upload of an earlier
-        generation, which comes in under the old name. Raises OSError, StoreFailure."""
+        generation, which comes in under the old name. `restores` as in Recorder. Raises OSError,
+        StoreFailure."""
         entry = self._queue.entries.get(staging_id)
         if entry is None:
             return True
         with self.holding(entry.path):  # it is not to begin as soon as the one below has ended
             await end_of(self._queue.older(entry))
-            return await self._amend(staging_id, lambda sealed: attrs.evolve(sealed, path=path))
+            return await self._amend(staging_id, lambda sealed: attrs.evolve(sealed, path=path), restores)
 
     def recorded(self, staging_id: str) -> SealedFile | None:
         """What the next mount would send of a generation, were this one to die now."""
@@ -250,9 +251,14 @@ class WriteBack:
         finally:
             self._queue.release(path)
 
-    async def _amend(self, staging_id: str, changed: Callable[[SealedFile], SealedFile]) -> bool:
+    async def _amend(
+        self,
+        staging_id: str,
+        changed: Callable[[SealedFile], SealedFile],
+        restores: Sequence[SealedFile] = (),
+    ) -> bool:
         with trio.CancelScope(shield=True):
-            return await self._recorder.amend(staging_id, changed)
+            return await self._recorder.amend(staging_id, changed, restores)
         raise AssertionError("a shielded scope ends with its result")
 
     async def _settle(self, entry: Entry, deadline: float) -> ObjectVersion | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from contextlib import AbstractAsyncContextManager
@@ -87,6 +88,40 @@ async def test_a_rename_over_an_unsent_file_that_fails(store, tmp_path, autojump
         with pytest.raises(Unavailable):
             await w.rename("new", "file")
         assert await after_a_crash(store, tmp_path / "here") == {"file": b"old", "new": b"new"}
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_a_crash_while_a_rename_over_an_unsent_file_fails(
+    store, tmp_path, autojump_clock, monkeypatch, edited
+):
+    """At whatever moment: both files are there, or the new one has taken the name, which was asked for; then
+    what B2 had of it before may still have the old name."""
+    inner, write = store.inner, Journal.write
+    moments: list[tuple[Path, FaultyStore]] = []
+
+    async def noted(journal: Journal, statements) -> None:
+        await write(journal, statements)
+        place = tmp_path / f"moment {len(moments)}"
+        shutil.copytree(tmp_path / "here", place / "here")
+        moments.append((place / "here", FaultyStore(copy.deepcopy(inner))))
+
+    inner.seed(ObjectPath("bucket", "new"), b"new")
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        await w.write("file", b"old")
+        if edited:  # its new bytes only take the name; what B2 has is hidden
+            fh = await w.open("new", os.O_WRONLY)
+            await w.fs.write(fh, 0, b"N")
+            await w.close(fh)
+        store.fail("hide" if edited else "copy", Unavailable("no network"))
+        monkeypatch.setattr(Journal, "write", noted)
+        with pytest.raises(Unavailable):
+            await w.rename("new", "file")
+        monkeypatch.undo()
+    new = b"New" if edited else b"new"
+    assert len(moments) > 2
+    for directory, left in moments:
+        found = await after_a_crash(left, directory)
+        assert found in ({"file": b"old", "new": new}, {"file": new}, {"file": new, "new": b"new"})
 
 
 @pytest.mark.parametrize("how", ["unlink", "rename"])
