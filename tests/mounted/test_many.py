@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,25 @@ def test_a_directory_of_50000_names(make_mount: MountMaker) -> None:
     assert sum(server.counts.calls.values()) - before <= PAGES + 10
     assert mount.process is not None
     assert peak_memory(mount.process.pid) < 120 * MIB, "the mount alone takes 50, and a page 30"
+
+
+def test_what_a_walk_and_scattered_questions_cost(make_mount: MountMaker) -> None:
+    """500 directories of 10 files: the names fit into six pages, and nobody asks directory by directory."""
+    bucket, counts = make_mount.bucket(), make_mount.server.counts
+    names = [f"d{number // 10:03}/{number}" for number in range(5000)]
+    bucket.fill(names, b"x")
+    mount = make_mount(bucket=bucket)
+    counts.reset()
+    assert len(mount.programs.run("find", mount.path).splitlines()) == 1 + 500 + 5000
+    assert counts.transactions["C"] <= 8
+    before = dict(counts.calls)
+    assert len(mount.programs.run("find", mount.path).splitlines()) == 1 + 500 + 5000
+    assert dict(counts.calls) == before, "within the time to live it costs nothing"
+    mount.remount(fresh_cache=True)
+    before_stats = counts.transactions["C"]
+    for name in random.Random(100).sample(names, 100):
+        assert (mount.path / name).stat().st_size == 1
+    assert counts.transactions["C"] - before_stats <= 8
 
 
 def test_removing_while_listing_leaves_nothing(make_mount: MountMaker) -> None:
