@@ -35,6 +35,8 @@ from b2mount.store.interface import ObjectPage
 
 log: Final = logging.getLogger(__name__)
 
+_WHILE_ASKED: Final = 2.0
+"""Seconds after a question about a single name for which more of them are to be expected."""
 _PAGES_FOR_A_NAME: Final = 3
 """Pages that are read of a directory of directories before single names of it are asked for."""
 
@@ -64,6 +66,7 @@ class Lister:
         self._pages: Flights[None] = Flights()
         self._answers: Flights[Answer] = Flights()
         self._directory_moves = 0
+        self._asked_at = float("-inf")
         self._nursery: trio.Nursery | None = None
         self._ahead: set[object] = set()
         self.odd: Final = OddNames()
@@ -88,6 +91,7 @@ class Lister:
         """Ask about a name: the directory's first page tells, and all other names of a small
         directory with it; a big directory is asked for the one name."""
         path, drops = directory.path, self._cache.drops
+        self._asked_at = trio.current_time()
         answer = await self._recaller.answer(path, name) if self._index.is_open else None
         if answer is not None:
             if (path, drops) == (directory.path, self._cache.drops):
@@ -294,8 +298,10 @@ class Lister:
         self._learnt(path, listing)
 
     def _rows(self, before: int) -> int:
-        """How many rows to ask for: each thousand that comes costs a call."""
-        return PAGE if self._lifetime.is_saving else rows_of_page(before)
+        """How many rows to ask for: each thousand that comes costs a call. Few while others want single
+        names, which may be locked until a reader of their directory has his next page."""
+        is_asked = trio.current_time() < self._asked_at + _WHILE_ASKED
+        return PAGE if is_asked or self._lifetime.is_saving else rows_of_page(before)
 
     # -- ahead -----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import aclosing
 from pathlib import Path
 
 import attrs
@@ -542,3 +543,26 @@ async def test_nothing_is_kept_of_a_generation_that_was_superseded(
         await w.fs.flush_path()
         assert bucket(store) == {"a": b"First"}
         assert w.fs._committer._contents == {}
+
+
+async def test_entries_are_told_a_few_at_a_time(store: FaultyStore, tmp_path: Path) -> None:
+    """A program's buffer has room for hundreds; others are answered in between."""
+    steps = [0]
+
+    class Steps(trio.abc.Instrument):
+        def after_task_step(self, task: trio.lowlevel.Task) -> None:
+            steps.append(0)
+
+    inner = store.inner
+    assert isinstance(inner, MemoryStore)
+    for number in range(900):
+        inner.seed(ObjectPath("bucket", f"{number:03}"), b"")
+    async with world(store, tmp_path) as w:
+        fh = w.fs.opendir(ROOT)
+        trio.lowlevel.add_instrument(Steps())
+        for start in (0, 2):  # what has not arrived is left for the second call
+            async with aclosing(w.fs.readdir(fh, start)) as entries:
+                async for _ in entries:
+                    steps[-1] += 1
+    assert sum(steps) == 902
+    assert max(steps) <= 256

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from b2mount.namespace.listing import Listing, passed
 from b2mount.namespace.overlay import Record, _Level
 from b2mount.namespace.planner import LONGEST_PAGE
+from b2mount.store.interface import ObjectPage
 from tests.namespace.lives import Lives
 from tests.namespace.world import WatchedStore, names_of
 
@@ -89,6 +90,39 @@ async def test_a_reader_goes_on_before_all_of_a_page_is_gone_through() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert stream.ready(1999)
         nursery.cancel_scope.cancel()
+
+
+class Limits(WatchedStore):
+    """Notes how many rows are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(LONGEST_PAGE)
+        self.limits: list[int] = []
+
+    async def list_objects(
+        self, bucket: str, prefix: str, *, delimiter: str = "", start: str = "", limit: int = 1000
+    ) -> ObjectPage:
+        self.limits.append(limit)
+        return await super().list_objects(bucket, prefix, delimiter=delimiter, start=start, limit=limit)
+
+
+async def test_pages_are_short_while_others_ask_for_names(autojump_clock: trio.testing.MockClock) -> None:
+    store = Limits()
+    for number in range(16_000):
+        store.add(f"{number:05}")
+    names = names_of(store)
+    stream = names.children(names.root)
+    await stream.get(7999)
+    store.limits.clear()
+    await stream.get(8000)
+    assert store.limits == [LONGEST_PAGE]
+    assert (await names.lookup(names.root, "15999")).path.name == "15999"
+    store.limits.clear()
+    await stream.get(12_000)
+    assert store.limits == [1000]
+    await trio.sleep(10)
+    await stream.get(13_000)
+    assert store.limits == [1000, LONGEST_PAGE]
 
 
 names_there = st.lists(
