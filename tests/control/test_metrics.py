@@ -25,7 +25,7 @@ STATUS = MountStatus(
     read_only=False,
     missing_capabilities=(),
     pending=(
-        PendingFile("a", 100, 40, "uploading", None, 0.0),
+        PendingFile("salaries.ods", 100, 40, "uploading", None, 0.0),
         PendingFile("b", 10, 0, "queued", None, 0.0),
     ),
     cache_bytes=11,
@@ -70,6 +70,7 @@ async def test_the_state_is_that_of_the_moment(nursery: trio.Nursery) -> None:
         r'b2mount_start_time_seconds{mountpoint="/mnt/a \"b\"",source="b2://bucket"} 1.7e+09',
     ):
         assert line in lines
+    assert "salaries" not in "".join(lines)
     status = attrs.evolve(STATUS, open_files=7)
     assert "b2mount_open_files 7.0" in await read(port)
     nursery.cancel_scope.cancel()
