@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import sys
 from collections.abc import Iterator
@@ -57,11 +58,13 @@ def careless(emulator: EmulatorServer, api: B2Api, public_place: Path) -> Iterat
     """A mount in the background with something of everything, made by root with umask 0."""
     make_mount = MountMaker(emulator, api, public_place / "careless")
     mount = make_mount.prepare("--write-back=60", "--ttl=5m", "--keep-versions=2")
-    before = os.umask(0)
+    before, limits = os.umask(0), resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
     try:
         mount.programs.run(*mount.command())
     finally:
         os.umask(before)
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
     (mount.path / "cached").write_bytes(b"x" * 300_000)
     assert mount.b2mount("flush", mount.path)[0] == 0
     assert mount.b2mount("warm", mount.path)[0] == 0
