@@ -42,7 +42,7 @@ SILENCE: Final = 240.0
 LIFETIME: Final = 1800.0
 MODES: Final[Mapping[str, tuple[str, ...]]] = {
     "default": ("",),
-    "write-back": ("--write-back=0", "--write-back=0.02", "--write-back=0.1"),
+    "write-back": ("--write-back=0", "--write-back=0", "--write-back=0.02", "--write-back=0.3"),
 }
 
 
