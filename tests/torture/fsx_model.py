@@ -48,6 +48,9 @@ class File:
     """What was done since."""
     sizes: set[int] = attrs.field(factory=lambda: {0}, repr=False)
     """Every size since."""
+    replaces: File | None = attrs.field(default=None, repr=False)
+    """What had its name before a rename, as long as nothing of this one was acknowledged as durable: after a
+    crash it may have it again."""
 
     @property
     def size(self) -> int:
@@ -90,10 +93,13 @@ class File:
             self.safe = bytes(self.data)
             self.patches.clear()
         self.sizes, self.looks = {self.size}, {self.look}
+        self.replaces = None
 
     def fault(self, found: bytes | None, look: Look) -> str | None:
         """Why this can't be what a death of the mount has left of it; None when it can. Each byte is what was
         acknowledged last, or what was written there since."""
+        if self.replaces is not None and self.replaces.fault(found, look) is None:
+            return None
         if found is None:
             return None if self.safe is None else f"it is gone, {len(self.safe)} bytes were durable"
         if len(found) not in self.sizes:
@@ -106,6 +112,7 @@ class File:
     def left_by_death(self, found: bytes | None, look: Look) -> None:
         """From now on this is what it is, durably."""
         self.look, self.looks = look, {look}
+        self.replaces = None
         self.data = bytearray(found or b"")
         self.patches.clear()
         self.safe = found

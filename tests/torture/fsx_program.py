@@ -132,6 +132,8 @@ class Exerciser(Descriptors):
             os.fsync(handle.fd)
         if ending:
             new.acknowledged()
+        else:
+            new.replaces = self.file
         self.note(f"rename {name} with {new} over {old_name}, {ending or 'open'}")
         (self.mount / name).rename(self.mount / old_name)
         self.file = new

@@ -50,3 +50,13 @@ def test_attributes_are_durable_unless_bytes_are_not() -> None:
     file.acknowledged()
     file.dress(Look(0o640))
     assert file.fault(b"0123ab67", Look(0o600)) is not None
+
+
+def test_what_a_file_has_replaced_may_come_back_until_that_is_durable() -> None:
+    old, new = a_file(), File()
+    new.replaces = old
+    new.write(0, b"new")
+    assert new.fault(b"0123456789", Look()) is None
+    assert new.fault(b"new", Look()) is None
+    new.acknowledged()
+    assert new.fault(b"0123456789", Look()) is not None
