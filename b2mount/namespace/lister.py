@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
+from cachetools import TTLCache
 
 from b2mount.errors import B2MountError
 from b2mount.model import DELIMITER, PLACEHOLDER, ObjectPath
@@ -36,7 +37,8 @@ from b2mount.store.interface import ObjectPage
 log: Final = logging.getLogger(__name__)
 
 _WHILE_ASKED: Final = 2.0
-"""Seconds after a question about a single name for which more of them are to be expected."""
+"""Seconds after a question about a single name for which more of its directory are to be expected."""
+_DIRECTORIES_ASKED: Final = 64
 _PAGES_FOR_A_NAME: Final = 3
 """Pages that are read of a directory of directories before single names of it are asked for."""
 
@@ -66,7 +68,9 @@ class Lister:
         self._pages: Flights[None] = Flights()
         self._answers: Flights[Answer] = Flights()
         self._directory_moves = 0
-        self._asked_at = float("-inf")
+        self._asked: TTLCache[ObjectPath | None, bool] = TTLCache(
+            maxsize=_DIRECTORIES_ASKED, ttl=_WHILE_ASKED, timer=trio.current_time
+        )
         self._nursery: trio.Nursery | None = None
         self._ahead: set[object] = set()
         self.odd: Final = OddNames()
@@ -91,7 +95,7 @@ class Lister:
         """Ask about a name: the directory's first page tells, and all other names of a small
         directory with it; a big directory is asked for the one name."""
         path, drops = directory.path, self._cache.drops
-        self._asked_at = trio.current_time()
+        self._asked[path] = True
         answer = await self._recaller.answer(path, name) if self._index.is_open else None
         if answer is not None:
             if (path, drops) == (directory.path, self._cache.drops):
@@ -206,7 +210,7 @@ class Lister:
             self._cache.read_on(path, listing)
             asked = self._index.asks()
             with self._overlay.asking() as ask:
-                level = await self._tree.page(path, begin, self._rows(listing.pages))
+                level = await self._tree.page(path, begin, self._rows(path, listing.pages))
                 if directory.path != path:
                     continue
                 listing.pages += 1
@@ -236,7 +240,7 @@ class Lister:
             self._cache.read_on(path, listing)
         asked = self._index.asks()
         with self._overlay.asking() as ask:
-            page = await self._tree.flat(scan.root, scan.cursor, self._rows(scan.followed))
+            page = await self._tree.flat(scan.root, scan.cursor, self._rows(path, scan.followed))
             scan.has_page()
             grown: dict[Listing, ObjectPath] = {}
             for short in in_turns(page):
@@ -297,11 +301,10 @@ class Lister:
         self.odd.saw(listing.odd)
         self._learnt(path, listing)
 
-    def _rows(self, before: int) -> int:
+    def _rows(self, directory: ObjectPath | None, before: int) -> int:
         """How many rows to ask for: each thousand that comes costs a call. Few while others want single
-        names, which may be locked until a reader of their directory has his next page."""
-        is_asked = trio.current_time() < self._asked_at + _WHILE_ASKED
-        return PAGE if is_asked or self._lifetime.is_saving else rows_of_page(before)
+        names of the directory, which the kernel keeps locked until a reader of it has his next page."""
+        return PAGE if directory in self._asked or self._lifetime.is_saving else rows_of_page(before)
 
     # -- ahead -----------------------------------------------------------------------------
 
