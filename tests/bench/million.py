@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -250,6 +251,7 @@ def main() -> int:
     parser.add_argument("--programs", nargs="+", choices=("find", "ls"), default=["find", "ls"])
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between two stats of a program")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception: what is mounted is unmounted
     fine = True
     temporary = tempfile.TemporaryDirectory(prefix="b2mount-bench-", dir="/var/tmp")
     with temporary as name, emulator(Path(name) / "emulator") as server:
