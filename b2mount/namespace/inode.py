@@ -225,6 +225,8 @@ class InodeTable:
 
     def move(self, inode: Inode, path: ObjectPath) -> None:
         """Give it another name, and with a directory everything known below it."""
+        if inode.removed:  # B2 has shown somebody that the old name is gone already
+            self.reattach(inode)
         old = inode.path
         inode.leave_row()
         # held: nobody else may need a table once its last row that the kernel knows has left it

@@ -253,7 +253,7 @@ class Namespace:
     def moved(self, inode: Inode, directory: Inode, name: str) -> None:
         """The inode has another name now; the target must be gone. Everything known below a directory
         comes along. `adopted` says, before or after, when B2 has an object under its new name."""
-        if inode.removed:
+        if inode.unlinked:
             return
         old, parent = inode.path, self._resolver.parent(inode)
         new = directory.path.directory(name) if inode.is_directory else directory.path.file(name)

@@ -262,6 +262,25 @@ async def test_whoever_changed_it_between_open_and_close_is_named(
         assert bucket(store) == {"a": b"thirdd"}
 
 
+async def test_a_directory_that_somebody_asks_for_while_it_is_renamed_stays_what_it_is(
+    store: FaultyStore, tmp_path: Path
+) -> None:
+    """B2 has hidden the old name already, and says so; the number and the attributes go with the new name."""
+    async with world(store, tmp_path) as w:
+        node = await w.mkdir("d", 0o700)
+        w.namespace.looked_up(w.namespace.inode(node.number))
+        hold = store.hold("hide", after=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.rename, "d", "x")
+            await hold.reached.wait()
+            w.namespace.forget_listing(None)
+            with pytest.raises(errors.NotFound):
+                await w.node("d")
+            hold.release.set()
+        found = await w.node("x")
+        assert (found.number, found.attributes.mode) == (node.number, 0o700)
+
+
 async def test_nobody_is_blamed_for_our_own_renames(store: FaultyStore, tmp_path: Path) -> None:
     async with world(store, tmp_path) as w:
         await w.write("a", b"first")
