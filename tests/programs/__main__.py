@@ -19,10 +19,10 @@ from b2mount.emulator.server import EmulatorServer
 from tests.mounted.bucket import open_account
 from tests.mounted.conftest import MountMaker
 from tests.mounted.processes import show_connections
-from tests.programs import backups, building, editors, git, python_files, sqlite, trees
+from tests.programs import backups, building, editors, git, python_files, python_tests, sqlite, trees
 from tests.programs.ground import Check, Ground, measured
 
-FAMILIES: Final = (git, building, python_files, sqlite, trees, editors, backups)
+FAMILIES: Final = (git, building, python_files, sqlite, trees, editors, backups, python_tests)
 MODES: Final = {"defaults": (), "--write-back": ("--write-back",)}
 MOUNT_WITHIN: Final = 900.0
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -66,16 +67,26 @@ class Check:
     """The Debian packages that have them."""
     modules: tuple[str, ...] = ()
     """Python modules that it needs, from PyPI."""
+    probe: tuple[str, ...] = ()
+    """A command that succeeds when all is there."""
 
     def missing(self) -> str:
         """What has to be installed first, in words; nothing when all is there."""
         words = []
-        if any(shutil.which(program) is None for program in self.programs):
+        lacks = any(shutil.which(program) is None for program in self.programs)
+        if lacks or (self.probe and not _succeeds(self.probe)):
             words.append(f"apt-get install {' '.join(self.packages)}")
         lacking = [module for module in self.modules if importlib.util.find_spec(module) is None]
         if lacking:
             words.append(f"pip install {' '.join(lacking)}")
         return "; ".join(words)
+
+
+def _succeeds(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @attrs.frozen
