@@ -65,12 +65,12 @@ class Remover:
             if not await self._namespace.is_empty(inode):
                 raise NotEmpty(f"{name} is not empty")
             self._namespace.changing(inode.path)
+            before = inode.version
             if inode.path.is_bucket:
                 await self._delete_bucket(inode.path)
             else:
                 for version in self._namespace.keepers(inode):
                     await self._remove_versions(version.path, frozenset())
-            before = inode.version
             await self.replaced(inode)
             if inode.version is not before:  # as in unlink
                 await self._remove_versions(inode.object_path, frozenset())

@@ -22,7 +22,7 @@ import pytest
 from tests.crash.claims import Claims, Ledger, Mix, SharedWrite, Word, digest
 from tests.crash.life import Moment, play
 
-MOMENTS = 75
+MOMENTS = 45
 """Of each of the four kinds."""
 FROM_OUTSIDE = 4
 """Every fourth is killed from outside."""

@@ -29,8 +29,8 @@ from tests.mounted.trees import LONG_AGO, assert_same_trees, look, pattern, tree
 
 pytestmark = pytest.mark.kernel
 
-RUNS, STEPS = 26, 60
-WANTED_STEPS = 1200
+RUNS, STEPS = 15, 60
+WANTED_STEPS = 650
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 LIBC = ctypes.CDLL(None, use_errno=True)
 

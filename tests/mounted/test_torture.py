@@ -14,7 +14,7 @@ from tests.torture.trouble import SHARE
 pytestmark = pytest.mark.kernel
 
 SEED = 20
-SECONDS = 20
+SECONDS = 14
 
 
 def test_everything_verifies_while_b2_fails(make_mount: MountMaker, tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of the first session; the others count on from it")
     parser.add_argument("--mode", choices=MODES, default="default")
     parser.add_argument("--scale", choices=("small", "large"), help="only files of this size")
-    parser.add_argument("--faults", action="store_true", help=f"B2 fails in {SHARE:.0%} of all requests")
+    parser.add_argument("--faults", action="store_true", help=f"B2 fails in {SHARE:.0%}% of all requests")
     arguments = parser.parse_args()
     first = random.randrange(10**6) if arguments.seed is None else arguments.seed
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)  # what killed clients leave behind
