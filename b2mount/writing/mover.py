@@ -81,7 +81,9 @@ class Mover:
 
     @_strays.default
     def _make_strays(self) -> Strays:
-        return Strays(self._store, self.in_use)
+        strays = Strays(self._store, self.in_use)
+        self._uploader.on_begin = strays.forget
+        return strays
 
     @_exchanger.default
     def _make_exchanger(self) -> Exchanger:

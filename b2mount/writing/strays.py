@@ -3,7 +3,8 @@ to the copy was lost, or the old name could not be hidden and the copy not be re
 
 A stray is removed as soon as B2 answers, when all of this is so: it is what a copy of the source would be,
 it is not what the name showed before, the source still has its own name, and nobody is moving it just now.
-So whoever did the rename again, here or elsewhere, keeps what came of it.
+So whoever did the rename again, here or elsewhere, keeps what came of it. And once this mount makes anything
+else under the name, nothing there is a stray any more: `cp -p` makes what a copy of the source would be.
 
 Invariants: of what is removed the same bytes are under the old name. Nothing here outlives the process.
 """
@@ -53,6 +54,10 @@ class Strays:
         """It may be there."""
         self._owed.append(stray)
 
+    def forget(self, path: ObjectPath) -> None:
+        """Something is about to be made under this name: from now on nothing there is removed."""
+        self._owed = [stray for stray in self._owed if stray.path != path]
+
     async def pay(self) -> bool:
         """Remove them; whether there were any. Raises Unavailable; the rest is still owed then, and so is
         what somebody is moving just now."""
@@ -63,7 +68,7 @@ class Strays:
                 # in this order: whoever made what was found is at it still, or has hidden the source
                 if any(version.version_id == stray.source.version_id for version in self._in_use()):
                     continue
-                if found is not None:
+                if found is not None and stray in self._owed:
                     log.info("%s is removed: the rename of %s had failed", stray.path, stray.source.path)
                     await self._store.delete_version(found)
                     has_paid = True

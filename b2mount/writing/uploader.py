@@ -109,6 +109,8 @@ class Uploader:
     _parallel: int = attrs.field(default=32, kw_only=True)
     twins: Twins = attrs.field(factory=Twins, kw_only=True)
     """To be told of what is read, too, and of what listings show."""
+    on_begin: Callable[[ObjectPath], None] = attrs.field(default=lambda path: None, init=False)
+    """Hears of every name before anything is made under it here."""
     _slots: trio.Semaphore = attrs.field(init=False)
     _same_bytes: SameBytes = attrs.field(init=False)
     _sources: ByteSources = attrs.field(init=False)
@@ -143,6 +145,7 @@ class Uploader:
         """Make `sealed` an object. `progress` gets the bytes that B2 has so far. With `recovered`
         an earlier process may have begun or even done it. Raises what the store raises, CorruptData,
         OSError; NotFound when the version that it stands on is gone and bytes of it are needed."""
+        self.on_begin(sealed.path)
         await self._streams.stop(sealed.staging_id)
         job = await self._job(sealed, progress, recovered=recovered)
         sha1 = job.fingerprint.sha1 if job.fingerprint else None
@@ -185,6 +188,7 @@ class Uploader:
     ) -> ObjectVersion:
         """Copy a version of any size inside B2, with its metadata or with `metadata`. Raises what
         the store raises."""
+        self.on_begin(path)
         copy = await self._copy(version, path, metadata)
         if version.size >= SUMMED and (sums := await self._checksums.digests(version.version_id)):
             await self._checksums.keep_digests(copy.version_id, sums)
