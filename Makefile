@@ -16,7 +16,7 @@ PYTHON_ENV := .venv/bin/python
 RUN_READY := .venv/ready-to-run
 TEST_READY := .venv/ready-to-test
 
-.PHONY: demo demo-stop test fast lint torture fsx stress bench map
+.PHONY: demo demo-stop test fast lint torture soak fsx stress bench map
 .DELETE_ON_ERROR:
 
 demo: $(RUN_READY)
@@ -37,6 +37,9 @@ lint: $(TEST_READY)
 
 torture: $(TEST_READY)
 	$(PYTHON_ENV) -m tests.torture --minutes 20
+
+soak: $(TEST_READY)
+	$(PYTHON_ENV) -m tests.torture.soak --minutes 30
 
 fsx: $(TEST_READY)
 	$(PYTHON_ENV) -m tests.torture.fsx --operations 100000 --mode default --faults

@@ -23,10 +23,15 @@ class Clock:
         self.coarse = coarse
         self._source = source
         self._last = 0
+        self._ahead = 0
+
+    def advance(self, milliseconds: int) -> None:
+        """From now on it is so much later than it would be."""
+        self._ahead += milliseconds
 
     def now(self) -> int:
         """Milliseconds since 1970 UTC."""
-        self._last = max(self._last, self._source())
+        self._last = max(self._last, self._source() + self._ahead)
         return self._last - self._last % 1000 if self.coarse else self._last
 
     def tie(self, number: int) -> int:

@@ -25,6 +25,8 @@ class FaultKind(enum.Enum):
     """A reply with `status` and `code` instead of the work."""
     DROP_BEFORE = "drop_before"
     """The connection is cut; nothing was done."""
+    SILENCE = "silence"
+    """As above, but only after `seconds` without a byte, as on a line that swallows everything."""
     DROP_AFTER = "drop_after"
     """The connection is cut when the work is done, before the reply."""
     SLOW_BODY = "slow_body"

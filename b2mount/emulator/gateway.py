@@ -174,7 +174,9 @@ class Gateway:
             return None
         if fault.kind is FaultKind.ERROR:
             raise fault.error()
-        if fault.kind is FaultKind.DROP_BEFORE:
+        if fault.kind is FaultKind.SILENCE:
+            await asyncio.sleep(fault.seconds)
+        if fault.kind in (FaultKind.DROP_BEFORE, FaultKind.SILENCE):
             cut(request)
         if fault.kind is FaultKind.EXPIRED_TOKEN:
             self._service.keys.expire(_token(request, path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_dropped_before_and_after_the_work(client: Client, bucket_id: str) -> No
     for name in ("a", "b"):
         lost(lambda name=name: client.call("b2_hide_file", bucketId=bucket_id, fileName=name), client)  # type: ignore[misc]  # a default has no inferred type
     assert client.names(bucket_id) == ["a"]
+
+
+def test_silence_does_nothing_and_then_cuts(client: Client, bucket_id: str) -> None:
+    client.put(bucket_id, "n")
+    client.server.faults.add(Fault(FaultKind.SILENCE, "b2_hide_file", seconds=0.3, times=1))
+    begun = time.monotonic()
+    lost(lambda: client.call("b2_hide_file", bucketId=bucket_id, fileName="n"), client)
+    assert time.monotonic() - begun >= 0.3
+    assert client.names(bucket_id) == ["n"]
 
 
 def test_an_upload_that_is_kept_without_a_reply(client: Client, bucket_id: str) -> None:

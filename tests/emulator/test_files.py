@@ -82,6 +82,14 @@ def test_a_clock_that_goes_back_is_not_believed(state: BucketState, bucket: Buck
     assert shown(state, bucket, "n") == b"2"
 
 
+def test_a_clock_that_is_advanced_goes_on_from_there(
+    state: BucketState, bucket: Bucket, hands: Hands
+) -> None:
+    state.clock.advance(90_000)
+    hands.now += 1
+    assert put(state, bucket, "n").timestamp == NOON + 90_001
+
+
 def test_refusals(state: BucketState, bucket: Bucket) -> None:
     with pytest.raises(ApiError) as exc:
         state.files.hide(bucket, "absent")

@@ -196,11 +196,11 @@ class Mount:
         except subprocess.TimeoutExpired:
             raise Stuck(f"the daemon is still there {timeout:g} s after its unmount") from None
 
-    def umount(self) -> None:
+    def umount(self, within: float = 60) -> None:
         """Unmount as `umount(8)` does, and wait for the daemon's end."""
         self.check()
         self.programs.run("umount", self.path, timeout=30)
-        assert self.wait_for_end() == 0, self.log()
+        assert self.wait_for_end(within) == 0, self.log()
         self._dismiss_guardian()
 
     def remount(self, *, fresh_cache: bool = False) -> None:

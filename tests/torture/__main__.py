@@ -1,6 +1,7 @@
-"""`python -m tests.torture --minutes 20 [--seed N]`: verified work on real mounts, and what was done.
+"""`python -m tests.torture --minutes 20 [--seed N]`: verified work on real mounts, under every trouble.
 
-Each session of some minutes has an emulator, a bucket and a seed of its own, which a failure names.
+Each session of some minutes has an emulator, a bucket and a seed of its own, which a failure names: with it
+programs do the same again, and the same troubles come in the same order, if not in the same instant.
 """
 
 from __future__ import annotations
@@ -9,32 +10,14 @@ import argparse
 import logging
 import random
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Final
 
-from b2mount.emulator.server import EmulatorServer
-from tests.mounted.bucket import open_account
-from tests.mounted.conftest import MountMaker
 from tests.mounted.processes import show_connections
-from tests.torture.torture import Score, Torture
+from tests.torture.torture import session
 
 SESSION: Final = 150.0
 """Seconds; then the emulator's disk space is given back."""
-
-
-def session(seed: int, seconds: float) -> Score:
-    """One emulator, one bucket. Raises AssertionError."""
-    with tempfile.TemporaryDirectory(prefix="torture-") as name, EmulatorServer(Path(name, "b2")) as server:
-        root = Path(name)
-        (root / "scratch").mkdir()
-        maker = MountMaker(server, open_account(server.url, server.key_id, server.application_key), root)
-        try:
-            return Torture(maker, root / "scratch", seed).run(seconds)
-        finally:
-            server.faults.clear()
-            maker.close()
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from tests.mounted.harness import Mount
 from tests.torture.through_kernel import HOMES, stop_sign
 
 EVERYBODY: Final = (*HOMES, "share-1", "share-2")
-END_WITHIN: Final = 90.0
+END_WITHIN: Final = 400.0
 FOLDER: Final = "crowd"
 LESS: Final = re.compile(" INFO b2://")
 
@@ -41,6 +41,7 @@ class Crowd:
     folder: str = FOLDER
     """Its directory in the mount."""
     _processes: list[subprocess.Popen[str]] = attrs.field(factory=list)
+    _others: list[subprocess.Popen[str]] = attrs.field(factory=list)
 
     @classmethod
     def gather(
@@ -64,27 +65,38 @@ class Crowd:
             crowd._processes.append(mount.programs.start(words))
         return crowd
 
+    def add(self, module: str, *words: str) -> None:
+        """Somebody who only watches until the others stop, and says in a number how often it has."""
+        self._others.append(self.mount.programs.start([sys.executable, "-m", module, *words]))
+
     def stop(self) -> int:
         """Tell them, and wait; returns how many operations have returned to them. Raises AssertionError
         when one did not end well."""
         stop_sign(self.ledger.place).touch()
+        return self._ended(self._processes)
+
+    def looks(self) -> int:
+        """After `stop`: what those who only watched have said. Raises AssertionError as it does."""
+        return self._ended(self._others)
+
+    def _ended(self, processes: list[subprocess.Popen[str]]) -> int:
         done = 0
-        for process in self._processes:
-            code, output = self.mount.programs.finish(process, END_WITHIN)
+        while processes:
+            code, output = self.mount.programs.finish(processes[0], END_WITHIN)
             assert code == 0, output
             done += int(output)
-        self._processes.clear()
+            del processes[0]
         return done
 
     def destroy(self) -> None:
         """Nobody stays behind, whatever has happened."""
-        for process in self._processes:
+        for process in [*self._processes, *self._others]:
             process.kill()
             process.communicate(timeout=END_WITHIN)
 
-    def check(self, bucket: RemoteBucket) -> None:
-        """Raises AssertionError unless B2 has all that they were told, and nothing else. Everything must have
-        been sent."""
+    def check(self, bucket: RemoteBucket) -> int:
+        """How many names B2 has. Raises AssertionError unless it has all that they were told, and nothing
+        else. Everything must have been sent."""
         prefix = f"{self.folder}/"
         keys = (key for key in bucket.objects(prefix) if not key.endswith(".bzEmpty"))
         found = {key.removeprefix(prefix): bucket.read(key) for key in keys}
@@ -92,6 +104,7 @@ class Crowd:
         assert not faults, "\n".join([*faults, *self._stories(bucket, faults)])
         unfinished = [upload.file_name for upload in bucket.bucket.list_unfinished_large_files()]
         assert not unfinished, f"unfinished in B2: {unfinished}"
+        return len(found)
 
     def _stories(self, bucket: RemoteBucket, faults: Sequence[str]) -> Iterator[str]:
         """All that is known of the names that faults begin with."""

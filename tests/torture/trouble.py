@@ -42,3 +42,20 @@ def troubles(seed: int, share: float = SHARE, *, wrong_bytes: bool = True) -> li
         )
         for number, (kind, status) in enumerate(kinds)
     ]
+
+
+def damage(seed: int, share: float = SHARE) -> list[Fault]:
+    """Wrong bytes in downloads of files that are read as a whole before anybody sees a byte of them: B2 has
+    no checksum of a part of an object, and without TLS wrong bytes of a big one are known at its end."""
+    return [
+        Fault(FaultKind.WRONG_BYTES, "b2_download_*", name, probability=share / 10, seed=seed + number)
+        for number, name in enumerate(("round-*/small/*", "round-*/large/*", "round-*/shared/*"))
+    ]
+
+
+def storm(seed: int) -> list[Fault]:
+    """B2 is too busy, and sometimes says for how long."""
+    return [
+        Fault(status=503, probability=0.45, seed=seed, retry_after=1),
+        Fault(status=503, probability=0.8, seed=seed + 1),
+    ]
