@@ -40,7 +40,10 @@ _WHILE_ASKED: Final = 2.0
 """Seconds after a question about a single name for which more of its directory are to be expected."""
 _DIRECTORIES_ASKED: Final = 64
 _PAGES_FOR_A_NAME: Final = 3
-"""Pages that are read of a directory of directories before single names of it are asked for."""
+"""Pages that are read of a directory of directories for the sake of single names."""
+_PAGES_WAITED_FOR: Final = 2
+"""Those of them that somebody waits for: the second one tells of a level of a thousand directories, without
+which each of these would cost calls of its own."""
 
 
 class Lister:
@@ -93,7 +96,8 @@ class Lister:
 
     async def entry(self, directory: Inode, name: str) -> Answer:
         """Ask about a name: the directory's first page tells, and all other names of a small
-        directory with it; a big directory is asked for the one name."""
+        directory with it; else it is asked for the one name. Whoever waits for it has waited for
+        one page before, or two if nobody else reads the directory; a third comes meanwhile, for others."""
         path, drops = directory.path, self._cache.drops
         self._asked[path] = True
         answer = await self._recaller.answer(path, name) if self._index.is_open else None
@@ -103,10 +107,14 @@ class Lister:
             return answer
         if not self._cache.is_big(directory.path):
             listing = self._cache.growing(directory.path)
-            while not (listing.knows(name) or directory.removed) and self._is_worth_reading(listing):
+            while not (listing.knows(name) or directory.removed) and self._is_worth_waiting(
+                directory, listing
+            ):
                 await self.advance(directory, listing)
             if listing.knows(name):
                 return Answer(listing.entries.get(name), listing.expires)
+            if self._is_worth_reading(listing):
+                self.look_ahead(directory, listing)
         path = directory.path
         key = (self._directory_moves, self._cache.drops, path, name)
         return await self._answers.join(key, functools.partial(self._ask, path, name))
@@ -114,16 +122,17 @@ class Lister:
     async def advance(self, directory: Inode, listing: Listing) -> None:
         """Some entries more, for all who read this listing: those of a page, or the first of one that is
         just coming in."""
-        coming = next((one for one in self._bringing(directory, listing) if one in self._pages), None)
+        coming = self._coming(directory, listing)
         if coming is None:
             await self._one_page_more(directory, listing)
         else:
             before = listing.cursor, listing.count
             await self._pages.watch(coming, lambda: (listing.cursor, listing.count) != before)
 
-    def _bringing(self, directory: Inode, listing: Listing) -> tuple[Listing | Scan | None, ...]:
-        """What may be under way and brings a listing on."""
-        return listing, self._planner.going_on(directory.path, listing)
+    def _coming(self, directory: Inode, listing: Listing) -> Listing | Scan | None:
+        """What is under way and brings a listing on."""
+        either = listing, self._planner.going_on(directory.path, listing)
+        return next((one for one in either if one in self._pages), None)
 
     async def _one_page_more(self, directory: Inode, listing: Listing) -> None:
         if listing.is_complete or directory.removed or await self._recaller.bring_on(directory, listing):
@@ -182,14 +191,20 @@ class Lister:
         self._index.changed_below(old)
         self._index.changed_below(new)
 
-    def _is_worth_reading(self, listing: Listing) -> bool:
-        """Whether its next page is asked for the sake of one name: the first one always, and more of a
-        directory that holds directories, or when it costs nothing."""
+    def _is_worth_waiting(self, directory: Inode, listing: Listing) -> bool:
+        """Whether who asks for one name waits for its next page: for the first one always, and when it
+        costs nothing; not for one that is under way for others, who may read on for ever."""
         if listing.cursor is None:
             return False
         if not listing.has_begun or self._recaller.is_under_way(listing):
             return True
-        return DELIMITER in listing.cursor and listing.pages < _PAGES_FOR_A_NAME
+        if self._may_look_ahead and (listing.pages >= _PAGES_WAITED_FOR or self._coming(directory, listing)):
+            return False
+        return self._is_worth_reading(listing)
+
+    def _is_worth_reading(self, listing: Listing) -> bool:
+        """Whether a page more is read for the sake of names: of a directory that holds directories."""
+        return DELIMITER in (listing.cursor or "") and listing.pages < _PAGES_FOR_A_NAME
 
     async def _ask(self, path: ObjectPath, name: str) -> Answer:
         moves, drops = self._directory_moves, self._cache.drops
@@ -224,7 +239,7 @@ class Lister:
                     await trio.lowlevel.checkpoint()
             if directory.removed:
                 self._cache.drop(path)
-            elif directory.path == path and listing.pages == 1:
+            elif directory.path == path and listing.pages <= _PAGES_FOR_A_NAME:
                 self._cache.put(path, listing)
             return
 
@@ -308,8 +323,12 @@ class Lister:
 
     # -- ahead -----------------------------------------------------------------------------
 
+    @property
+    def _may_look_ahead(self) -> bool:
+        return self._nursery is not None and not self._lifetime.is_saving
+
     def _in_background(self, what: object, request: Callable[[], Awaitable[None]]) -> None:
-        if self._nursery is not None and what not in self._ahead and not self._lifetime.is_saving:
+        if self._nursery is not None and what not in self._ahead and self._may_look_ahead:
             self._ahead.add(what)
             self._nursery.start_soon(self._quietly, what, request)
 

@@ -2,7 +2,8 @@
 
 One bucket has them in ten thousand directories, one in a single directory. While `find` or `ls -U` goes
 through a mount of it from an empty cache, one program asks for names that nobody has heard of yet, and
-another one for names that it has asked for before. Then the same once more, and after a remount.
+another one for names that it has asked for before. Then the same once more, and after a remount. Of the
+stats that took longest it says when they were asked for, in seconds from the beginning of the walk.
 
 Exit code 1 when a name is missing, when anybody waited longer than LONGEST_WAIT for a stat, when the mount
 took more than MOST_MEMORY, or when B2 was asked for what was known.
@@ -34,6 +35,8 @@ MOST_MEMORY: Final = 400 * 10**6
 WALK_WITHIN: Final = 400.0
 STAT_WITHIN: Final = 60.0
 NEAR: Final = 200
+SLOWEST: Final = 5
+"""Stats of which it is said when they were."""
 KNOWN: Final = 100
 """Names that one program asks for again and again."""
 PEER: Final = attrs.evolve(B2MOUNT, options="--ttl 1d")
@@ -46,9 +49,9 @@ for name in names[:known]:
 print("ready", flush=True)
 waits, place, stop = [], 0, os.path.join(os.getcwd(), "stop")
 while not os.path.exists(stop):
-    began = time.perf_counter()
+    began = time.monotonic()
     os.stat(names[place % len(names)])
-    waits.append(time.perf_counter() - began)
+    waits.append((time.monotonic() - began, began))
     place += 1
     time.sleep(pause)
 print(json.dumps(waits))
@@ -95,18 +98,31 @@ CROWD: Final = Names("million-crowd", 1, 1_000_000)
 
 @attrs.frozen
 class Waits:
-    """How long a program has waited for each of its stats, in seconds, shortest first."""
+    """How long a program has waited for each of its stats."""
 
-    seconds: tuple[float, ...]
+    stats: tuple[tuple[float, float], ...]
+    """Seconds that one took, and when it began, from the beginning of the walk; shortest first."""
+
+    @classmethod
+    def since(cls, walk_began: float, stats: list[list[float]]) -> Waits:
+        """Of what a program has printed."""
+        return cls(tuple(sorted((seconds, began - walk_began) for seconds, began in stats)))
+
+    @property
+    def longest(self) -> float:
+        """Seconds that the slowest one took."""
+        return self.stats[-1][0]
 
     def at(self, share: float) -> float:
         """What this share of them was answered within."""
-        return self.seconds[min(len(self.seconds) - 1, int(len(self.seconds) * share))]
+        return self.stats[min(len(self.stats) - 1, int(len(self.stats) * share))][0]
 
     def __str__(self) -> str:
-        found = (self.at(0.5), self.at(0.99), self.seconds[-1])
-        p50, p99, worst = (f"{wait * 1000:.1f}" for wait in found)
-        return f"{len(self.seconds)} stats, p50 {p50}, p99 {p99}, max {worst} ms"
+        p50, p99, worst = (f"{wait * 1000:.1f}" for wait in (self.at(0.5), self.at(0.99), self.longest))
+        slow = ", ".join(
+            f"{wait * 1000:.0f} at {moment:.1f} s" for wait, moment in reversed(self.stats[-SLOWEST:])
+        )
+        return f"{len(self.stats)} stats, p50 {p50}, p99 {p99}, max {worst} ms ({slow})"
 
 
 @attrs.frozen
@@ -126,7 +142,7 @@ class Figure:
     @property
     def is_fine(self) -> bool:
         """Whether it keeps what is promised."""
-        longest = max(wait.seconds[-1] for wait in self.waits.values())
+        longest = max(waits.longest for waits in self.waits.values())
         is_cheap = self.may_ask or not self.calls
         return self.is_right and is_cheap and longest < LONGEST_WAIT and self.peak_memory < MOST_MEMORY
 
@@ -160,10 +176,10 @@ class Asker:
         process.stdout.readline()
         return cls(process)
 
-    def end(self) -> Waits:
+    def end(self, walk_began: float) -> Waits:
         """Its answers, once it has been told to stop."""
         text, _ = self.process.communicate(timeout=STAT_WITHIN)
-        return Waits(tuple(sorted(json.loads(text))))
+        return Waits.since(walk_began, json.loads(text))
 
 
 @attrs.frozen(eq=False)
@@ -191,12 +207,12 @@ class Walker:
             askers["known"] = begin(ahead[:KNOWN], KNOWN)
             before, used = self.server.activity(), mount.use()
             askers["not known"] = begin(ahead[KNOWN:], 0)
-            began = time.perf_counter()
+            began = time.monotonic()
             with (self.folder / "out").open("wb") as out:
                 done = subprocess.run(command, stdout=out, check=False, stdin=subprocess.DEVNULL)
-            seconds = time.perf_counter() - began
+            seconds = time.monotonic() - began
             stop.touch()
-            waits = {name: asker.end() for name, asker in askers.items()}
+            waits = {name: asker.end(began) for name, asker in askers.items()}
         after, use = self.server.activity(), mount.use()
         return Figure(
             what,
