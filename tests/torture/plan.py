@@ -51,7 +51,9 @@ class Ending(enum.Enum):
     """How the work of a round gets into B2."""
 
     UNMOUNT = "unmount"
+    """At once, whatever is still to be sent."""
     FLUSH = "flush, and a kill"
+    """Meanwhile each mount is asked for the other's names."""
 
 
 @attrs.frozen
@@ -83,7 +85,7 @@ HARMLESS: Final = (Kind.TOKENS, Kind.CLOCK, Kind.LATER, Kind.SLEEP)
 """What no program may notice."""
 CYCLE: Final = 3
 """Rounds that have every kind between them."""
-WRITING: Final = (("--write-back=0.5",), (), ("--write-back=0",), ("--write-back=5",))
+WRITING: Final = ((), ("--write-back=0",), ("--write-back=0.5",), ("--write-back=600",))
 CACHES: Final = ((), ("--cache-size=4M",), ("--cache-size=40M",))
 PATIENCE: Final = ((), ("--retry-for=3",))
 TTL: Final = 1.0

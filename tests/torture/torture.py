@@ -5,11 +5,11 @@ the first fio writes over its files at random offsets and syncs now and then, an
 changed; on both a crowd of programs does what programs do with files, and a walker reads everything, odd
 names too. Meanwhile what tests.torture.plan has drawn for the round befalls them.
 
-Then the trouble ends, and the programs are told to. Each mount must show the other's names after their time
-to live; both are unmounted, or flushed and killed; and B2, asked directly, must have every byte of which a
-program was told that it is safe, and no name that nobody wrote. The next round begins with what this one
-has left, on the same cache or an empty one: fio verifies its last complete pass, SQLite its integrity and
-every transaction that it had committed.
+Then the trouble ends, and the programs are told to. Both mounts are unmounted or flushed, and B2, asked
+directly, must have every byte of which a program was told that it is safe, and no name that nobody wrote.
+What was flushed must be what each mount shows of the other's names after their time to live; then both are
+killed. The next round begins with what this one has left, on the same cache or an empty one: fio verifies
+its last complete pass, SQLite its integrity and every transaction that it had committed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -149,8 +149,7 @@ class Torture:
                 self._verify()
                 crowds = self._gather(plan, folders, stack)
                 self._work(plan, damage)
-            self._stop(crowds)
-            self._compare(plan, crowds, folders)
+            self._compare(plan, crowds)
         self._count(plan, damage)
         self.score.requests += sum(server.counts.calls.values()) - before
 
@@ -183,31 +182,43 @@ class Torture:
             if name == "fio" and code == 0:
                 self._complete = fio
 
-    def _stop(self, crowds: Sequence[Crowd]) -> None:
-        for crowd in crowds:
-            self.score.operations += crowd.stop()
-            self.score.walks += crowd.looks()
-
     # -- the comparison ----------------------------------------------------------------------
 
-    def _compare(self, plan: Round, crowds: Sequence[Crowd], folders: Sequence[str]) -> None:
-        """Without trouble: each mount with the other's names, and what is in B2 with all that was told."""
-        mounts = [machine.mount for machine in self.machines]
-        for mount in mounts:
-            code, output = mount.b2mount("flush", mount.path, timeout=WITHIN)
+    def _compare(self, plan: Round, crowds: Sequence[Crowd]) -> None:
+        """Without trouble: what is in B2 with all that was told, and what each mount shows of the other."""
+        for crowd in crowds:
+            self.score.operations += crowd.stop()
+        if plan.ending is Ending.FLUSH:
+            self._flush()
+            self._check(crowds)
+        for crowd in crowds:
+            self.score.walks += crowd.looks()
+        if plan.ending is Ending.FLUSH:
+            self._see_each_other(crowds)
+        for machine in self.machines:
+            self._leave(machine.mount, plan.ending)
+        self._check(crowds)
+
+    def _flush(self) -> None:
+        for machine in self.machines:
+            code, output = machine.mount.b2mount("flush", machine.mount.path, timeout=WITHIN)
             assert code == 0, f"flush ended with {code}: {output}"
-        time.sleep(TTL + 0.5)
-        for mount, folder, crowd in zip(mounts, reversed(folders), reversed(crowds), strict=True):
-            faults = crowd.ledger.faults(tree(mount.path, below=folder))
-            assert not faults, "the other mount shows otherwise:\n" + "\n".join(faults)
-            assert_shown(tree(mount.path, skip=OURS), self.seed)
-        for mount in mounts:
-            self._leave(mount, plan.ending)
+
+    def _check(self, crowds: Sequence[Crowd]) -> None:
+        """B2 itself, asked past every mount."""
         for crowd in crowds:
             self.score.compared += crowd.check(self.bucket)
         keys = (version.file_name for version, _ in self.bucket.bucket.ls(recursive=True))
         others = {key for key in keys if not key.startswith(OURS)}
         assert others == set(odd_names(self.seed)), "B2 has other odd names"
+
+    def _see_each_other(self, crowds: Sequence[Crowd]) -> None:
+        """After the time to live."""
+        time.sleep(TTL + 0.5)
+        for machine, crowd in zip(self.machines, reversed(crowds), strict=True):
+            faults = crowd.ledger.faults(tree(machine.mount.path, below=crowd.folder))
+            assert not faults, "the other mount shows otherwise:\n" + "\n".join(faults)
+            assert_shown(tree(machine.mount.path, skip=OURS), self.seed)
 
     def _leave(self, mount: Mount, ending: Ending) -> None:
         if ending is Ending.FLUSH:
@@ -254,7 +265,11 @@ def session(seed: int, seconds: float, *, rounds: int = CYCLE, megabytes: int = 
         maker, scratch = MountMaker(server, api, Path(name)), Path(name, "scratch")
         scratch.mkdir()
         try:
-            return Torture(maker, scratch, seed, megabytes).run(seconds, rounds=rounds)
-        finally:
+            score = Torture(maker, scratch, seed, megabytes).run(seconds, rounds=rounds)
+        except BaseException:
             server.faults.clear()
-            maker.close()
+            with suppress(AssertionError):  # what came first tells more
+                maker.close()
+            raise
+        maker.close()
+        return score
