@@ -65,7 +65,7 @@ class Damage:
             case Kind.LATER:
                 self.server.run(lambda: self.server.state.clock.advance(int(event.size * 1000)))
         if event.kills:
-            self._live_again(machine)
+            self._live_again(machine, event.lives)
 
     def _last(self, event: Event, again: Callable[[], None] = lambda: None) -> None:
         """Until the event's time is up, or the mount has died in the middle of it."""
@@ -76,7 +76,14 @@ class Damage:
         if event.kills:
             self.machines[event.mount].mount.kill()
 
-    def _live_again(self, machine: Machine) -> None:
+    def _live_again(self, machine: Machine, lives: Sequence[float]) -> None:
+        for seconds in lives:
+            self._start(machine)
+            time.sleep(seconds)
+            machine.mount.kill()
+        self._start(machine)
+
+    def _start(self, machine: Machine) -> None:
         time.sleep(LATEST)  # B2 may do what the dead one had asked for after what the next one asks for
         machine.mount.start()
         self.kills += 1

@@ -45,6 +45,8 @@ class Event:
     size: float
     kills: bool
     """The mount dies in the middle of it."""
+    lives: tuple[float, ...] = ()
+    """Seconds until the next mount dies too, and the one after that: while they take up what was left."""
 
 
 class Ending(enum.Enum):
@@ -95,6 +97,7 @@ SHARES: Final = (0.0, 0.02, 0.1)
 LEFT: Final = (0, 100_000, 5_000_000)
 JUMPS: Final = (-86_400.0, -3600.0, -2.0, 2.0, 3600.0, 86_400.0, 366 * 86_400.0)
 NAPS: Final = (10.0, 3600.0, 7 * 86_400.0)
+LIVES: Final = (0, 0, 1, 3)
 CHANCE_OF_MINUTES: Final = 0.06
 """That a cut lasts for minutes."""
 
@@ -133,6 +136,7 @@ def _event(dice: random.Random, kind: Kind) -> Event:
     minutes = dice.random() < CHANCE_OF_MINUTES
     seconds, pause = dice.uniform(0.2, 2.5), dice.uniform(0, 1.5)
     size, kills = 0.0, False
+    lives: tuple[float, ...] = ()
     match kind:
         case Kind.FULL_DISK:
             size, kills = dice.choice(LEFT), dice.random() < 0.4
@@ -147,4 +151,5 @@ def _event(dice: random.Random, kind: Kind) -> Event:
             size = dice.choice((3600.0, 90_000.0))
         case Kind.KILL:
             kills = True
-    return Event(kind, dice.randrange(2), pause, seconds, size, kills)
+            lives = tuple(dice.uniform(0, 0.5) for _ in range(dice.choice(LIVES)))
+    return Event(kind, dice.randrange(2), pause, seconds, size, kills, lives)
