@@ -87,10 +87,9 @@ class Swapper:
             await check_keys(self._store, [version for version, _ in moves])
             swaps = swaps_of(moves)
             return await self._mover.exchange(swaps), [swap.source.path for swap in swaps if swap.hides]
-        except BaseException:
+        finally:  # what was listed meanwhile shows some of both
             for path in (first.path, second.path):
                 self._namespace.forget_listing(path)
-            raise
 
     async def _objects(self, inode: Inode) -> list[ObjectVersion]:
         if inode.is_directory:

@@ -84,21 +84,20 @@ class FileSystem:
     """What is asked for by the names of files, not by the kernel."""
 
     def __attrs_post_init__(self) -> None:
-        names, gate, store = self._namespace, self.gate, self._store
+        names, gate, store, queue = self._namespace, self.gate, self._store, self._write_back
         self._witness = Witness(store)
-        self._committer = Committer(
-            names, self._staging, self._write_back, gate, self._witness, store, self._waits
-        )
+        self._committer = Committer(names, self._staging, queue, gate, self._witness, store, self._waits)
         self._creator = Creator(names, store, self._committer, gate)
         clearer = Clearer(store, self.in_use)
         self._remover = Remover(names, store, self._committer, gate, self._deletes, clearer)
         self._changer = Changer(names, store, self._committer)
-        moving = (names, store, self._committer, self._write_back, self._mover, self._remover, gate)
+        moving = (names, store, self._committer, queue, self._mover, self._remover, gate)
         self._renamer, self._swapper = Renamer(*moving), Swapper(*moving)
         self._xattrs = Xattrs(store, self._committer, self._changer, self._is_past)
         self._prefetch = Prefetch(self._fetcher, names.order)
         self.by_path = ByPath(names, self._fetcher, store, self._absences, self._is_past)
-        self._write_back.on_uploaded(self._committer.uploaded)
+        names.moves_by(self._mover.is_open)
+        queue.on_uploaded(self._committer.uploaded)
         if self._write_back.pruner is not None:
             self._write_back.pruner.watch(self.in_use)
 

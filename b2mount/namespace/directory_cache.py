@@ -18,7 +18,7 @@ import trio
 from cachetools import LRUCache, TLRUCache
 
 from b2mount.model import Entry, ObjectPath
-from b2mount.namespace.listing import Listing
+from b2mount.namespace.listing import GIVEN_UP, Listing
 from b2mount.namespace.name_table import NameTable
 
 _BIG_DIRECTORIES: Final = 1024
@@ -159,4 +159,4 @@ class DirectoryCache:
         """Forget it, also where it is being read: it must not come back as complete."""
         for value in (self._known.pop(key, None), self._growing.pop(key, None)):
             if isinstance(value, Listing):
-                value.expires = float("-inf")
+                value.expires = GIVEN_UP

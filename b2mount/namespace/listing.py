@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import overload
+from typing import Final, overload
 
 import attrs
 
@@ -22,6 +22,9 @@ from b2mount.namespace.name_table import NOWHERE, Chunk, NameTable, Packed, Row
 from b2mount.namespace.names import can_be_spelled
 from b2mount.namespace.posix_info import kind_of
 from b2mount.store.interface import ObjectPage
+
+GIVEN_UP: Final = float("-inf")
+"""When a listing expires that is not to be believed any more, however it goes on."""
 
 
 @attrs.frozen

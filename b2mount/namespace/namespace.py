@@ -118,8 +118,7 @@ class Namespace:
             return 0.0
         if inode.origin is not None:
             return max(0.0, inode.fresh_until - now)  # this mount has done nothing to it
-        record = self._record(inode.path)
-        if record is None or record.inode is not inode:
+        if (record := self._record(inode.path)) is None or record.inode is not inode:
             return max(0.0, inode.fresh_until - now)
         return self.lifetime.ttl if record.is_pending else max(0.0, record.until - now)
 
@@ -183,6 +182,10 @@ class Namespace:
         return await self._tree.subtree(directory.path)
 
     # -- what this mount did ----------------------------------------------------------------
+
+    def moves_by(self, is_open: Callable[[ObjectPath], bool]) -> None:
+        """Who knows where objects stand for moves that are not done."""
+        self._resolver.is_open = is_open
 
     def changing(self, path: ObjectPath) -> None:
         """B2 is being asked to change what is at a path, or at and below a directory's. Should this mount
@@ -286,8 +289,7 @@ class Namespace:
             return
         if inode.removed:
             self._inodes.reattach(inode)
-        record = self._record(inode.path)
-        if record is None or not record.is_pending or record.inode is not inode:
+        if (record := self._record(inode.path)) is None or not record.is_pending or record.inode is not inode:
             self._overlay.pending(inode.path.parent, inode.path.name, inode)
             self._keep(self._resolver.parent(inode))
 
@@ -298,9 +300,8 @@ class Namespace:
             self._adopted_placeholder(path, version)
             return
         record = self._record(path)
-        inode = record.inode if record else self._inodes.at(path)
-        if inode is None and record is not None and record.entry is not None:
-            inode = self._inodes.at(path)
+        is_gone = record is not None and record.is_gone
+        inode = None if is_gone else (record.inode if record else None) or self._inodes.at(path)
         if inode is not None and inode.kind is not kind_of(version):
             self._inodes.detach(inode)
             inode = None
@@ -392,8 +393,7 @@ class Namespace:
         return self._resolver.keeps(self._inodes.at(path), version)
 
     def _adopted_placeholder(self, path: ObjectPath, version: ObjectVersion) -> None:
-        inode = self._has_placeholder(path, version)
-        if inode is not None:
+        if (inode := self._has_placeholder(path, version)) is not None:
             inode.carried = None
         if inode is not self.root and not self._overlay.has_pending(path):
             self._settle(path, inode, Entry(path.name, Kind.DIRECTORY, version))

@@ -2,13 +2,15 @@
 
 Invariants: an inode keeps its number as long as it is the same version, or the same directory; when
 B2 shows something else under a name, that is a new inode, and the old one lives on for its handles.
-What this mount did (the overlay) goes before what an entry says.
+What this mount did (the overlay) goes before what an entry says. A directory's attributes go with it
+through every rename: what B2 shows under its name while one is under way may be another directory's.
 
 Must not know: how entries are fetched.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -16,7 +18,7 @@ import attrs
 from b2mount.model import Entry, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.directory_cache import Answer, DirectoryCache
 from b2mount.namespace.inode import ROOT_NUMBER, Inode, InodeTable
-from b2mount.namespace.listing import Listing
+from b2mount.namespace.listing import GIVEN_UP, Listing
 from b2mount.namespace.overlay import Overlay
 from b2mount.namespace.posix_info import (
     AttributeDefaults,
@@ -43,6 +45,8 @@ class Resolver:
         self._cache = cache
         self._defaults = defaults
         self._bare: Final = bare_directory(defaults, started_ns)
+        self.is_open: Callable[[ObjectPath], bool] = lambda _placeholder: False
+        """Whether the placeholder that B2 shows under a name may be there for a move that is not done."""
         self.inodes: Final = InodeTable(root, self._bare, defaults, root_number)
 
     def resolve(self, directory: Inode, name: str, answer: Answer) -> Inode | None:
@@ -85,8 +89,11 @@ class Resolver:
         return parent if parent is not None and parent.is_directory else self._new_directory(path)
 
     def learn(self, path: ObjectPath, listing: Listing) -> None:
-        """A directory's own attributes stand on its placeholder, which only its own listing shows."""
+        """A directory's own attributes stand on its placeholder, which only its own listing shows; not one
+        that was given up while its page was on its way."""
         version, directory = listing.placeholder or listing.marker, self.inodes.at(path)
+        if listing.expires == GIVEN_UP or (version is not None and self.is_open(version.path)):
+            return
         if version is None or directory is None or not directory.is_directory:
             return
         known = directory.version

@@ -82,6 +82,8 @@ class Exchanger:
     _parallel: int
     _owed: list[Exchange] = attrs.field(factory=list, init=False)
     """Those that could not be taken back yet."""
+    _open: dict[str, frozenset[ObjectPath]] = attrs.field(factory=dict, init=False)
+    """The new names of those that are neither done nor taken back."""
     _paying: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def exchange(self, swaps: Sequence[Swap]) -> list[ObjectVersion]:
@@ -90,6 +92,7 @@ class Exchanger:
         raises while an earlier one can't be taken back."""
         await self.pay()
         exchange = Exchange(uuid.uuid4().hex, tuple(swaps))
+        self._begin(exchange)
         await self._record(exchange)
         results: dict[int, ObjectVersion] = {}
         failed: list[Exception] = []
@@ -113,6 +116,10 @@ class Exchanger:
         """Whether any could not be taken back yet."""
         return bool(self._owed)
 
+    def is_open(self, path: ObjectPath) -> bool:
+        """Whether B2 may show a copy under a name which is there for good only when an exchange is done."""
+        return any(path in destinations for destinations in self._open.values())
+
     async def has_begun(self) -> bool:
         """Whether an earlier process left any. Raises when the journal can't be read."""
         return bool(await self._recorded())
@@ -120,7 +127,10 @@ class Exchanger:
     async def replay(self) -> bool:
         """Go on with what an earlier process left. False when B2 is out of reach. Raises when the journal
         can't be read."""
-        for exchange in await self._recorded():
+        left = await self._recorded()
+        for exchange in left:
+            self._begin(exchange)
+        for exchange in left:
             try:
                 if exchange.failed_ms is None:
                     log.info("finishing an exchange of %d objects", len(exchange.swaps))
@@ -195,8 +205,8 @@ class Exchanger:
                     raise
                 except B2MountError as error:
                     log.warning("an exchange of objects stays half done: %s", error)
-                self._owed.remove(exchange)
                 await self._end(exchange)
+                self._owed.remove(exchange)
                 has_paid = True
         return has_paid
 
@@ -212,6 +222,9 @@ class Exchanger:
 
     # -- the journal -----------------------------------------------------------------------
 
+    def _begin(self, exchange: Exchange) -> None:
+        self._open[exchange.key] = frozenset(swap.destination for swap in exchange.swaps)
+
     async def _record(self, exchange: Exchange) -> None:
         insert = "INSERT OR REPLACE INTO exchanges (id, record) VALUES (?, ?)"
         await self._journal.write([(insert, (exchange.key, _to_json(exchange)))])
@@ -221,6 +234,8 @@ class Exchanger:
             await self._journal.write([("DELETE FROM exchanges WHERE id = ?", (exchange.key,))])
         except (B2MountError, OSError) as error:
             log.warning("the journal still lists an exchange that is done: %s", error)
+        finally:
+            self._open.pop(exchange.key, None)
 
     async def _recorded(self) -> list[Exchange]:
         found = []

@@ -74,6 +74,8 @@ class Mover:
     _unsure: set[int] = attrs.field(factory=set, init=False)
     """Renames that were begun and may not be done; they stay in the journal."""
     _needed: dict[object, Sequence[ObjectVersion]] = attrs.field(factory=dict, init=False)
+    _filling: dict[object, frozenset[ObjectPath]] = attrs.field(factory=dict, init=False)
+    """The new names of what is being renamed."""
     _owes: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Something is to be taken back."""
     _exchanger: Exchanger = attrs.field(init=False)
@@ -103,7 +105,8 @@ class Mover:
         the ids of the versions that the new names have now, where they have any."""
         if not moves:
             return []
-        with self.needing([version for version, _ in moves]):
+        with self.needing([version for version, _ in moves]) as token:
+            self._filling[token] = frozenset(path for _, path in moves)
             return await self._move_all(moves, replaces, over)
 
     async def _move_all(
@@ -150,6 +153,12 @@ class Mover:
         before names are looked up that are to be moved. Raises what the store raises."""
         return await self._exchanger.pay()
 
+    def is_open(self, path: ObjectPath) -> bool:
+        """Whether what B2 shows under a name may be the copy of a rename or exchange that is not done, or has
+        failed and is not taken back yet: it says nothing of who has the name."""
+        is_filled = any(path in paths for paths in self._filling.values())
+        return is_filled or self._exchanger.is_open(path) or self._strays.may_be_at(path)
+
     def check_taken_back(self) -> None:
         """Raises Unavailable while names show what an exchange that failed has left there."""
         if self._exchanger.owes:
@@ -178,14 +187,15 @@ class Mover:
             return await self._uploader.copy(version, path)
 
     @contextmanager
-    def needing(self, versions: Sequence[ObjectVersion]) -> Iterator[None]:
+    def needing(self, versions: Sequence[ObjectVersion]) -> Iterator[object]:
         """Inside, these are `in_use`: for who is about to copy them."""
         token = object()
         self._needed[token] = versions
         try:
-            yield
+            yield token
         finally:
             del self._needed[token]
+            self._filling.pop(token, None)
 
     def in_use(self) -> Iterator[ObjectVersion]:
         """The versions that are being copied, or about to be."""

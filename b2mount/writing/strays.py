@@ -50,6 +50,10 @@ class Strays:
         """Whether there may be any."""
         return bool(self._owed)
 
+    def may_be_at(self, path: ObjectPath) -> bool:
+        """Whether one may be under this name."""
+        return any(stray.path == path for stray in self._owed)
+
     def owe(self, stray: Stray) -> None:
         """It may be there."""
         self._owed.append(stray)

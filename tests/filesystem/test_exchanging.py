@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,41 @@ async def test_between_buckets(tmp_path: Path) -> None:
         assert await w.read("texts/three/b/one") == b"1"
     assert memory.contents("photos") == {"a": b"333"}
     assert memory.contents("texts") == {"three/b/one": b"1"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_looks_meanwhile_takes_no_directory_for_another(
+    store: FaultyStore, tmp_path: Path, autojump_clock: trio.testing.MockClock, *, fails: bool
+) -> None:
+    """B2 shows the copies under their new names before the exchange is done, or before it is taken back."""
+    async with world(store, tmp_path, ttl=1) as w:
+        for number, path in enumerate(("d", "d/sub", "d/one", "e", "e/sub", "e/other")):
+            await w.mkdir(path)
+            change = AttributeChange(mode=0o700 + number)
+            await w.fs.setattr((await w.node(path)).number, change, size=None, fh=None)
+        await w.fs.flush_path()
+        hold = store.hold("stat" if fails else "hide")
+        if fails:
+            store.fail("copy", errors.OverQuota("cap"), at=2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_exchange_or_not, w, "d", "e")
+            await hold.reached.wait()
+            await trio.sleep(2)
+            for path in ("d", "e", "d/sub", "e/sub"):
+                await w.names(path)
+            hold.release.set()
+        expected = {"d": 0, "d/sub": 1, "d/one": 2, "e": 3, "e/sub": 4, "e/other": 5}
+        if not fails:
+            there = {"d": "e", "e": "d"}
+            expected = {there[path[0]] + path[1:]: number for path, number in expected.items()}
+        for _ in range(2):
+            modes = {path: (await w.node(path)).attributes.mode - 0o700 for path in expected}
+            assert modes == expected
+            found = [f"{path}/{name}" for path in ("d", "e") for name in await w.names(path)]
+            assert sorted([*found, "d", "e"]) == sorted(expected)
+            await trio.sleep(2)
+
+
+async def _exchange_or_not(w: World, one: str, other: str) -> None:
+    with suppress(errors.OverQuota):
+        await exchange(w, one, other)
