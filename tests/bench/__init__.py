@@ -6,9 +6,11 @@
     reading, naming, writing    the workloads           processes  CPU, memory, FUSE connections
     emulator    the B2 of a run, in its own process     hub        what the benchmark does to it
     library     the bytes of all files                  watchdog   a bound on every step
+    line        far, narrow and failing lines           sampler    bytes over time
+    saving      a run in a file                         pictures   what it looks like, by drawing
 
 By themselves: `python -m tests.bench.million` (a million names, and how long others wait meanwhile),
-`.sharing` (many readers at once), `.loopback` (a line without limits).
+`.sharing` (many readers at once), `.loopback` (a line without limits), `.lines` (small work on every line).
 
 Each row has a fresh mount with an empty cache (unless it says otherwise), and its result is checked
 byte by byte and name by name: a fast wrong answer is a failure.

@@ -16,12 +16,11 @@ from b2mount.emulator.server import EmulatorServer
 from b2mount.emulator.shaping import Shape
 from tests.bench.hub import Access, Activity, Hub, Stored
 from tests.bench.library import Piece
+from tests.bench.line import USUAL, Line
+from tests.bench.sampler import Progress
 
 T = TypeVar("T")
 
-SHAPE: Final = Shape(first_byte_ms=40, connection_bytes_per_second=25e6, total_bytes_per_second=125e6)
-LINE: Final = "40 ms to the first byte, 25 MB/s a connection, 125 MB/s in all"
-"""The same in words."""
 QUIET_FOR: Final = 0.5
 QUIET_WITHIN: Final = 30.0
 ANSWER_WITHIN: Final = 300.0
@@ -36,6 +35,8 @@ class Emulator:
     """The hub as another process sees it: each method is one of Hub's, or made of them."""
 
     _pipe: Connection
+    line: Line = USUAL
+    """What `shaped` makes of the line."""
 
     def access(self) -> Access:
         return self._ask(Access, "access")
@@ -48,6 +49,15 @@ class Emulator:
 
     def create_bucket(self, name: str, files: Mapping[str, Piece]) -> None:
         self._ask(type(None), "create_bucket", name, files)
+
+    def create_endless(self, name: str, sizes: Mapping[str, int]) -> None:
+        self._ask(type(None), "create_endless", name, sizes)
+
+    def watch(self) -> None:
+        self._ask(type(None), "watch")
+
+    def watched(self) -> Progress:
+        return self._ask(tuple, "watched")
 
     def seed_bucket(self, name: str, count: int, per_folder: int) -> None:
         self._ask(type(None), "seed_bucket", name, count, per_folder)
@@ -63,11 +73,13 @@ class Emulator:
 
     @contextlib.contextmanager
     def shaped(self) -> Iterator[None]:
-        """The line is as slow as SHAPE says; it has no limits otherwise."""
-        self._ask(type(None), "set_shape", SHAPE)
+        """The line is as slow, and as bad, as `line` says; it has no limits and no faults otherwise."""
+        self._ask(type(None), "set_shape", self.line.shape)
+        self._ask(type(None), "set_faults", self.line.faults)
         try:
             yield
         finally:
+            self._ask(type(None), "set_faults", ())
             self._ask(type(None), "set_shape", Shape())
 
     def wait_until_quiet(self) -> None:
@@ -91,7 +103,7 @@ class Emulator:
 
 
 @contextlib.contextmanager
-def emulator(folder: Path) -> Iterator[Emulator]:
+def emulator(folder: Path, line: Line = USUAL) -> Iterator[Emulator]:
     """An emulator in a process of its own, its data in this folder."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -99,7 +111,7 @@ def emulator(folder: Path) -> Iterator[Emulator]:
     process.start()
     theirs.close()
     try:
-        yield Emulator(ours)
+        yield Emulator(ours, line)
     finally:
         ours.close()
         process.join(timeout=30)

@@ -11,12 +11,14 @@ from typing import Final
 
 import attrs
 
-from b2mount.emulator.records import Attributes, Bucket, Version
+from b2mount.emulator.faults import Fault
+from b2mount.emulator.records import Attributes, Bucket, Content, Segment, Version
 from b2mount.emulator.seeding import numbered
 from b2mount.emulator.server import EmulatorServer
 from b2mount.emulator.shaping import Shape
 from tests.bench.library import Piece
 from tests.bench.measure import Traffic
+from tests.bench.sampler import Progress, Sampler
 
 ATTRIBUTES: Final = Attributes("text/plain", {"src_last_modified_millis": "1700000000123"})
 PLACEHOLDER: Final = ".bzEmpty"
@@ -57,12 +59,29 @@ class Hub:
     """An emulator that runs in this process. What goes in and out can be sent to another one."""
 
     server: EmulatorServer
+    _sampler: Sampler = attrs.field(init=False)
+
+    @_sampler.default
+    def _make_sampler(self) -> Sampler:
+        return Sampler(self.server.counts)
 
     def access(self) -> Access:
         return Access(self.server.url, self.server.key_id, self.server.application_key)
 
     def set_shape(self, shape: Shape) -> None:
         self.server.shape = shape
+
+    def set_faults(self, faults: tuple[Fault, ...]) -> None:
+        """These and no others."""
+        self.server.faults.replace(faults)
+
+    def watch(self) -> None:
+        """Note from now on how many bytes pass."""
+        self._sampler.begin()
+
+    def watched(self) -> Progress:
+        """What passed since `watch`."""
+        return self._sampler.end()
 
     def activity(self) -> Activity:
         counts = self.server.counts.snapshot()
@@ -77,6 +96,11 @@ class Hub:
     def create_bucket(self, name: str, files: Mapping[str, Piece]) -> None:
         """A bucket with pieces of the library in it."""
         self.server.run(lambda: self._create_bucket(name, files))
+
+    def create_endless(self, name: str, sizes: Mapping[str, int]) -> None:
+        """A bucket with files of any size that are the library again and again: they take no room. B2
+        knows no SHA-1 of them, as of big files that some programs send."""
+        self.server.run(lambda: self._create_endless(name, sizes))
 
     def seed_bucket(self, name: str, count: int, per_folder: int) -> None:
         """A bucket with so many files of ten bytes, in numbered directories; a million take a minute."""
@@ -111,6 +135,16 @@ class Hub:
             for file, piece in files.items():
                 segments = state.contents.segments(library.number, piece.offset, piece.offset + piece.size)
                 state.files.put(bucket, file, state.contents.hashed(segments), ATTRIBUTES)
+
+    def _create_endless(self, name: str, sizes: Mapping[str, int]) -> None:
+        state = self.server.state
+        bucket, library = state.buckets.create(name), self._visible(LIBRARY, LIBRARY)
+        with state.contents.changes():
+            for file, size in sizes.items():
+                segments: list[Segment] = []
+                for start in range(0, size, library.size):
+                    segments += state.contents.segments(library.number, 0, min(library.size, size - start))
+                state.files.put(bucket, file, Content(tuple(segments), size, "none", None), ATTRIBUTES)
 
     def _remove_bucket(self, bucket: Bucket) -> None:
         state = self.server.state

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from tests.bench.sampler import Progress
+
 
 @attrs.frozen
 class Traffic:
@@ -47,6 +49,10 @@ class Measurement:
     """User and system time of the mount's processes."""
     peak_memory: int
     """Bytes, largest resident size of the mount's processes since the mount began."""
+    span: tuple[float, float] | None = None
+    """The shortest and the longest round, of a median."""
+    progress: Progress = ()
+    """Until the work was done; of a median, that of the round in the middle."""
 
 
 @attrs.frozen
@@ -73,6 +79,8 @@ def median(results: Sequence[Result]) -> Result:
         _median_traffic([m.traffic for m in measured]),
         statistics.median(m.cpu_seconds for m in measured),
         statistics.median_low(m.peak_memory for m in measured),
+        (min(m.seconds for m in measured), max(m.seconds for m in measured)) if measured[1:] else None,
+        sorted(measured, key=lambda m: m.seconds)[(len(measured) - 1) // 2].progress,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -17,7 +18,12 @@ STATS: Final = 100
 
 def find(stage: Stage) -> None:
     """Walk a tree of 500 directories."""
-    wanted = {*TREE, *(str(PurePosixPath(name).parent) for name in TREE)}
+    walk(stage, TREE)
+
+
+def walk(stage: Stage, files: Mapping[str, Piece]) -> None:
+    """Find all files and directories of a bucket that holds these."""
+    wanted = {*files, *(str(PurePosixPath(name).parent) for name in files)}
     with stage.mounted() as mount:
         with stage.measure(stage.row, mount):
             found = output_of("find", mount.path, "-mindepth", "1")

@@ -15,8 +15,9 @@ from typing import Final
 
 import attrs
 
-from tests.bench.emulator import LINE, Emulator, emulator
+from tests.bench.emulator import Emulator, emulator
 from tests.bench.library import MIB, Library, Piece
+from tests.bench.line import USUAL
 from tests.bench.peers import PEERS, Mounted, MountPlan, Peer, mounted
 from tests.bench.watchdog import limit
 
@@ -115,7 +116,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=["b2mount"], metavar="NAME")
     options = parser.parse_args()
-    print(LINE)
+    print(USUAL)
     found: list[Shares] = []
     with tempfile.TemporaryDirectory(prefix="b2mount-bench-", dir="/var/tmp") as name:
         folder = Path(name)

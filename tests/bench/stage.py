@@ -55,10 +55,12 @@ class Stage:
         """The block is what the row says. Checks that follow it, up to the next row, are its own."""
         self.row = row
         before, used = self.emulator.activity(), mount.use()
+        self.emulator.watch()
         began = time.perf_counter()
         with limit(ROW_WITHIN, mount.destroy) as deadline:
             yield deadline
         seconds = time.perf_counter() - began
+        progress = self.emulator.watched()
         self.emulator.wait_until_quiet()
         use = mount.use()
         self.results[row] = Measurement(
@@ -66,6 +68,7 @@ class Stage:
             self.emulator.activity().traffic.since(before.traffic),
             use.cpu_seconds - used.cpu_seconds,
             use.peak_memory,
+            progress=progress,
         )
 
     def wait_for(self, files: Mapping[str, Content], deadline: Deadline) -> None:

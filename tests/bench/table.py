@@ -78,10 +78,25 @@ def cells(rows: Sequence[Row]) -> tuple[list[list[str]], list[str]]:
     return lines, notes
 
 
-def text_table(rows: Sequence[Row]) -> str:
-    """Aligned columns for a terminal, a blank line between rows, the notes below."""
+def span_cells(rows: Sequence[Row]) -> list[str]:
+    """The shortest and the longest round of each line; nothing where no row had several."""
+    results = [result for row in rows for result in row.results.values()]
+    spans = [result.span if isinstance(result, Measurement) else None for result in results]
+    return [f"{span[0]:.2f} - {span[1]:.2f}" if span else "" for span in spans] if any(spans) else []
+
+
+def whole(rows: Sequence[Row]) -> tuple[list[list[str]], list[str]]:
+    """The table with its heading, the spread of the rounds after their seconds, and the notes."""
     lines, notes = cells(rows)
     table = [["", "", *(column.title for column in COLUMNS)], *lines]
+    if spans := span_cells(rows):
+        table = [[*line[:3], span, *line[3:]] for line, span in zip(table, ["rounds", *spans], strict=True)]
+    return table, notes
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """Aligned columns for a terminal, a blank line between rows, the notes below."""
+    table, notes = whole(rows)
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     out: list[str] = []
     for line in table:
@@ -93,10 +108,9 @@ def text_table(rows: Sequence[Row]) -> str:
 
 def markdown_table(rows: Sequence[Row]) -> str:
     """The same as a Markdown table."""
-    lines, notes = cells(rows)
-    heading = ["", "", *(column.title for column in COLUMNS)]
-    rule = ["---", "---", *("---:" for _ in COLUMNS)]
-    out = [f"| {' | '.join(_escaped(text) for text in line)} |" for line in [heading, rule, *lines]]
+    table, notes = whole(rows)
+    rule = ["---", "---", *("---:" for _ in table[0][2:])]
+    out = [f"| {' | '.join(_escaped(text) for text in line)} |" for line in [table[0], rule, *table[1:]]]
     return "\n".join([*out, *_notes(notes)])
 
 

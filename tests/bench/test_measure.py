@@ -15,7 +15,7 @@ def test_traffic_since() -> None:
 
 def test_median_is_taken_figure_by_figure() -> None:
     rounds = [measured(3.0, 9, 1), measured(1.0, 2, 5), measured(2.0, 4, 3)]
-    assert median(rounds) == Measurement(2.0, Traffic(class_c=4), 1.0, 3)
+    assert median(rounds) == Measurement(2.0, Traffic(class_c=4), 1.0, 3, span=(1.0, 3.0))
 
 
 def test_median_of_counts_is_a_count_that_was_seen() -> None:

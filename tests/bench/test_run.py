@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from b2mount.emulator.shaping import Shape
-from tests.bench import emulator as line
 from tests.bench import stage as limits
 from tests.bench.emulator import emulator
 from tests.bench.library import KIB, MIB, Library, Piece
+from tests.bench.line import Line
 from tests.bench.measure import Failure, Measurement
 from tests.bench.peers import B2MOUNT, RCLONE, Peer
 from tests.bench.run import Run
@@ -64,6 +65,7 @@ def test_reading_is_measured(run: Run, peer: Peer) -> None:
     assert result.traffic.received == 300 * KIB + 5
     assert (result.traffic.sent, result.traffic.class_a, result.traffic.class_b) == (0, 0, 2)
     assert result.traffic.class_c > 0
+    assert result.progress[-1] == (0, 300 * KIB + 5)
     assert result.peak_memory > 10 * MIB
 
 
@@ -85,7 +87,8 @@ def test_a_peer_that_does_not_start_has_the_last_word(run: Run) -> None:
 
 
 def test_a_read_that_hangs_is_ended(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "SHAPE", Shape(connection_bytes_per_second=1))
+    slow = Line("slow", "slow", Shape(connection_bytes_per_second=1))
+    run.emulator = attrs.evolve(run.emulator, line=slow)
     monkeypatch.setattr(limits, "ROW_WITHIN", 1.0)
     told = run.play(READ, B2MOUNT)["read"]
     assert isinstance(told, Failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from tests.bench.measure import Failure, Measurement, Traffic
@@ -60,6 +61,12 @@ def test_text_columns_are_aligned() -> None:
     end = heading.index("seconds") + len("seconds")
     assert [line[:end].split()[-1] for line in lines] == ["2.00", "(5.3x)", "10.60"]
     assert [line[end : end + 2] for line in lines] == ["  ", "  ", "  "]
+
+
+def test_the_spread_of_rounds_stands_beside_their_seconds() -> None:
+    several = attrs.evolve(OURS, span=(1.9, 2.25))
+    table = markdown_table([Row("read", {"b2mount": several, "rclone": THEIRS}), Row("x", {"b2mount": OURS})])
+    assert [line.split(" | ")[3] for line in table.splitlines()] == ["rounds", "---:", "1.90 - 2.25", "", ""]
 
 
 def test_markdown_has_one_line_for_each_peer_and_row() -> None:
