@@ -99,6 +99,8 @@ def read_config() -> Config:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: nested too deeply") from None
     return _Reader(path, text).config(tables)
 
 

@@ -27,6 +27,9 @@ from b2mount.filesystem.status import (
 T = TypeVar("T")
 
 MAX_REQUEST: Final = 64 * 1024
+OTHER_VERSION: Final = (
+    "the mount is of another version of b2mount: take it away with umount(8), and mount it again"
+)
 
 
 @attrs.frozen
@@ -162,7 +165,7 @@ def decode_request(line: bytes) -> Request:
         fields = json.loads(line)
         kind = REQUESTS[fields.pop("request")]
         return kind(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidArgument("not a request that this version of b2mount knows") from error
 
 
@@ -188,7 +191,7 @@ def decode_reply(line: bytes) -> Any:
         if "ok" in reply:
             return reply["ok"]
         kind, message = getattr(errors, reply["error"], B2MountError), reply["message"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise B2MountError(
             "the mount gave an answer that makes no sense: is it of another version?"
         ) from error
@@ -200,7 +203,7 @@ def decode_progress(line: bytes) -> Any:
     """How far it is; None for a line that is the reply."""
     try:
         return json.loads(line).get("progress")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None  # decode_reply says what is wrong with it
 
 
@@ -226,15 +229,16 @@ def status_from_json(fields: dict[str, Any]) -> MountStatus:
                 "lately": tuple(_known_of(TroubleStatus, trouble) for trouble in fields.get("lately", ())),
             },
         )
-    except (KeyError, TypeError) as error:
-        raise B2MountError(
-            "the mount is of another version of b2mount: take it away with umount(8), and mount it again"
-        ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise B2MountError(OTHER_VERSION) from error
 
 
 def warm_from_json(fields: dict[str, Any]) -> WarmStatus:
-    """The WarmStatus whose fields these are."""
-    return WarmStatus(**{**fields, "failed": tuple(Unfetched(**one) for one in fields["failed"])})
+    """The WarmStatus whose fields these are. Raises B2MountError as status_from_json does."""
+    try:
+        return WarmStatus(**{**fields, "failed": tuple(Unfetched(**one) for one in fields["failed"])})
+    except (KeyError, TypeError) as error:
+        raise B2MountError(OTHER_VERSION) from error
 
 
 def _known_of(kind: type[T], fields: dict[str, Any]) -> T:

@@ -48,7 +48,7 @@ class MountEntry:
 def parse_mount_table(text: str) -> list[MountEntry]:
     """The entries of a mountinfo file, in the order of mounting."""
     entries = []
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n"):  # no other end of a line is one: names may have them
         before, _, after = line.partition(" - ")
         kind, source, *_ = [*after.split(" "), "", ""]
         _, _, device, _, mountpoint, *_ = before.split(" ")

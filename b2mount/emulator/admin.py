@@ -70,7 +70,7 @@ class Admin:
             raise not_found(f"No such path: {request.path}")
         try:
             document = json.loads(await request.read() or b"{}")
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise bad_request("The body is not JSON", "bad_json") from exc
         if not isinstance(document, dict):
             raise bad_request("The body is not a JSON object", "bad_json")

@@ -276,7 +276,7 @@ async def _fields(request: web.BaseRequest, path: Route) -> Fields:
         return Fields(path.query, lenient=True)
     try:
         document = json.loads(body or b"{}")
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise bad_request("The body is not JSON", "bad_json") from exc
     if not isinstance(document, dict):
         raise bad_request("The body is not a JSON object", "bad_json")

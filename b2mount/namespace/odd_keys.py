@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import attrs
 
 from b2mount.model import DELIMITER, PLACEHOLDER, Action, Entry, Kind, ObjectPath, ObjectVersion
-from b2mount.namespace.names import MAX_NAME_BYTES, can_be_spelled
+from b2mount.namespace.names import MAX_NAME_BYTES, can_be_spelled, encoded_size
 from b2mount.namespace.posix_info import kind_of
 from b2mount.namespace.shelf import Scan, Whole
 from b2mount.store.interface import ObjectStore
@@ -67,7 +67,10 @@ class OddKeys:
 
     async def entry(self, directory: ObjectPath, name: str) -> Entry | None:
         """One of them. One request, but for names that end in a hash."""
-        is_short = _SHORTENED.fullmatch(name) and len(name.encode()) > MAX_NAME_BYTES - _WIDEST
+        size = encoded_size(name)
+        if size is None:
+            return None  # keys are Unicode
+        is_short = _SHORTENED.fullmatch(name) and size > MAX_NAME_BYTES - _WIDEST
         if directory.is_account or is_short:
             return await self._named(directory, name)
         key = directory.key + decoded(name)

@@ -32,7 +32,7 @@ def stored_in(info: Mapping[str, str]) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for pair in info.get(XATTR, "").split("&"):
         name, separator, text = pair.partition("=")
-        raw = unquote_to_bytes(name)
+        raw = _raw(name)
         if separator and 0 < len(raw) <= MAX_NAME_BYTES and b"\0" not in raw:
             found[raw] = _value(text)
     return found
@@ -63,7 +63,11 @@ def _value(text: str) -> bytes:
             return base64.b64decode(text.removeprefix(_BASE64), validate=True)
         except (binascii.Error, ValueError):
             return text.encode(errors="surrogatepass")
-    return unquote_to_bytes(text)
+    return _raw(text)
+
+
+def _raw(text: str) -> bytes:
+    return unquote_to_bytes(text.encode(errors="surrogatepass"))
 
 
 def _escape(raw: bytes) -> str:

@@ -41,6 +41,8 @@ from b2mount.errors import (
 )
 
 LONGEST_REASON: Final = 200
+LONGEST_WAIT: Final = 10**9
+"""Seconds; nobody waits that long, and a larger number is too large for a float."""
 
 
 @attrs.frozen
@@ -209,9 +211,9 @@ def is_too_many(error: Exception) -> bool:
 
 
 def wait_asked_for(error: Exception) -> float | None:
-    """The seconds of Retry-After, when B2 sent any."""
+    """The seconds of Retry-After, when B2 sent any; LONGEST_WAIT where it sent more."""
     seconds = getattr(error, "retry_after_seconds", None)
-    return float(seconds) if isinstance(seconds, int) and seconds >= 0 else None
+    return float(min(seconds, LONGEST_WAIT)) if isinstance(seconds, int) and seconds >= 0 else None
 
 
 def _row_for(error: Exception) -> Row:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeGuard
 from urllib.parse import unquote_plus
 
 from b2mount.errors import StoreFailure
@@ -294,11 +294,14 @@ def _items(page: Record, field: str) -> list[Record]:
 
 
 def _text(row: Record, field: str) -> str | None:
-    """A string that is not empty and has no lone surrogates, which no request could carry."""
+    """A string that is not empty."""
     value = row.get(field)
-    if not isinstance(value, str) or not value:
-        return None
-    return value if value.isascii() or not re.search("[\ud800-\udfff]", value) else None
+    return value if value and _is_text(value) else None
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether it is a string without lone surrogates, which no request could carry."""
+    return isinstance(value, str) and (value.isascii() or not re.search("[\ud800-\udfff]", value))
 
 
 def _number(row: Record, field: str) -> int | None:
@@ -325,6 +328,4 @@ def _hex(value: str | None) -> str | None:
 def _info(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
-    return {
-        key.lower(): each for key, each in value.items() if isinstance(key, str) and isinstance(each, str)
-    }
+    return {key.lower(): each for key, each in value.items() if _is_text(key) and _is_text(each)}

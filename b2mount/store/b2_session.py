@@ -185,15 +185,18 @@ class ShortErrors(HttpCallback):  # type: ignore[misc]  # b2sdk has no types
 def seconds_until(date: str | None, now: str | None) -> int:
     """How long it is until an HTTP-date, by the server's own clock where it tells; 0 when it is over,
     -1 for what is no date."""
-    try:
-        until = parsedate_to_datetime(date or "")
-    except ValueError:
+    until, begin = _timestamp(date), _timestamp(now)
+    if until is None:
         return -1
+    return max(0, math.ceil(until - (time.time() if begin is None else begin)))
+
+
+def _timestamp(date: str | None) -> float | None:
+    """Of an HTTP-date; None for what is none, or beyond all calendars."""
     try:
-        begin = parsedate_to_datetime(now or "").timestamp()
-    except ValueError:
-        begin = time.time()
-    return max(0, math.ceil(until.timestamp() - begin))
+        return parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 class RawApi(B2RawHTTPApi):  # type: ignore[misc]  # b2sdk has no types

@@ -96,7 +96,7 @@ def _from_file(path: Path, parse: Callable[[str], object], *, may_lack: bool = F
         values = parse(path.read_text())
     except OSError as error:
         raise NotAuthorized(f"{path} can't be read: {error.strerror}") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NotAuthorized(f"{path} is malformed") from None  # the cause would show the key
     if not isinstance(values, dict):
         raise NotAuthorized(f"{path} is malformed")

@@ -34,8 +34,8 @@ from b2mount.errors import B2MountError, NotFound, Unavailable
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.copying import in_parallel, is_copy, newest
-from b2mount.writing.journal import UNREADABLE, Journal
-from b2mount.writing.records import version_from_json, version_to_json
+from b2mount.writing.journal import Journal
+from b2mount.writing.records import UNREADABLE, count_of, path_of, text_of, version_from_json, version_to_json
 from b2mount.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)
@@ -284,7 +284,13 @@ def _to_json(exchange: Exchange) -> str:
 def _from_json(key: str, text: str) -> Exchange:
     record = json.loads(text)
     swaps = [
-        Swap(version_from_json(source), ObjectPath(bucket, name), replaces, hides)
+        Swap(version_from_json(source), path_of((bucket, name)), replaces, hides)
         for source, bucket, name, replaces, hides in record["swaps"]
     ]
-    return Exchange(key, tuple(swaps), record["failed_ms"], tuple(record["copies"]))
+    failed_ms = record["failed_ms"]
+    return Exchange(
+        key,
+        tuple(swaps),
+        None if failed_ms is None else count_of(failed_ms),
+        tuple(text_of(copy) for copy in record["copies"]),
+    )

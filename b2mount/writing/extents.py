@@ -18,6 +18,7 @@ import enum
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from operator import itemgetter
 from typing import Final, Self
 
@@ -156,8 +157,13 @@ class ExtentMap:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What to_json wrote."""
+        """What to_json wrote. Raises ValueError, TypeError."""
         size, base_stop, edges = json.loads(text)
+        numbers = (0, *edges, size)
+        are_numbers = all(type(number) is int for number in (base_stop, *numbers))
+        are_runs = are_numbers and len(edges) % 2 == 0 and all(a <= b for a, b in pairwise(numbers))
+        if not are_runs or base_stop < 0:
+            raise ValueError("not the extents of a file")
         return cls(size, base_stop=base_stop, chunks=_split(edges))
 
     # -- the runs --------------------------------------------------------------------------

@@ -65,6 +65,7 @@ from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
 from b2mount.writing.local_bytes import NO_SPACE, is_full, sync_directory
 from b2mount.writing.records import (
+    UNREADABLE,
     path_of_record,
     sealed_from_json,
     sealed_to_json,
@@ -76,9 +77,6 @@ from b2mount.writing.sealed_file import Fate, SealedFile
 from b2mount.writing.staged_file import Staging
 
 log = logging.getLogger(__name__)
-
-UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError)
-"""What reading a record of a strange shape raises."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (

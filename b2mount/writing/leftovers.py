@@ -16,8 +16,8 @@ from urllib.parse import quote
 import attrs
 
 from b2mount.model import ObjectPath
-from b2mount.writing.journal import UNREADABLE
 from b2mount.writing.lock_holder import holder_of
+from b2mount.writing.records import UNREADABLE, count_of, path_of
 
 
 @attrs.frozen
@@ -74,7 +74,7 @@ def _files(records: Iterable[str]) -> Iterable[LeftFile]:
         try:
             record = json.loads(text)
             yield LeftFile(
-                ObjectPath(*record["path"]), int(record["attributes"]["size"]), float(record["since"])
+                path_of(record["path"]), count_of(record["attributes"]["size"]), float(record["since"])
             )
         except UNREADABLE:
             continue

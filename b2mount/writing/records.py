@@ -7,14 +7,19 @@ read what it finds.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import NotRequired, TypedDict
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, NotRequired, TypedDict
 
 from b2mount.model import Action, Attributes, Encryption, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.extents import ExtentMap
 from b2mount.writing.sealed_file import Fate, SealedFile
 
 FateOf = Callable[[str], Fate]
+
+LARGEST_NUMBER: Final = 2**63 - 1
+UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a record of a strange shape raises."""
 
 
 class _VersionRecord(TypedDict):
@@ -67,9 +72,66 @@ def sealed_from_json(text: str, fate_of: FateOf, directory: str) -> SealedFile:
 def path_of_record(text: str) -> ObjectPath | None:
     """Whose record sealed_to_json wrote; None for what can't be read."""
     try:
-        return ObjectPath(*json.loads(text)["path"])
-    except (ValueError, LookupError, TypeError):
+        return path_of(json.loads(text)["path"])
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
+
+
+def path_of(record: Sequence[str]) -> ObjectPath:
+    """Bucket and key. Raises TypeError, ValueError for anything else."""
+    bucket, key = record
+    return ObjectPath(text_of(bucket), text_of(key))
+
+
+def metadata_of(content_type: str, info: dict[str, str]) -> ObjectMetadata:
+    """Raises TypeError, ValueError for what is no metadata."""
+    return ObjectMetadata(text_of(content_type), _info(info))
+
+
+def staging_id_of(record: str) -> str:
+    """Raises ValueError for what could be the name of a file elsewhere."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text_of(record)):
+        raise ValueError("not the id of a staging file")
+    return record
+
+
+def text_of(value: object) -> str:
+    """Raises TypeError, ValueError for what is none that B2 could be told."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    value.encode()
+    return value
+
+
+def count_of(value: object) -> int:
+    """Raises ValueError for what is no size, number or moment."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_NUMBER:
+        raise ValueError("not a number of anything")
+    return value
+
+
+def _time(value: object) -> int:
+    """Nanoseconds, before 1970 too."""
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_NUMBER:
+        raise ValueError("not a time")
+    return value
+
+
+def _info(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise TypeError("not object info")
+    return {text_of(key): text_of(each) for key, each in value.items()}
+
+
+def _since(value: object) -> float:
+    """Unix seconds."""
+    if not isinstance(value, int | float) or not 0 <= value <= LARGEST_NUMBER:
+        raise ValueError("not a time")
+    return float(value)
+
+
+def _optional(value: object) -> str | None:
+    return None if value is None else text_of(value)
 
 
 def version_to_json(version: ObjectVersion) -> str:
@@ -114,29 +176,29 @@ def _sealed(record: _SealedRecord, fate_of: FateOf, directory: str) -> SealedFil
         base = _version(record["version"])
     elif record["sealed"] is not None:
         base = _sealed(record["sealed"], fate_of, directory)
-        base.fate.users |= {record["staging_id"]}
+        base.fate.users |= {staging_id_of(record["staging_id"])}
     stat = record["attributes"]
     return SealedFile(
-        record["staging_id"],
-        ObjectPath(*record["path"]),
-        ObjectMetadata(record["content_type"], record["info"]),
+        staging_id_of(record["staging_id"]),
+        path_of(record["path"]),
+        metadata_of(record["content_type"], record["info"]),
         Attributes(
             Kind(stat["kind"]),
-            stat["mode"],
-            stat["uid"],
-            stat["gid"],
-            stat["size"],
-            stat["modified_ns"],
-            stat["changed_ns"],
-            stat["accessed_ns"],
-            stat.get("target"),
-            stat.get("device", 0),
+            count_of(stat["mode"]),
+            count_of(stat["uid"]),
+            count_of(stat["gid"]),
+            count_of(stat["size"]),
+            _time(stat["modified_ns"]),
+            _time(stat["changed_ns"]),
+            _time(stat["accessed_ns"]),
+            _optional(stat.get("target")),
+            count_of(stat.get("device", 0)),
         ),
-        ExtentMap.from_json(record["extents"]),
+        ExtentMap.from_json(text_of(record["extents"])),
         directory,
         base,
         fate_of(record["staging_id"]),
-        record["since"],
+        _since(record["since"]),
     )
 
 
@@ -155,13 +217,13 @@ def _version_record(version: ObjectVersion) -> _VersionRecord:
 
 def _version(record: _VersionRecord) -> ObjectVersion:
     return ObjectVersion(
-        ObjectPath(*record["path"]),
-        record["version_id"],
-        record["size"],
-        record["uploaded_ms"],
-        record["content_type"],
-        record["sha1"],
-        record["info"],
+        path_of(record["path"]),
+        text_of(record["version_id"]),
+        count_of(record["size"]),
+        count_of(record["uploaded_ms"]),
+        text_of(record["content_type"]),
+        _optional(record["sha1"]),
+        _info(record["info"]),
         Action.UPLOAD,
         Encryption(record.get("encryption", Encryption.NONE.value)),
     )

@@ -21,7 +21,7 @@ from cachetools import LRUCache
 
 from b2mount.model import ObjectVersion
 from b2mount.threads import ThreadLane
-from b2mount.writing.records import version_from_json, version_to_json
+from b2mount.writing.records import UNREADABLE, version_from_json, version_to_json
 from b2mount.writing.spare_file import SpareFile
 
 SMALLEST: Final = 10 << 20
@@ -131,7 +131,7 @@ class Twins:
         text = await self._file.run(work, None)
         try:
             return None if text is None else version_from_json(text)
-        except (ValueError, KeyError, TypeError):
+        except UNREADABLE:
             return None
 
 

@@ -16,9 +16,9 @@ from typing import Final, TypedDict
 
 import attrs
 
-from b2mount.model import ObjectMetadata, ObjectPath
 from b2mount.store.interface import MultipartUpload
-from b2mount.writing.journal import UNREADABLE, Journal, Statement
+from b2mount.writing.journal import Journal, Statement
+from b2mount.writing.records import UNREADABLE, metadata_of, path_of, text_of
 
 log = logging.getLogger(__name__)
 
@@ -113,12 +113,12 @@ class _Record(TypedDict):
 
 
 def _upload_record(upload_id: str, record: _Record) -> UploadRecord:
-    metadata = ObjectMetadata(record["content_type"], record["info"])
-    upload = MultipartUpload(upload_id if upload_id[0] != "?" else "", ObjectPath(*record["path"]), metadata)
+    metadata = metadata_of(record["content_type"], record["info"])
+    upload = MultipartUpload(upload_id if upload_id[0] != "?" else "", path_of(record["path"]), metadata)
     return UploadRecord(
-        record["staging_id"],
+        text_of(record["staging_id"]),
         upload,
-        record["layout"],
-        record.get("contents", ""),
-        record.get("setting", ""),
+        text_of(record["layout"]),
+        text_of(record.get("contents", "")),
+        text_of(record.get("setting", "")),
     )

@@ -125,6 +125,7 @@ def test_without_a_file_a_mount_point_must_be_given(
     ("text", "said"),
     [
         ("[defaults]\nttl = = 3", "(at line 2, column 7)"),
+        ("x = " + "[" * 900, "nested too deeply"),
         ("tll = 3", "line 1, tll: unknown: here can be key_id"),
         ("defaults = 3", "line 1, defaults: must be a table: [defaults]"),
         ("[mounts]\nphotos = 'bucket'", "mounts.photos: must be a table"),

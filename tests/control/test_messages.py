@@ -11,6 +11,7 @@ from b2mount.control.messages import (
     Request,
     StatusRequest,
     UrlRequest,
+    decode_progress,
     decode_reply,
     decode_request,
     encode_error,
@@ -18,6 +19,7 @@ from b2mount.control.messages import (
     encode_request,
     status_from_json,
     status_to_json,
+    warm_from_json,
 )
 from b2mount.errors import B2MountError, InvalidArgument, NotFound, OverQuota
 from b2mount.filesystem.status import BudgetStatus
@@ -50,6 +52,7 @@ def test_request_survives_the_line(request_: Request) -> None:
         b'{"request": "url", "path": "a", "expires": "1d"}\n',
         b'{"request": "status", "more": 1}\n',
         b"\xff\xfe\n",
+        b"[" * 3000,
     ],
 )
 def test_nonsense_is_no_request(line: bytes) -> None:
@@ -71,8 +74,9 @@ def test_error_of_a_kind_unknown_here(kind: str) -> None:
         decode_reply(json.dumps({"error": kind, "message": "what happened"}).encode())
 
 
-@pytest.mark.parametrize("line", [b"", b"nonsense\n", b"{}\n", b"7\n"])
+@pytest.mark.parametrize("line", [b"", b"nonsense\n", b"{}\n", b"7\n", b"[" * 3000])
 def test_nonsense_is_no_reply(line: bytes) -> None:
+    assert decode_progress(line) is None
     with pytest.raises(B2MountError, match="makes no sense"):
         decode_reply(line)
 
@@ -95,3 +99,6 @@ def test_status_of_a_mount_of_another_version() -> None:
     assert status_from_json(older) == attrs.evolve(status, free_calls_left={})
     with pytest.raises(B2MountError, match="another version"):
         status_from_json({"source": "b2://bucket"})
+    for fields in ({"files": 1}, {"failed": 7}):
+        with pytest.raises(B2MountError, match="another version"):
+            warm_from_json(fields)

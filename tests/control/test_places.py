@@ -71,6 +71,13 @@ def test_the_topmost_of_two_mounts_counts(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.type == "fuse.sshfs"
 
 
+@pytest.mark.parametrize("name", ["x\x0by", "x\x0cy", "x\x1cy", "x\x85y", "x\u2028y"])
+def test_a_mount_of_somebody_elses_under_any_name(name: str) -> None:
+    strange = f"60 22 0:60 / /home/eve/{name} rw - fuse.sshfs {name} rw"
+    found = parse_mount_table(f"{strange}\n{TABLE.splitlines()[1]}\n")
+    assert [entry.mountpoint for entry in found] == [f"/home/eve/{name}", "/mnt/b2"]
+
+
 def test_a_path_through_a_link_becomes_the_real_one(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")

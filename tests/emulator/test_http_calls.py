@@ -73,6 +73,7 @@ def test_tokens(client: Client, server: EmulatorServer) -> None:
     ("body", "error"),
     [
         ("{", (400, "bad_json")),
+        ("[" * 3000, (400, "bad_json")),
         ("[]", (400, "bad_json")),
         ('{"bucketId": 7}', (400, "bad_json")),
         ('{"bucketId": "x", "maxFileCount": 99999999999999999999}', (400, "bad_bucket_id")),

@@ -111,7 +111,7 @@ async def test_what_is_asked_for_by_its_name(time: Time) -> None:
     assert await time.read(".b2/names/a%2F%2Fb") == b"a//b"
     assert await time.read(".b2/names/plain") == b"plain"
     assert await time.read(f".b2/names/{encoded('n' * 300)}") == b"n" * 300
-    for name in ("a%2f%2fb", "a", "%FF", "nothing", "n" * 239 + "~0123456789abcdef"[:16]):
+    for name in ("a%2f%2fb", "a", "%FF", "nothing", "\udcff", "n" * 239 + "~0123456789abcdef"[:16]):
         with pytest.raises(NotFound):
             await time.node(f".b2/names/{name}")
 

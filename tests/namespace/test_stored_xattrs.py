@@ -51,5 +51,9 @@ def test_broken_pairs_are_left_out_alone() -> None:
     assert stored_in({XATTR: text}) == {b"good": b"1", b"b": b"0s!", b"last": b"2"}
 
 
+def test_what_is_no_unicode_is_read_too() -> None:
+    assert stored_in({XATTR: "\ud800=1&b=\udcff"}) == {b"\xed\xa0\x80": b"1", b"b": b"\xed\xb3\xbf"}
+
+
 def test_the_order_does_not_matter() -> None:
     assert with_stored({}, {b"b": b"2", b"a": b"1"}) == with_stored({}, {b"a": b"1", b"b": b"2"})

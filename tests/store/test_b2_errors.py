@@ -164,7 +164,8 @@ def test_a_wrapped_exception_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("5", 5.0), ("0", 0.0), ("-3", None), ("soon", None), (None, None)]
+    ("header", "seconds"),
+    [("5", 5.0), ("0", 0.0), ("-3", None), ("soon", None), (None, None), ("9" * 400, 10**9)],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
     headers = {} if header is None else {"retry-after": header}

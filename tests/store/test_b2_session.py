@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from b2mount.model import ByteRange, ObjectMetadata
-from b2mount.store.b2_session import Timeouts, close_account, open_account
+from b2mount.store.b2_session import Timeouts, close_account, open_account, seconds_until
 from b2mount.store.b2_store import open_b2_store
 from b2mount.store.credentials import Credentials
 from tests.fakes.memory_store import literal
@@ -116,3 +116,18 @@ def test_timeouts_reach_the_requests() -> None:
         "POST u/upload": (1.5, 3.5),
     }
     close_account(session)
+
+
+@pytest.mark.parametrize(
+    ("date", "now", "seconds"),
+    [
+        ("Sun, 22 Nov 2026 00:00:50 GMT", "Sun, 22 Nov 2026 00:00:00 GMT", 50),
+        ("Sun, 22 Nov 2026 00:00:00 GMT", "Sun, 22 Nov 2026 00:00:50 GMT", 0),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None, -1),
+        ("Sun, 22 Nov 2000 00:00:00 GMT", "Mon, 01 Jan 99999999999 00:00:00 GMT", 0),
+        ("soon", None, -1),
+        (None, None, -1),
+    ],
+)
+def test_how_long_it_is_until_a_date(date: str | None, now: str | None, seconds: int) -> None:
+    assert seconds_until(date, now) == seconds

@@ -121,6 +121,7 @@ async def test_a_bad_row_is_left_out(site: Site, row: object) -> None:
         {"fileInfo": None},
         {"fileInfo": [1]},
         {"fileInfo": {"k": 1}},
+        {"fileInfo": {"k": "\ud800", "\udfff": "v"}},
     ],
     ids=repr,
 )

@@ -112,6 +112,7 @@ def test_a_file_that_others_can_read(tmp_path: Path, mode: int) -> None:
         "",
         "not json secret-key",
         "[]",
+        "[" * 3000,
         "{}",
         '{"key_id": "a"}',
         '{"key_id": "", "application_key": "secret-key"}',

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from b2mount.errors import StoreFailure
 from b2mount.model import ByteRange, Encryption, ObjectVersion
 from b2mount.writing import journal as journal_module
+from b2mount.writing.leftovers import leftovers
 from b2mount.writing.records import version_from_json, version_to_json
 from b2mount.writing.reserve import SIZE, Reserve
 from b2mount.writing.sealed_file import SealedFile
@@ -41,6 +43,52 @@ def test_a_version_of_before_there_was_encryption_can_be_read() -> None:
     record = json.loads(version_to_json(VERSION))
     del record["encryption"]
     assert version_from_json(json.dumps(record)) == attrs.evolve(VERSION, encryption=Encryption.NONE)
+
+
+BROKEN: list[object] = [
+    "[" * 3000,
+    {"staging_id": "../../outside"},
+    {"staging_id": "/etc/passwd"},
+    {"staging_id": 7},
+    {"path": ["bucket"]},
+    {"path": ["bucket", 7]},
+    {"path": ["bucket", "\ud800"]},
+    {"content_type": None},
+    {"info": {"k": 1}},
+    {"info": []},
+    {"since": float("inf")},
+    {"since": "soon"},
+    {"extents": "[5,0,[3]]"},
+    {"extents": "[5,0,[3,2]]"},
+    {"extents": "[5,-1,[]]"},
+    {"extents": '["5",0,[]]'},
+    {"version": {"path": ["bucket", "a"], "size": -1}},
+]
+
+
+@pytest.mark.parametrize("change", BROKEN, ids=lambda change: repr(change)[:40])
+async def test_a_record_that_says_nonsense_stays_and_is_told(tmp_path, change, expect_warning):
+    """Whatever a failing disk made of it: nothing but the record itself is lost."""
+    expect_warning("can't be read; it stays")
+    place = tmp_path / "mount"
+    place.mkdir()
+    async with open_world(place, MemoryStore()) as world:
+        for name in ("good", "broken"):
+            staged = world.new()
+            staged.write(0, b"xyz")
+            await world.journal.append(staged.seal(at(name), metadata(), attributes(3)), "sealed")
+    with sqlite3.connect(place / "journal.db") as connection:
+        (text,) = connection.execute("SELECT record FROM files WHERE sequence = 2").fetchone()
+        said = change if isinstance(change, str) else json.dumps({**json.loads(text), **change})
+        connection.execute("UPDATE files SET record = ? WHERE sequence = 2", (said,))
+    connection.close()
+    shutil.copy(place / "journal.db", place / "journal.sqlite3")
+    [left] = leftovers(tmp_path)
+    assert at("good") in [file.path for file in left.files]
+    async with open_world(place, MemoryStore()) as world:
+        assert [sealed.path for sealed in await world.journal.replay()] == [at("good")]
+        assert world.journal.has_unreadable
+        assert len(await world.journal.read("SELECT record FROM files")) == 2
 
 
 async def test_records_come_in_the_order_of_their_last_change(tmp_path):
