@@ -7,6 +7,7 @@
 #   make lint         ruff and mypy
 #   make torture      20 minutes of verified work on mounts that are killed, on a B2 that fails
 #   make fsx          random operations on one file, each compared with a model; the mount is killed meanwhile
+#   make fuzz         hostile bytes at every border, 5 minutes each
 #   make stress       all operations at random, from many processes
 #   make bench        b2mount and rclone, side by side
 #   make map          which module imports which
@@ -16,7 +17,7 @@ PYTHON_ENV := .venv/bin/python
 RUN_READY := .venv/ready-to-run
 TEST_READY := .venv/ready-to-test
 
-.PHONY: demo demo-stop test fast lint torture soak fsx stress bench map
+.PHONY: demo demo-stop test fast lint torture soak fsx fuzz stress bench map
 .DELETE_ON_ERROR:
 
 demo: $(RUN_READY)
@@ -44,6 +45,10 @@ soak: $(TEST_READY)
 fsx: $(TEST_READY)
 	$(PYTHON_ENV) -m tests.torture.fsx --operations 100000 --mode default --faults
 	$(PYTHON_ENV) -m tests.torture.fsx --operations 100000 --mode write-back --faults
+
+fuzz: $(TEST_READY)
+	$(PYTHON_ENV) -m pip install --quiet '.[fuzz]'
+	$(PYTHON_ENV) -m tests.fuzz all --minutes 5
 
 stress: $(TEST_READY)
 	$(PYTHON_ENV) -m tests.torture.stress --minutes 5 --mode default --faults
