@@ -43,7 +43,7 @@ class Mix:
 
     before: bytes
     patches: Sequence[tuple[int, bytes]]
-    sizes: frozenset[int]
+    sizes: frozenset[int] | range
 
     def allows(self, data: bytes) -> bool:
         """Whether `data` is what may be found."""
@@ -56,6 +56,11 @@ class Mix:
                 if at < len(known) and known[at] == byte:
                     known[at] = before[at]
         return known == before
+
+
+def beginning_of(data: bytes, least: int = 0) -> Mix:
+    """What is left of `data` where a new file could not be written to its end: `least` bytes or more."""
+    return Mix(b"", ((0, data),), range(least, len(data) + 1))
 
 
 @attrs.define

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +11,17 @@ import attrs
 import trio
 
 from b2mount.errors import B2MountError
-from tests.crash.claims import Claim, Claims, Digest, Ledger, Mix, SharedWrite, Word, digest
+from tests.crash.claims import (
+    Claim,
+    Claims,
+    Digest,
+    Ledger,
+    Mix,
+    SharedWrite,
+    Word,
+    beginning_of,
+    digest,
+)
 from tests.crash.files import Files
 
 MANY = 25
@@ -90,10 +101,12 @@ class Writer:
         after: Mapping[str, bytes | None],
         *,
         mix: Mix | None = None,
+        torn: Mix | None = None,
         moves: Mapping[str, str] | None = None,
     ) -> AsyncIterator[None]:
         """Inside, the names may hold what they held or what they will hold; with `mix` (of a single name)
-        some of both; with `moves` the bytes are under the old name or the new."""
+        some of both, and with `torn` too when the disk is full; with `moves` the bytes are under the old name
+        or the new."""
         claims, moves = self.claims, moves or {}
         for name, data in after.items():
             claims.whole[name] = [*claims.whole.get(name, [None]), digest(data)]
@@ -111,6 +124,8 @@ class Writer:
         except (B2MountError, OSError) as error:
             for old, new in moves.items():  # a copy of what B2 had may have been made all the same
                 claims.whole[new] += self.history.get(old, [])
+            if torn is not None and is_full(error):
+                claims.mixed.update(dict.fromkeys(after, torn))
             self.say(after)
             raise GaveUp from error
         for old, new in moves.items():
@@ -134,14 +149,14 @@ class Writer:
     async def create(self) -> None:
         data = self.data()
         name = await self.new_name()
-        async with self.doing({name: data}):
+        async with self.doing({name: data}, torn=beginning_of(data)):
             fh = await self.files_of.create(name)
             await self.write_in_pieces(fh, data)
             await self.files_of.close(fh)
 
     async def overwrite(self) -> None:
         name, data = self.some_file(), self.data()
-        async with self.doing({name: data}):
+        async with self.doing({name: data}, torn=beginning_of(data)):
             fh = await self.files_of.open(name, cut=True)
             await self.write_in_pieces(fh, data)
             await self.files_of.close(fh)
@@ -176,7 +191,7 @@ class Writer:
         fh = None
         for _ in range(self.dice.randint(1, 3)):
             line = self.dice.randbytes(self.dice.randint(1, 2 * self.home.piece))
-            async with self.doing({name: data + line}):
+            async with self.doing({name: data + line}, torn=beginning_of(data + line, len(data))):
                 fh = fh or await self.files_of.create(name)
                 await self.files_of.write(fh, len(data), line)
                 await self.files_of.sync(fh)
@@ -306,9 +321,15 @@ class Sharer:
         temporary, data = f"shared/.tmp-{self.name}", self.dice.randbytes(self.size)
         self.possible.append(digest(data))  # and what an earlier try has left
         self.ledger.note(Claim(temporary, {temporary: self.possible}))
-        fh = await self.files_of.create(temporary)
-        await self.files_of.write(fh, 0, data)
-        await self.files_of.close(fh)
+        try:
+            fh = await self.files_of.create(temporary)
+            await self.files_of.write(fh, 0, data)
+            await self.files_of.close(fh)
+        except OSError as error:
+            if is_full(error):
+                self.possible.append(digest(b""))
+                self.ledger.note(Claim(temporary, {temporary: self.possible}))
+            raise
         name = f"shared/replaced{self.dice.randint(0, 1)}"
         self.ledger.note(SharedWrite(name, data, Word.BEGUN, in_place=False))
         await self.files_of.rename(temporary, name)
@@ -323,6 +344,11 @@ class Sharer:
         await self.files_of.write(fh, 0, data)
         await self.files_of.close(fh)
         self.ledger.note(SharedWrite(name, data, Word.RETURNED, in_place=True))
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the disk is: then what a program has begun to write stays as it is."""
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def some_bytes(dice: random.Random, size: int) -> bytes:

@@ -51,7 +51,6 @@ class Damage:
                 machine.mount.kill()
             case Kind.FULL_DISK:
                 self._last(event, lambda: machine.fill(int(event.size)))
-                machine.free()
             case Kind.CUT | Kind.SILENCE | Kind.STORM:
                 self._have_fail(self._rules(event))
                 self._last(event)
@@ -66,6 +65,7 @@ class Damage:
                 self.server.run(lambda: self.server.state.clock.advance(int(event.size * 1000)))
         if event.kills:
             self._live_again(machine, event.lives)
+        machine.free()  # only now: a mount can begin on a full disk
 
     def _last(self, event: Event, again: Callable[[], None] = lambda: None) -> None:
         """Until the event's time is up, or the mount has died in the middle of it."""
