@@ -137,14 +137,16 @@ def _head(name: str, section: str, purpose: str) -> list[str]:
 
 def _synopsis(*lines: str) -> Iterator[str]:
     yield ".SH SYNOPSIS"
-    for line in lines:
-        yield from (".B " + _escaped(line), ".br")
+    for number, line in enumerate(lines):
+        yield from ([".br"] if number else [])
+        yield ".B " + _escaped(line)
 
 
 def _section(title: str, *paragraphs: str) -> Iterator[str]:
     yield f".SH {title}"
-    for paragraph in paragraphs:
-        yield from (".PP", _text(paragraph))
+    for number, paragraph in enumerate(paragraphs):
+        yield from ([".PP"] if number else [])
+        yield _text(paragraph)
 
 
 def _list(rows: Iterable[tuple[str, str]]) -> Iterator[str]:

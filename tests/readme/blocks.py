@@ -11,6 +11,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 BEFORE = {
     "Extended attributes": "mkdir ~/b2; b2mount mount my-bucket ~/b2; cd ~/b2; cp report.pdf page",
+    "Retention and legal hold": "b2 bucket create --file-lock-enabled locked allPrivate; mkdir ~/b2; "
+    "b2mount mount locked ~/b2; cd ~/b2; echo text > report.pdf",
     "Recipes": "mkdir ~/Documents build; seq 99 > ~/Documents/text; touch build/app.tar.gz; export BUILD=17",
 }
 """By section: what its reader has."""
