@@ -47,7 +47,7 @@ fsx: $(TEST_READY)
 	$(PYTHON_ENV) -m tests.torture.fsx --operations 100000 --mode write-back --faults
 
 fuzz: $(TEST_READY)
-	$(PYTHON_ENV) -m pip install --quiet '.[fuzz]'
+	$(PYTHON_ENV) -m pip install --quiet --editable '.[fuzz]'
 	$(PYTHON_ENV) -m tests.fuzz all --minutes 5
 
 stress: $(TEST_READY)
