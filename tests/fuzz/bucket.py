@@ -264,7 +264,7 @@ class Kernel:
     async def _write(self, name: str) -> None:
         _, fh = await self.areas.create(ROOT, name, 0o644, os.O_WRONLY, ME)
         try:
-            await self.areas.write(fh, self.choices.of((0, 4, 2**40)), b"data")
+            await self.areas.write(fh, self.choices.of((0, 4, 2**20)), b"data")
             await self.areas.flush(fh)
         finally:
             await self.areas.release(fh)
