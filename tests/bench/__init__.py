@@ -10,7 +10,8 @@
     saving      a run in a file                         pictures   what it looks like, by drawing
 
 By themselves: `python -m tests.bench.million` (a million names, and how long others wait meanwhile),
-`.sharing` (many readers at once), `.loopback` (a line without limits), `.lines` (small work on every line).
+`.sharing` (many readers at once), `.loopback` (a line without limits), `.lines` (small work on every line),
+`.growth` (1, 10, 100, ... of everything; what grows is in growing), `.profile` (where the CPU goes).
 
 Each row has a fresh mount with an empty cache (unless it says otherwise), and its result is checked
 byte by byte and name by name: a fast wrong answer is a failure.
