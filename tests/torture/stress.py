@@ -142,7 +142,7 @@ class Stress:
         self.score.requests += sum(server.counts.calls.values()) - self._requests
 
     def _check_b2(self, expected: Tree) -> None:
-        """It has an object for each file, link and empty directory, and no other."""
+        """It has an object for each file, link and empty directory, with its owner and mode, and no other."""
         objects = self.bucket.objects()
         above = {path.rpartition("/")[0] for path in expected}
         directories = {path for path, (kind, *_) in expected.items() if kind == stat.S_IFDIR}
@@ -150,9 +150,14 @@ class Stress:
         allowed = wanted | {f"{path}/.bzEmpty" for path in directories}
         missing, surplus = wanted - objects.keys(), objects.keys() - allowed
         assert not missing | surplus, f"B2 lacks {sorted(missing)}, and has besides {sorted(surplus)}"
-        for path, (kind, *_, sha1, _xattrs) in expected.items():
+        for path, what in expected.items():
+            kind, *_, sha1, _xattrs = what
             if kind == stat.S_IFREG:
                 assert objects[path].sha1 == sha1, f"B2 has other bytes of {path}"
+            stored = objects.get(f"{path}/.bzEmpty" if kind == stat.S_IFDIR else path)
+            if stored is not None:
+                said, meant = stored.info["posix"].partition(",ns=")[0], owner_and_mode(what)
+                assert said == meant, f"B2 has {said} of {path}, not {meant}"
 
 
 def seen(root: Path) -> Tree:
@@ -171,6 +176,12 @@ def seen(root: Path) -> Tree:
             xattrs = [(n, os.getxattr(path, n, follow_symlinks=False)) for n in names]
             found[str(path.relative_to(root))] = (*look(status), inside, xattrs)
     return found
+
+
+def owner_and_mode(what: tuple[object, ...]) -> str:
+    """As they stand in object info, of what a path looks like."""
+    kind, mode, uid, gid = (part for part in what[:4] if isinstance(part, int))
+    return f"mode={kind | mode:o},uid={uid},gid={gid}"
 
 
 def assert_same(found: Tree, expected: Tree, what: str) -> None:
