@@ -22,6 +22,8 @@ from b2mount.namespace.listing import GIVEN_UP, Listing
 from b2mount.namespace.name_table import NameTable
 
 _BIG_DIRECTORIES: Final = 1024
+_CHANGING: Final = 1024
+"""Directories that are being moved."""
 _ANSWER: Final = 5
 """Names of a listing that take as much memory as one that was asked for alone."""
 _MANY: Final = 500
@@ -63,6 +65,9 @@ class DirectoryCache:
         self.drops = 0
         """Goes up when something that is known is not to be believed any more."""
         self._growing: WeakValueDictionary[ObjectPath, Listing] = WeakValueDictionary()
+        self._moment = 0
+        self._changing: LRUCache[ObjectPath, int] = LRUCache(maxsize=_CHANGING)
+        """Since which moment B2 is being asked to change what is below a directory."""
         self._big: LRUCache[ObjectPath, bool] = LRUCache(maxsize=_BIG_DIRECTORIES)
 
     @property
@@ -122,6 +127,7 @@ class DirectoryCache:
 
     def read_on(self, directory: ObjectPath, listing: Listing) -> None:
         """A listing is about to grow: while it does, its readers keep it, not the bounded table."""
+        listing.brought = self._moment
         if self.listing(directory) is listing:
             self.drop(directory)
             self._growing[directory] = listing
@@ -139,9 +145,17 @@ class DirectoryCache:
                 if path is None or path.holds(key) or key in (path, path.parent, path.parent.file(path.name)):
                     self._expire(key)
 
+    def changing(self, directory: ObjectPath) -> None:
+        """B2 is about to be asked to change what is below a directory: listings show some of it before."""
+        self._moment += 1
+        self._changing[directory] = self._moment
+
     def moved(self, old: ObjectPath, new: ObjectPath) -> None:
-        """Carry what is known below the directory `old` to `new`, in place of what was known there."""
+        """Carry what is known below the directory `old` to `new`, in place of what was known there; not what
+        was asked since `changing`."""
         self.forget_below(new)
+        if (moment := self._changing.pop(old, None)) is not None:
+            self._forget_since(old, moment)
         for key in [key for key in self._known if old.holds(key)]:
             self._known[key.moved(old, new)] = self._known.pop(key)
         for key, listing in [one for one in self._growing.items() if old.holds(one[0])]:
@@ -154,6 +168,13 @@ class DirectoryCache:
         for table in (self._known, self._growing):
             for key in [key for key in table if directory.holds(key)]:
                 self._expire(key)
+
+    def _forget_since(self, directory: ObjectPath, moment: int) -> None:
+        for table in (self._known, self._growing):
+            for key in [key for key in table if directory.holds(key)]:
+                value = table.get(key)
+                if not (isinstance(value, Listing) and value.brought < moment):
+                    self._expire(key)
 
     def _expire(self, key: ObjectPath) -> None:
         """Forget it, also where it is being read: it must not come back as complete."""

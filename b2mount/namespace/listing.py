@@ -104,6 +104,8 @@ class Listing:
     """When its first page was asked for, in words of the index of names."""
     odd: tuple[str, ...] = ()
     """Keys in it that can't be shown."""
+    brought: int = 0
+    """At which moment of its cache it was brought on last."""
     pages: int = 0
     """How many have been asked for and come, which whoever brings it on counts."""
     count: int = 0

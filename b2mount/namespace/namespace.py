@@ -193,6 +193,7 @@ class Namespace:
         self._index.changed(path.parent)
         if path.is_directory:
             self._index.changed_below(path)
+            self._cache.changing(path)
 
     def created(
         self, directory: Inode, name: str, attributes: Attributes, version: ObjectVersion | None
@@ -307,8 +308,7 @@ class Namespace:
             inode = None
         replaced = inode.version if inode else None
         if inode is not None:
-            is_ours = record is not None and record.is_pending
-            stored = attributes_of(version, self._defaults)
+            stored, is_ours = attributes_of(version, self._defaults), record is not None and record.is_pending
             inode.attributes = with_times_of(inode.attributes, stored, is_ours=is_ours)
             inode.version, inode.covers, inode.carried = version, False, None
         self._settle(path, inode, Entry(path.name, kind_of(version), version), replaced)

@@ -304,3 +304,23 @@ async def test_nobody_is_blamed_for_a_lost_reply(store: FaultyStore, tmp_path: P
         await w.close(fh)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert bucket(store) == {"a": b"First"}
+
+
+async def test_a_directory_that_is_listed_while_it_is_moved_is_whole_then(
+    store: FaultyStore, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A listing that came when some of its names were hidden already says nothing of what has moved."""
+    assert isinstance(store.inner, MemoryStore)
+    for name in ("t/a/f", "t/b/f", "t/c", "t/d/e/f"):
+        store.inner.seed(ObjectPath("bucket", name), b"1")
+    async with world(store, tmp_path, ttl=1) as w:
+        hold = store.hold("hide", at=4)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.rename, "t", "u")
+            await hold.reached.wait()
+            await trio.sleep(2)
+            assert len(await w.names("t")) < 4
+            hold.release.set()
+        assert await w.names("u") == ["a", "b", "c", "d"]
+        assert (await w.names("u/a"), await w.names("u/d")) == (["f"], ["e"])
+        assert await w.read("u/d/e/f") == b"1"
