@@ -44,11 +44,9 @@ log = logging.getLogger(__name__)
 MEMORY: Final = 80 << 20
 """Blocks in memory: more than all readers may read ahead (64 MiB), so that reading in order works
 at full speed without any disk."""
-
 _REREAD: Final = 4 << 20
 """Blocks that came from disk, in memory for small reads that follow; more would only cost: the disk's
 own cache has them too."""
-
 UNKNOWN: Final = 0
 """In place of a checksum that nobody knows. Of the real ones one in four billion is taken for it."""
 
@@ -61,7 +59,7 @@ _BATCH: Final = 64
 ROOM: Final = 64 << 20
 """Bytes that give way at once: a writer at full speed uses them up in a tenth of a second."""
 _NOTED: Final = 60.0
-"""Seconds between two notes on disk that a group was used; the order needs no more after a restart."""
+"""Seconds between two notes on disk that a group was used."""
 
 
 @attrs.frozen
@@ -141,16 +139,17 @@ class BlockCache:
         that is damaged or can't be read is removed. Mostly without a checkpoint: a file in the
         page cache is read inline, sooner than a thread would have started."""
         data = await self.peek(block)
-        if data is None:
-            self._misses += 1
-        else:
-            self._hits += 1
+        self._hits += data is not None
+        self._misses += data is None
         return data
 
     async def peek(self, block: BlockId) -> Data | None:
         """As `get`, but nobody counts it."""
-        data = self._recent.get(block) or self._reread.get(block) or self._backlog.get(block)
-        return data or await self._from_disk(block)
+        return self.at_hand(block) or await self._from_disk(block)
+
+    def at_hand(self, block: BlockId) -> Data | None:
+        """The block's bytes if they are in memory; nobody counts it."""
+        return self._recent.get(block) or self._reread.get(block) or self._backlog.get(block)
 
     def count_miss(self) -> None:
         """Someone looked for a block and saw without `get` that it is not here."""

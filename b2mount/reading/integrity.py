@@ -28,10 +28,11 @@ Must not know: flights, queues, who reads.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 from weakref import WeakSet, WeakValueDictionary
 
@@ -53,7 +54,9 @@ UNPROTECTED: Final = 10 << 20
 says the SHA-1 of what it copies (upload_plan, large_files)."""
 HOLD: Final = 64 << 20
 """Readers are held back only when no more than this is left to hash: 40 ms."""
-_BATCH: Final = 8
+_BATCH: Final = 128
+"""Blocks hashed in one go of a thread: 16 MiB, 9 ms."""
+_DISK_BATCH: Final = 8
 _WAVE: Final = 6
 _PIECE: Final = 32
 _COPIES: Final = 6
@@ -277,16 +280,31 @@ class Integrity:
             check.release()
 
     async def _next_blocks(self, check: VersionCheck) -> list[Data]:
+        """What is here from where the check stands: much at once while it is in memory, so that who
+        falls behind catches up before the rest has to come back from the disk."""
         blocks: list[Data] = []
-        first = len(check.digests)
-        for index in range(first, first + _BATCH):
-            block = BlockId(check.version.version_id, index)
-            data = await self._cache.peek(block) if index in check.passed else None
+        for block in self._next_ids(check, _BATCH):
+            data = self._cache.at_hand(block)
             if data is None:
-                check.passed.discard(index)  # trimmed before its turn came: it has to come again
+                break
+            blocks.append(data)
+        return blocks or await self._blocks_on_disk(check)
+
+    async def _blocks_on_disk(self, check: VersionCheck) -> list[Data]:
+        blocks: list[Data] = []
+        for block in self._next_ids(check, _DISK_BATCH):
+            data = await self._cache.peek(block)
+            if data is None:
+                check.passed.discard(block.index)  # trimmed before its turn came: it has to come again
                 break
             blocks.append(data)
         return blocks
+
+    def _next_ids(self, check: VersionCheck, most: int) -> Iterator[BlockId]:
+        """Blocks that have passed and are not hashed, in order, up to the first that has not."""
+        first = len(check.digests)
+        for index in itertools.takewhile(check.passed.__contains__, range(first, first + most)):
+            yield BlockId(check.version.version_id, index)
 
     async def _decide(self, check: VersionCheck) -> None:
         if not check.hash.matches(check.version.sha1):

@@ -9,8 +9,7 @@ Must not know: trio, retries.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -21,14 +20,9 @@ from b2sdk.v3 import B2Session, EncryptionSetting, MetadataDirectiveMode
 
 from b2mount.errors import BadName, IllegalCharacters, StoreFailure, TooLarge
 from b2mount.model import ByteRange, ObjectMetadata, ObjectPath
+from b2mount.store.download_body import PIECE, pieces_of
 from b2mount.store.rate_limit import RateLimit
 from b2mount.store.upload_body import SourceUnreadable, UploadBody
-
-PIECE_SIZE: Final = 128 * 1024
-"""Bytes that are handed over at once, but for the first so many. Each costs the loop a wake-up."""
-SLOWEST_PIECE: Final = 60.0
-"""Seconds that a piece may take to arrive; a connection slower than that is taken for dead."""
-
 
 LARGEST_REQUEST: Final = 5_000_000_000
 
@@ -299,7 +293,8 @@ def _pass_on(
     limit: RateLimit | None,
 ) -> None:
     left = size
-    for piece in _pieces(response, size):
+    most = PIECE if limit is None else limit.piece_size
+    for piece in pieces_of(response, size, most):
         left -= len(piece)
         if digest is not None:
             digest.update(piece)
@@ -308,31 +303,3 @@ def _pass_on(
             limit.take(len(piece))
     if left:
         raise sdk.TruncatedOutput(size - left, size)
-
-
-def _pieces(response: requests.Response, size: int) -> Iterator[bytes]:
-    """The next `size` bytes, or fewer when the server sends no more: as they arrive in the beginning,
-    which is what somebody is waiting for; from then on PIECE_SIZE at a time."""
-    chunks: list[bytes] = []
-    done, deadline = 0, time.monotonic() + SLOWEST_PIECE
-    while done < size:
-        try:
-            room = min(PIECE_SIZE - done % PIECE_SIZE, size - done)
-            chunk = response.raw.read1(room, decode_content=False)
-        except Exception:
-            if chunks:
-                yield b"".join(chunks)  # what has come is of use
-            raise
-        if not chunk:
-            break
-        done += len(chunk)
-        chunks.append(chunk)
-        if time.monotonic() > deadline:
-            raise requests.Timeout("the bytes drip in")
-        if len(chunk) == room:
-            deadline = time.monotonic() + SLOWEST_PIECE
-        if len(chunk) == room or done < PIECE_SIZE:
-            yield chunk if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
-    if chunks:
-        yield b"".join(chunks)
