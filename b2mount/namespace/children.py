@@ -25,6 +25,12 @@ from b2mount.namespace.resolver import Resolver
 _AHEAD: Final = 1000
 """Entries left to read at which the next page is fetched in any case: with pages of a thousand, one is
 ahead. Whoever has read more has as many ahead of him as he has read, and at most a long page."""
+_KEPT_BACK: Final = 32
+"""Entries that are given one at a time while names of the directory are asked for and the next page is on
+its way. The kernel keeps a directory locked while a part of it is read: whoever reads it would have waited
+for the page, and everybody who asks for a name in it with him."""
+_A_MOMENT: Final = 0.02
+"""Seconds before each of them."""
 _NOTHING: Final = Attributes(Kind.FILE, 0, 0, 0, size=0, modified_ns=0, changed_ns=0, accessed_ns=0)
 
 
@@ -58,8 +64,10 @@ class ChildStream:
 
         A position that was read before and whose entry has gone since gives an inode that is
         `removed`, to be skipped. Raises what the store raises; asking again tries again."""
+        if self._is_short(position):
+            await self._lister.wait_for_more(self._directory, self._listing, _A_MOMENT)
         while True:
-            while not self.ready(position):
+            while not self._has(position):
                 await self._lister.advance(self._directory, self._listing)
             if position >= len(self._given):
                 return None
@@ -73,12 +81,21 @@ class ChildStream:
 
     def ready(self, position: int) -> bool:
         """Whether `get` would answer without waiting."""
+        return self._has(position) and not self._is_short(position)
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _is_short(self, position: int) -> bool:
+        """Whether what is left is worth keeping back for a while."""
+        is_next = position >= len(self._given) - 1
+        left = self._listing.count - self._taken
+        return is_next and 0 < left < _KEPT_BACK and self._lister.is_shared(self._directory, self._listing)
+
+    def _has(self, position: int) -> bool:
         while position >= len(self._given):
             if not self._give_next():
                 return self._listing.is_complete or self._directory.removed
         return True
-
-    # -- inside -----------------------------------------------------------------------------
 
     def _give_next(self) -> bool:
         """The next name in order has a position; False when the pages so far have no more."""

@@ -9,6 +9,7 @@ Must not know: inode numbers, attributes, what programs see.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable
@@ -97,7 +98,7 @@ class Lister:
     async def entry(self, directory: Inode, name: str) -> Answer:
         """Ask about a name: the directory's first page tells, and all other names of a small
         directory with it; else it is asked for the one name. Whoever waits for it has waited for
-        one page before, or two if nobody else reads the directory; a third comes meanwhile, for others."""
+        one page before, or two if nobody else reads the directory; the next comes meanwhile, for others."""
         path, drops = directory.path, self._cache.drops
         self._asked[path] = True
         answer = await self._recaller.answer(path, name) if self._index.is_open else None
@@ -106,11 +107,12 @@ class Lister:
                 self._cache.put_answer(path, name, answer)
             return answer
         if not self._cache.is_big(directory.path):
-            listing = self._cache.growing(directory.path)
+            listing, waits = self._cache.growing(directory.path), 0
             while not (listing.knows(name) or directory.removed) and self._is_worth_waiting(
-                directory, listing
+                directory, listing, waits
             ):
                 await self.advance(directory, listing)
+                waits += 1
             if listing.knows(name):
                 return Answer(listing.entries.get(name), listing.expires)
             if self._is_worth_reading(listing):
@@ -128,6 +130,17 @@ class Lister:
         else:
             before = listing.cursor, listing.count
             await self._pages.watch(coming, lambda: (listing.cursor, listing.count) != before)
+
+    def is_shared(self, directory: Inode, listing: Listing) -> bool:
+        """Whether names of a directory are being asked for while its next page is under way."""
+        is_coming = listing in self._ahead or self._coming(directory, listing) is not None
+        return is_coming and directory.path in self._asked
+
+    async def wait_for_more(self, directory: Inode, listing: Listing, seconds: float) -> None:
+        """So long at most, if something is under way; its error is for those who need it."""
+        coming, before = self._coming(directory, listing), listing.count
+        with trio.move_on_after(seconds), contextlib.suppress(B2MountError):
+            await self._pages.watch(coming, lambda: listing.count != before)
 
     def _coming(self, directory: Inode, listing: Listing) -> Listing | Scan | None:
         """What is under way and brings a listing on."""
@@ -191,19 +204,26 @@ class Lister:
         self._index.changed_below(old)
         self._index.changed_below(new)
 
-    def _is_worth_waiting(self, directory: Inode, listing: Listing) -> bool:
-        """Whether who asks for one name waits for its next page: for the first one always, and when it
-        costs nothing; not for one that is under way for others, who may read on for ever."""
+    def _is_worth_waiting(self, directory: Inode, listing: Listing, waits: int) -> bool:
+        """Whether who asks for one name, and has waited so often, waits for its next page: for the first one,
+        and when it costs nothing; not for a long one, nor for one that is under way for others, who may read
+        on for ever."""
         if listing.cursor is None:
             return False
-        if not listing.has_begun or self._recaller.is_under_way(listing):
+        if self._recaller.is_under_way(listing):
             return True
+        if not listing.has_begun:
+            scan = self._planner.leading_to(directory.path) if self._may_look_ahead else None
+            return scan is None or not (waits or scan.under_way > PAGE)
         if self._may_look_ahead and (listing.pages >= _PAGES_WAITED_FOR or self._coming(directory, listing)):
             return False
         return self._is_worth_reading(listing)
 
     def _is_worth_reading(self, listing: Listing) -> bool:
-        """Whether a page more is read for the sake of names: of a directory that holds directories."""
+        """Whether a page more is read for the sake of names: of a directory that holds directories, or that
+        the pages which lead to it have not come to."""
+        if not listing.has_begun:
+            return True
         return DELIMITER in (listing.cursor or "") and listing.pages < _PAGES_FOR_A_NAME
 
     async def _ask(self, path: ObjectPath, name: str) -> Answer:
@@ -249,13 +269,18 @@ class Lister:
         if scan.cursor is None:
             self._planner.forget()  # somebody else has read it to its end meanwhile
             return
-        moves, drops = self._directory_moves, self._cache.drops
         path = directory.path if directory is not None else None
         if path is not None and listing is not None:
             self._cache.read_on(path, listing)
-        asked = self._index.asks()
+        with scan.asking(self._rows(path, scan.followed)):
+            await self._ask_scan(scan, scan.cursor, path, listing)
+
+    async def _ask_scan(
+        self, scan: Scan, cursor: str, path: ObjectPath | None, listing: Listing | None
+    ) -> None:
+        moves, drops, asked = self._directory_moves, self._cache.drops, self._index.asks()
         with self._overlay.asking() as ask:
-            page = await self._tree.flat(scan.root, scan.cursor, self._rows(path, scan.followed))
+            page = await self._tree.flat(scan.root, cursor, scan.under_way)
             scan.has_page()
             grown: dict[Listing, ObjectPath] = {}
             for short in in_turns(page):

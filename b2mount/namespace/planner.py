@@ -14,6 +14,8 @@ Must not know: entries, inodes, the store.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
@@ -54,6 +56,17 @@ class Scan:
     directories: int = 0
     followed: int = 0
     """Pages that were wanted because somebody went on where the scan had stopped."""
+    under_way: int = 0
+    """Rows of the page that is asked for, or gone through."""
+
+    @contextmanager
+    def asking(self, rows: int) -> Iterator[None]:
+        """While a page of so many rows is under way."""
+        self.under_way = rows
+        try:
+            yield
+        finally:
+            self.under_way = 0
 
     def has_page(self) -> None:
         """A page is in, and is going to be gone through."""
@@ -100,6 +113,11 @@ class Planner:
         """The scan that stands where the listing goes on, if there is one: nobody is said to follow it."""
         return None if not listing.cursor else self._scan_at(directory, directory.key + listing.cursor)
 
+    def leading_to(self, directory: ObjectPath) -> Scan | None:
+        """The scan that comes to a directory which has not begun soon, if there is one: as `going_on`."""
+        scans = (self._scans.get(above) for above in _and_above(directory))
+        return next((scan for scan in scans if scan is not None and self._leads_to(scan, directory)), None)
+
     def follows(self, directory: ObjectPath) -> Scan | None:
         """A directory that is known is being read: the scan whose next page will be wanted soon."""
         for above in _and_above(directory):
@@ -118,11 +136,10 @@ class Planner:
     def _beginning(self, directory: ObjectPath) -> Scan:
         before = self._begun.get(directory.parent)
         self._begun[directory.parent] = directory.name
-        for above in _and_above(directory):
-            scan = self._scans.get(above)
-            if scan is not None and self._leads_to(scan, directory):
-                scan.followed += 1
-                return scan
+        scan = self.leading_to(directory)
+        if scan is not None:
+            scan.followed += 1
+            return scan
         scan = Scan(directory, directory.key)
         if before is not None and directory.key:
             between = self._between(directory.parent, before, directory.name)
