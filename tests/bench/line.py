@@ -70,7 +70,7 @@ LINES: Final = MappingProxyType(
 
 def add_line_options(parser: argparse.ArgumentParser, default: Line) -> None:
     """`--line` and `--failing`."""
-    names = ", ".join(f'"{name}"' for name in LINES)
+    names = ", ".join(f'"{name}"' for name in LINES).replace("%", "%%")
     parser.add_argument("--line", choices=LINES, default=default.name, metavar="NAME", help=f"one of {names}")
     parser.add_argument("--failing", type=float, metavar="SHARE", help="of the requests, as 0.01")
 

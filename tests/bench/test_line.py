@@ -27,6 +27,7 @@ def test_shape(name: str, shape: Shape) -> None:
 def test_one_in_a_hundred_fails() -> None:
     parser = argparse.ArgumentParser()
     add_line_options(parser, UNSHAPED)
+    assert '"40 ms, 1 % fail"' in parser.format_help()
     line = chosen_line(parser.parse_args(["--failing", "0.01"]))
     plan = FaultPlan()
     plan.replace(line.faults)
