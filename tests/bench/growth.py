@@ -15,7 +15,8 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -74,13 +75,38 @@ def draw(found: Mapping[str, Sequence[Point]]) -> Figure:
         axes.xaxis.set_major_formatter(lambda value, _: number(value))
         axes.yaxis.set_major_formatter(lambda value, _: number(value))
         axes.margins(x=0.25)
-        for index, (axis, points) in enumerate(found.items()):
-            colour = COLOURS[index % len(COLOURS)]
-            drawn = [(p.count, p.figures[name]) for p in points if p.figures[name] > 0]
-            if drawn:
-                axes.plot(*zip(*drawn, strict=True), "o-", color=colour, markersize=3, linewidth=1.2)
-                axes.annotate(f" {axis}", drawn[-1], color=colour, fontsize=7, va="center")
+        lines = {axis: _line(points, name) for axis, points in found.items()}
+        lowest, highest = decades(figure for line in lines.values() for _, figure in line)
+        axes.set_ylim(lowest, highest)
+        axes.minorticks_off()
+        heights = apart([line[-1][1] if line else 1 for line in lines.values()], lowest, highest)
+        for colour, height, (axis, line) in zip(cycle(COLOURS), heights, lines.items(), strict=False):
+            if line:
+                axes.plot(*zip(*line, strict=True), "o-", color=colour, markersize=3, linewidth=1.2)
+                axes.annotate(f" {axis}", (line[-1][0], height), color=colour, fontsize=7, va="center")
     return figure
+
+
+def _line(points: Sequence[Point], name: str) -> list[tuple[int, float]]:
+    return [(point.count, point.figures[name]) for point in points if point.figures[name] > 0]
+
+
+def decades(figures: Iterable[float]) -> tuple[float, float]:
+    """The powers of ten around all figures."""
+    logs = [math.log10(figure) for figure in figures] or [0]
+    lowest = math.floor(min(logs))
+    return 10.0**lowest, 10.0 ** max(lowest + 1, math.ceil(max(logs)))
+
+
+def apart(heights: Sequence[float], lowest: float, highest: float) -> list[float]:
+    """Places for names beside these, in the same order of height and none on another, on a log scale."""
+    step = math.log10(highest / lowest) / 24
+    places, free = list(heights), -math.inf
+    for index in sorted(range(len(heights)), key=lambda index: heights[index]):
+        free = max(free, math.log10(heights[index]))
+        places[index] = 10.0**free
+        free += step
+    return places
 
 
 def play(server: Emulator, axis: Axis, counts: Sequence[int], folder: Path) -> Iterator[Point]:

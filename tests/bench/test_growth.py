@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.drawing import save
-from tests.bench.growth import FIGURES, Point, draw, powers, slope, table
+from tests.bench.growth import FIGURES, Point, apart, decades, draw, powers, slope, table
 
 
 def grown(*powers_of: float) -> list[Point]:
@@ -37,3 +37,11 @@ def test_table_and_picture(tmp_path: Path) -> None:
     save(draw({"files": points}), tmp_path / "growth.svg")
     text = (tmp_path / "growth.svg").read_text()
     assert text.count(" files<") == 4
+
+
+def test_the_picture_has_whole_decades_and_names_apart() -> None:
+    assert decades([2, 30]) == (1, 100)
+    assert decades([55, 68]) == (10, 100)
+    assert decades([]) == (1, 10)
+    step = 10 ** (2 / 24)
+    assert apart([50, 50, 2, 52], 1, 100) == [pytest.approx(x) for x in (50, 50 * step, 2, 50 * step**2)]
