@@ -52,13 +52,13 @@ def _print(arguments: Namespace, *, indent: int | None, paces: Paces | None) -> 
         print(_json(arguments, indent), flush=True)
         return
     console = Console(highlight=False)
-    is_live = console.is_terminal and paces is not None
+    is_live = console.is_terminal and not console.is_dumb_terminal and paces is not None
     shown = max(1, shutil.get_terminal_size().lines - OTHER_LINES) if is_live else SHOWN
     text = _text(arguments, paces, min(shown, SHOWN))
     if is_live:
         print(CLEAR, end="")
     for line in text.splitlines():
-        styled = Text(line, style=_style(line))
+        styled = Text(line, style="" if console.no_color else _style(line))
         if is_live:
             console.print(styled, no_wrap=True, overflow="ellipsis")
         else:

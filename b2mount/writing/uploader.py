@@ -154,6 +154,7 @@ class Uploader:
             version = await self._carried_out(job, recovered=recovered)
         if version.size != sealed.size or (sha1 and version.sha1 not in (None, sha1)):
             raise CorruptData(f"B2 has other bytes of {sealed.path} than were sent")
+        progress(sealed.size)
         if job.fingerprint is not None and sealed.size >= SUMMED:
             await self._keep_checksums(version, job)
             self.twins.note(version)

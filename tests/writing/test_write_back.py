@@ -56,6 +56,18 @@ async def test_a_close_ends_with_the_version(autojump_clock, tmp_path, store, me
         assert await world.journal.replay() == []
 
 
+async def test_what_has_arrived_counts_as_sent_until_it_is_struck_off(autojump_clock, tmp_path, store):
+    """Else a progress bar goes back for a moment."""
+    seen: list[int] = []
+    async with open_world(tmp_path, store) as world:
+        world.write_back.on_uploaded(
+            lambda sealed, version: seen.extend(upload.sent for upload in world.write_back.pending())
+        )
+        sealed = await close(world, "a", b"hello")
+        await world.write_back.settle(sealed.staging_id)
+    assert seen == [5]
+
+
 async def test_uploaded_is_told_before_the_bytes_go(autojump_clock, tmp_path, store):
     seen: list[tuple[SealedFile, ObjectVersion, bytes]] = []
 
