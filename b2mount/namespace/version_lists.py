@@ -10,6 +10,7 @@ Must not know: inodes.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from typing import Final
@@ -152,12 +153,13 @@ class VersionLists:
 
 def named(versions: Iterable[ObjectVersion]) -> Iterable[Entry]:
     """The uploads among the versions of one name, newest first as they come, as entries."""
-    last, count, entries = -1, 0, []
+    counts: Counter[int] = Counter()
+    entries = []
     for version in reversed([version for version in versions if version.action is Action.UPLOAD]):
-        count = count + 1 if version.uploaded_ms == last else 1
-        last = version.uploaded_ms
-        number = f"-{count}" if count > 1 else ""
-        name = f"{moment_name(last, digits=True)}{number}{_extension(version.path.name)}"
+        counts[version.uploaded_ms] += 1
+        number = f"-{counts[version.uploaded_ms]}" if counts[version.uploaded_ms] > 1 else ""
+        moment = moment_name(version.uploaded_ms, digits=True)
+        name = f"{moment}{number}{_extension(version.path.name)}"
         entries.append(Entry(name, kind_of(version), version))
     return reversed(entries)
 

@@ -179,7 +179,8 @@ class Writer:
             writes.append((offset, self.dice.randbytes(self.dice.randint(1, self.home.piece))))
             after = patched(after, *writes[-1])
             sizes.add(len(after))
-        async with self.doing({name: after}, mix=Mix(before, writes, frozenset(sizes))):
+        torn = Mix(before, writes, range(min(sizes), max(sizes) + 1))
+        async with self.doing({name: after}, mix=Mix(before, writes, frozenset(sizes)), torn=torn):
             for offset, data in writes:
                 await self.files_of.write(fh, offset, data)
                 await self.pause()
