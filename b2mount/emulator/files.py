@@ -65,9 +65,11 @@ class FileTable:
         """A new version with these bytes; the bucket's defaults fill what `attributes` leave open.
         Raises ApiError 400 for a name or info that B2 does not take."""
         self.check(bucket, name, attributes)
-        attributes = self.with_defaults(bucket, attributes)
+        now = self.clock.now()
+        attributes = self.with_defaults(bucket, attributes, now)
         with self.contents.changes():
-            version = self.add(bucket, name, expected_action, content, attributes, timestamp)
+            moment = now if timestamp is None else timestamp
+            version = self.add(bucket, name, expected_action, content, attributes, moment)
             self.contents.give(version.number, content.segments)
             self.refresh(bucket, name)
         return version
@@ -141,15 +143,15 @@ class FileTable:
                 "UPDATE versions SET attributes = ? WHERE number = ?", attributes.to_json(), version.number
             )
 
-    def with_defaults(self, bucket: Bucket, attributes: Attributes) -> Attributes:
-        """The bucket's default encryption and retention, where nothing was said."""
+    def with_defaults(self, bucket: Bucket, attributes: Attributes, now: int) -> Attributes:
+        """The bucket's default encryption and retention from `now` on, where nothing was said."""
         encryption, retention = attributes.encryption, attributes.retention
         if encryption is None and bucket.encryption is not None:
             encryption = Encryption(bucket.encryption)
         if bucket.retention_mode is not None and retention.mode is None and bucket.retention_period:
             days = bucket.retention_period["duration"]
             days *= 365 if bucket.retention_period["unit"] == "years" else 1
-            retention = Retention(bucket.retention_mode, self.clock.now() + days * 86_400_000)
+            retention = Retention(bucket.retention_mode, now + days * 86_400_000)
         return attributes.__class__(
             attributes.content_type, attributes.info, encryption, retention, attributes.legal_hold
         )

@@ -48,6 +48,16 @@ async def exchange(path: Path, sent: bytes) -> bytes:
         return b"".join([chunk async for chunk in stream])
 
 
+def leave_dead_socket(path: Path) -> None:
+    """As a server that was killed leaves it, however long the path is."""
+    directory = os.open(path.parent, os.O_PATH)
+    try:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(f"/proc/self/fd/{directory}/{path.name}")
+    finally:
+        os.close(directory)
+
+
 async def test_status_flush_and_url_by_another_process_way() -> None:
     mount = FakeMount(unsent=(pending("a"),))
     mount.sent.set()
@@ -149,8 +159,7 @@ async def test_a_socket_left_by_a_dead_mount_is_replaced() -> None:
     mount = FakeMount()
     async with serving(mount) as path:
         pass
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
+    leave_dead_socket(path)
     with pytest.raises(NotAnswering):
         client_at(mount.mountpoint).status()
     assert reachable_mounts() == []
@@ -163,8 +172,7 @@ async def test_sockets_of_dead_mounts_are_taken_away(monkeypatch: pytest.MonkeyP
     """Not those of mounts that answer, nor of one that is in the mount table still, which b2mount clears."""
     directory = runtime_dir()
     for mountpoint in ("/killed", "/in/the/table"):
-        with socket.socket(socket.AF_UNIX) as dead:
-            dead.bind(str(directory / f"{socket_name(mountpoint)}.sock"))
+        leave_dead_socket(directory / f"{socket_name(mountpoint)}.sock")
     entry = MountEntry("/in/the/table", "fuse.b2mount", "b2://bucket")
     monkeypatch.setattr(client_module, "mount_table", lambda: [entry])
     async with serving(FakeMount()) as path:

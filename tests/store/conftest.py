@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import attrs
 import pytest
+import trio
 
 from b2mount.emulator.faults import Fault, FaultKind
 from b2mount.emulator.server import EmulatorServer
@@ -46,6 +47,15 @@ class Site:
     def calls(self, endpoint: str) -> int:
         """How many requests of a kind have reached the server."""
         return self.server.counts.calls[endpoint]
+
+
+async def until_under_way(store: B2Store, path: ObjectPath, size: int) -> None:
+    """Return when so many bytes of uploads to a name have gone."""
+    for _ in range(6000):
+        if store.under_way(path) >= size:
+            return
+        await trio.sleep(0.01)
+    raise AssertionError("nothing seems to be sent")
 
 
 @pytest.fixture

@@ -9,16 +9,7 @@ from b2mount.emulator.faults import FaultKind
 from b2mount.errors import OverQuota
 from b2mount.model import ObjectMetadata
 from tests.fakes.memory_store import literal
-from tests.store.conftest import PART, Site
-
-
-async def wait_for(site: Site, key: str, size: int) -> None:
-    """Until so many bytes of uploads to a name have gone."""
-    for _ in range(2000):
-        if site.store.under_way(site.path(key)) >= size:
-            return
-        await trio.sleep(0.01)
-    raise AssertionError("nothing seems to be sent")
+from tests.store.conftest import PART, Site, until_under_way
 
 
 async def test_an_upload_tells_what_it_has_sent_until_it_is_done(site: Site) -> None:
@@ -26,7 +17,7 @@ async def test_an_upload_tells_what_it_has_sent_until_it_is_done(site: Site) -> 
     assert site.store.under_way(site.path("a")) == 0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(site.put, "a", b"x" * 100_000)
-        await wait_for(site, "a", 100_000)
+        await until_under_way(site.store, site.path("a"), 100_000)
         assert site.store.under_way(site.path("b")) == 0
     assert site.store.under_way(site.path("a")) == 0
 
@@ -37,7 +28,7 @@ async def test_the_parts_of_a_large_file_count_together(site: Site) -> None:
     async with trio.open_nursery() as nursery:
         for number in (1, 2):
             nursery.start_soon(site.store.put_part, upload, number, literal(bytes(PART)))
-        await wait_for(site, "large", 2 * PART)
+        await until_under_way(site.store, site.path("large"), 2 * PART)
     assert site.store.under_way(site.path("large")) == 0
 
 
