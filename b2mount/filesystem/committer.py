@@ -159,6 +159,8 @@ class Committer:
             return None
         before = content.sealed
         await flatten(staged, self._staging)
+        if inode.removed:  # meanwhile
+            return None
         sealed = staged.seal(path, _metadata(inode), inode.attributes)
         content.staged, content.sealed, content.dirty = None, sealed, False
         sealed.fate.owner = content

@@ -157,7 +157,8 @@ class DirectoryCache:
         if (moment := self._changing.pop(old, None)) is not None:
             self._forget_since(old, moment)
         for key in [key for key in self._known if old.holds(key)]:
-            self._known[key.moved(old, new)] = self._known.pop(key)
+            if (value := self._known.pop(key, None)) is not None:  # else its time has just run out
+                self._known[key.moved(old, new)] = value
         for key, listing in [one for one in self._growing.items() if old.holds(one[0])]:
             del self._growing[key]
             self._growing[key.moved(old, new)] = listing

@@ -10,7 +10,9 @@ import trio
 import trio.testing
 
 from b2mount import errors
+from b2mount.filesystem import committer
 from b2mount.model import AttributeChange, ByteSource, ObjectMetadata, ObjectPath
+from b2mount.writing.staged_file import StagedFile, Staging
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import ME, World, world
@@ -324,3 +326,29 @@ async def test_a_directory_that_is_listed_while_it_is_moved_is_whole_then(
         assert await w.names("u") == ["a", "b", "c", "d"]
         assert (await w.names("u/a"), await w.names("u/d")) == (["f"], ["e"])
         assert await w.read("u/d/e/f") == b"1"
+
+
+async def test_what_is_removed_while_its_bytes_are_gathered_is_not_sent(
+    store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that stands on many earlier generations gets their bytes for its own before it is sealed."""
+    begun, may_go_on = trio.Event(), trio.Event()
+
+    async def gather(_staged: StagedFile, _staging: Staging) -> None:
+        begun.set()
+        await may_go_on.wait()
+
+    monkeypatch.setattr(committer, "flatten", gather)
+    async with world(store, tmp_path, waits=False) as w:
+        fh = await w.create("f")
+        await w.fs.write(fh, 0, b"bytes")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.fs.flush, fh)
+            await begun.wait()
+            await w.unlink("f")
+            may_go_on.set()
+        await w.fs.release(fh)
+        await w.fs.flush_path()
+        assert bucket(store) == {}
+        assert not w.fs.pending()
+        assert w.fs.open_files == 0
