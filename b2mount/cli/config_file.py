@@ -69,19 +69,18 @@ class Config:
     def complete(self, parsed: Namespace) -> Namespace:
         """A command line with what it leaves to the file; `b2://NAME` is always a bucket.
 
-        Raises UsageError where no mount point is named anywhere.
+        Raises UsageError where a mount point is needed and named nowhere.
         """
         named = self.mounts.get(parsed.source)
         settings = layered(self.defaults, named.settings if named else (), parsed.settings)
         made = Namespace(**{**vars(parsed), "settings": settings})
         if named is not None:
             made.source = named.source
-        if "mountpoint" in parsed and parsed.mountpoint is None:
+            made.mountpoint = vars(parsed).get("mountpoint") or named.mountpoint
+        if "mountpoint" in parsed and made.mountpoint is None:
             if named is None:
                 raise UsageError(_no_mount_point(parsed.source, self.path))
-            if named.mountpoint is None:
-                raise UsageError(f"MOUNTPOINT is missing: [mounts.{parsed.source}] in {self.path} has none")
-            made.mountpoint = named.mountpoint
+            raise UsageError(f"MOUNTPOINT is missing: [mounts.{parsed.source}] in {self.path} has none")
         return made
 
 

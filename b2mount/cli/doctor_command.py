@@ -10,7 +10,7 @@ import trio
 
 from b2mount.cli.doctor_account import look_at_account
 from b2mount.cli.doctor_cache import look_at_cache
-from b2mount.cli.doctor_machine import look_at_machine
+from b2mount.cli.doctor_machine import look_at_machine, look_at_mount_point
 from b2mount.cli.finding import Finding, code_of
 from b2mount.options import mount_options
 
@@ -27,6 +27,10 @@ def execute(arguments: Namespace) -> int:
 
     for finding in look_at_machine(options):
         tell(finding)
+    place = getattr(arguments, "mountpoint", None)  # named mounts have one
+    if place is not None:
+        for finding in look_at_mount_point(place):
+            tell(finding)
     in_cache, started = look_at_cache(options)
 
     async def look() -> None:

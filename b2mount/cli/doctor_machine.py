@@ -14,10 +14,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from b2mount.cli.finding import Finding, ok, trouble, warning
-from b2mount.cli.mount_point import DEVICE, FUSE_CONFIG, answers, check_machine, is_dead, others_allowed
+from b2mount.cli.mount_point import (
+    DEVICE,
+    FUSE_CONFIG,
+    answers,
+    check_directory,
+    check_machine,
+    is_dead,
+    others_allowed,
+)
 from b2mount.cli.packages import fuse_missing
 from b2mount.control.client import remove_dead_sockets
-from b2mount.control.places import mount_table
+from b2mount.control.places import absolute, mount_at, mount_table
 from b2mount.errors import B2MountError, FuseMissing
 from b2mount.options import MountOptions
 
@@ -111,6 +119,21 @@ def look_at_mounts() -> Iterator[Finding]:
         else:
             text = f"the mount on {place} does not answer: it is another user's, or its process hangs"
             yield warning("mounts", text)
+
+
+def look_at_mount_point(place: str) -> Iterator[Finding]:
+    """Where a named mount would be, unless something is mounted there by FUSE: a mount of ours is among
+    the mounts, and a dead one of anybody's is cleared by the next."""
+    path = absolute(place)
+    entry = mount_at(path)
+    if entry is not None and entry.is_fuse:
+        return
+    try:
+        check_directory(path)
+    except B2MountError as error:
+        yield trouble("mountpoint", error)
+    else:
+        yield ok("mountpoint", f"{path} is an empty directory")
 
 
 def look_at_sockets() -> Iterator[Finding]:

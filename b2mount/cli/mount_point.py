@@ -62,6 +62,11 @@ def check_mount_point(path: str) -> None:
     by FUSE; a dead mount is cleared first."""
     while (entry := mount_at(path)) is not None and entry.is_fuse:
         _clear_if_dead(entry)
+    check_directory(path)
+
+
+def check_directory(path: str) -> None:
+    """Raises MountPointUnusable unless `path` is an empty directory that this user may mount on."""
     try:
         with os.scandir(path) as names:
             empty = next(names, None) is None

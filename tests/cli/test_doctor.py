@@ -314,6 +314,21 @@ def test_all_is_well(b2: EmulatorServer, capsys: pytest.CaptureFixture[str]) -> 
     assert spent["b2_list_file_versions"] == spent["b2_list_unfinished_large_files"] == 1
 
 
+def test_the_place_of_a_named_mount(
+    b2: EmulatorServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "config" / "b2mount" / "config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    place = tmp_path / "place"
+    config.write_text(f"[mounts.photos]\nsource = 'my-bucket'\nmountpoint = '{place}'")
+    code, lines = examine(capsys, "photos")
+    assert code == 5
+    assert lines[0] == f"trouble  mountpoint   {place} is not there: make it with `mkdir -p {place}`"
+    place.mkdir()
+    code, lines = examine(capsys, "photos")
+    assert (code, lines[0]) == (0, f"ok       mountpoint   {place} is an empty directory")
+
+
 def test_the_key_of_the_encryption(
     b2: EmulatorServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

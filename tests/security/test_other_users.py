@@ -133,6 +133,9 @@ def test_a_directory_that_somebody_prepared_is_refused(tmp_path: Path) -> None:
     os.chown(prepared, NOBODY, NOBODY)
     with pytest.raises(MountPointUnusable, match="of your own"):
         private_directory(prepared)
+    with pytest.raises(MountPointUnusable, match="prepared belongs to another user"):
+        private_directory(prepared / "log")
+    assert list(prepared.iterdir()) == []
 
 
 @pytest.mark.kernel
@@ -146,3 +149,7 @@ def test_a_mount_refuses_a_prepared_cache(careless: Mount, make_mount: MountMake
         assert code == 5, output
         assert f"{prepared} must be a directory of your own" in output
         os.chown(prepared, 0, 0)
+    os.chown(mount.cache, NOBODY, NOBODY)
+    code, output = mount.programs.attempt(mount.command())
+    assert code == 5, output
+    assert f"{mount.cache} belongs to another user" in output
