@@ -250,16 +250,14 @@ class Lister:
                     continue
                 listing.pages += 1
                 for short in level_in_turns(level):
-                    if directory.path != path or listing.cursor != begin:
+                    if directory.path != path or directory.removed or listing.cursor != begin:
                         break
                     self._cache.read_on(path, listing)
                     self._absorb(path, listing, Piece(begin, short), ask, asked)
                     begin = short.cursor or ""
                     self._pages.stir(listing)
                     await trio.lowlevel.checkpoint()
-            if directory.removed:
-                self._cache.drop(path)
-            elif directory.path == path and listing.pages <= _PAGES_FOR_A_NAME:
+            if not directory.removed and directory.path == path and listing.pages <= _PAGES_FOR_A_NAME:
                 self._cache.put(path, listing)
             return
 

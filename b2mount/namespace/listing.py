@@ -114,6 +114,9 @@ class Listing:
     """Where its rows are."""
     _is_first: bool = True
     """Whether its table knows nothing of it."""
+    _aside: NameTable | None = None
+    """Where its rows go once a newer listing of the directory has begun: what that says of a name stays
+    what is current in the table that they share."""
     _held: dict[str, Entry] = attrs.field(factory=dict)
     _runs: list[Row] = attrs.field(factory=list)
     """The first row of each run of rows that follow each other, in order."""
@@ -164,8 +167,10 @@ class Listing:
         return chunk.names[row] + DELIMITER if chunk.is_directory(row) else chunk.names[row]
 
     def find(self, name: str) -> Row | None:
-        """The row of a settled name."""
+        """The row of a settled name; None also where a newer listing has heard something else of it."""
         found = self.table.find(name)
+        if found is None or not self.shows(*found):
+            found = self._aside.find(name) if self._aside is not None else None
         return found if found is not None and self.shows(*found) else None
 
     def shows(self, chunk: Chunk, row: int) -> bool:
@@ -204,6 +209,8 @@ class Listing:
 
     def knows(self, name: str) -> bool:
         """Whether the listing can say if `name` exists, and as what."""
+        if not self.table.is_newest(self) and self.table.find(name) is not None and self.find(name) is None:
+            return False
         if passed(self.cursor, name):
             return True
         found = self.find(name)
@@ -211,18 +218,17 @@ class Listing:
 
     def absorb(self, level: Level) -> tuple[str, ...]:
         """Take in the next rows. Returns the keys of them that can't be shown."""
-        self._begin()
-        odd = list(level.odd)
+        table, odd = self._begun(), list(level.odd)
         directories = {entry.name for entry in level.entries if entry.kind is Kind.DIRECTORY}
         candidates = [*self._held.values(), *level.entries]
         self._held = {}
         for entry in candidates:
             if entry.kind is Kind.DIRECTORY:
-                self._settle(entry)
+                self._settle(entry, table)
             elif entry.name in directories and entry.version is not None:
                 odd.append(entry.version.path.key)
             elif passed(level.cursor, entry.name):
-                self._settle(entry)
+                self._settle(entry, table)
             else:
                 self._held[entry.name] = entry
         self.placeholder = level.placeholder or self.placeholder
@@ -233,23 +239,27 @@ class Listing:
 
     def recall(self, rows: Sequence[tuple[str, Packed]], directory: ObjectPath, cursor: str | None) -> None:
         """Take in rows of an earlier listing of the directory, which goes on at `cursor`."""
-        self._begin()
-        table = self.table
-        if table.directory == directory:
-            directory = table.directory  # the same object for all, as for what is listed
+        table = self._begun()
+        if self.table.directory == directory:
+            directory = self.table.directory  # the same object for all, as for what is listed
         for name, packed in rows:
             self._append(*table.put_packed(name, packed, directory))
         self.cursor = cursor
 
-    def _begin(self) -> None:
-        if self._is_first:
+    def _begun(self) -> NameTable:
+        """Where the next rows go."""
+        if self._is_first and self.expires != GIVEN_UP:
             self._is_first = False
             self.table.begin(self)
+        if self.table.is_newest(self):
+            return self.table
+        if self._aside is None:
+            self._aside = NameTable()
+        return self._aside
 
-    def _settle(self, entry: Entry) -> None:
-        if self.find(entry.name) is not None:
-            return
-        self._append(*self.table.put(entry))
+    def _settle(self, entry: Entry, table: NameTable) -> None:
+        if self.find(entry.name) is None:
+            self._append(*table.put(entry))
 
     def _append(self, chunk: Chunk, row: int) -> None:
         self._rows[chunk] = self._rows.get(chunk, 0) | 1 << row

@@ -218,6 +218,10 @@ class NameTable:
         for chunk in [one for one in self._chunks if not one.known and one.seen < self._listings - 1]:
             self._drop(chunk)
 
+    def is_newest(self, listing: Showing) -> bool:
+        """Whether no other listing has begun since this one did."""
+        return self._newest is not None and self._newest() is listing
+
     def put(self, entry: Entry) -> Row:
         """The row that says this, which is current from now on."""
         version = entry.version
