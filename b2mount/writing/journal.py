@@ -53,8 +53,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import attrs
@@ -66,6 +67,7 @@ from b2mount.threads import ThreadLane
 from b2mount.writing.local_bytes import NO_SPACE, is_full, sync_directory
 from b2mount.writing.records import (
     UNREADABLE,
+    MoveRecord,
     path_of_record,
     sealed_from_json,
     sealed_to_json,
@@ -83,7 +85,7 @@ CREATE TABLE IF NOT EXISTS files (
     staging_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS moves (
     number INTEGER PRIMARY KEY AUTOINCREMENT, version TEXT NOT NULL,
-    bucket TEXT NOT NULL, key TEXT NOT NULL, begun_ms INTEGER NOT NULL);
+    bucket TEXT NOT NULL, key TEXT NOT NULL, begun_ms INTEGER NOT NULL, shown TEXT);
 CREATE TABLE IF NOT EXISTS large_files (
     upload_id TEXT PRIMARY KEY, staging_id TEXT NOT NULL, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS exchanges (id TEXT PRIMARY KEY, record TEXT NOT NULL);
@@ -96,17 +98,7 @@ ON CONFLICT (staging_id) DO UPDATE SET
 """
 
 T = TypeVar("T")
-Statement = tuple[str, tuple[str | int, ...]]
-
-
-@attrs.frozen
-class MoveRecord:
-    """A rename under way."""
-
-    number: int
-    version: ObjectVersion
-    destination: ObjectPath
-    begun_ms: int
+Statement = tuple[str, tuple[str | int | None, ...]]
 
 
 @attrs.define(eq=False)
@@ -245,16 +237,20 @@ class Journal:
     # -- renames ---------------------------------------------------------------------------
 
     async def begin_moves(
-        self, moves: Sequence[tuple[ObjectVersion, ObjectPath]], replaces: Iterable[SealedFile] = ()
+        self,
+        moves: Sequence[tuple[ObjectVersion, ObjectPath]],
+        replaces: Iterable[SealedFile] = (),
+        over: Mapping[ObjectPath, str] = MappingProxyType({}),
     ) -> list[MoveRecord]:
-        """Record renames that are about to begin; the records of unsent files in `replaces` go."""
+        """Record renames that are about to begin; the records of unsent files in `replaces` go. `over` has
+        the ids of the versions that the new names show, where any is known."""
         begun_ms = time.time_ns() // 1_000_000
-        insert = "INSERT INTO moves (number, version, bucket, key, begun_ms) VALUES (?, ?, ?, ?, ?)"
+        insert = "INSERT INTO moves (number, version, bucket, key, begun_ms, shown) VALUES (?, ?, ?, ?, ?, ?)"
         records, statements = [], self._deletions(replaces)
         for version, path in moves:
-            record = MoveRecord(self._next(), version, path, begun_ms)
+            record = MoveRecord(self._next(), version, path, begun_ms, over.get(path))
             records.append(record)
-            row = (record.number, version_to_json(version), path.bucket, path.key, begun_ms)
+            row = (record.number, version_to_json(version), path.bucket, path.key, begun_ms, record.over)
             statements.append((insert, row))
         await self.write(statements)
         return records
@@ -267,12 +263,13 @@ class Journal:
 
     async def moves(self) -> list[MoveRecord]:
         """The renames that were begun and not ended, oldest first."""
-        rows = await self.read("SELECT number, version, bucket, key, begun_ms FROM moves ORDER BY number")
+        columns = "number, version, bucket, key, begun_ms, coalesce(shown, '')"
+        rows = await self.read(f"SELECT {columns} FROM moves ORDER BY number")
         found: list[MoveRecord] = []
-        for n, v, b, k, ms in rows:
+        for n, v, b, k, ms, over in rows:
             try:
-                version = version_from_json(str(v))
-                found.append(MoveRecord(int(n), version, ObjectPath(str(b), str(k)), int(ms)))
+                version, path = version_from_json(str(v)), ObjectPath(str(b), str(k))
+                found.append(MoveRecord(int(n), version, path, int(ms), str(over) or None))
             except UNREADABLE:
                 log.exception("the record of a rename to %s can't be read; it stays", k)
         return found
@@ -356,6 +353,8 @@ def _open(path: str) -> tuple[sqlite3.Connection, int]:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(_SCHEMA)
+        if not connection.execute("SELECT 1 FROM pragma_table_info('moves') WHERE name = 'shown'").fetchone():
+            connection.execute("ALTER TABLE moves ADD COLUMN shown TEXT")  # of an earlier release
         (latest,) = connection.execute(
             "SELECT max(coalesce((SELECT max(sequence) FROM files), 0),"
             " coalesce((SELECT max(number) FROM moves), 0))"

@@ -3,8 +3,8 @@
 What a replay finds of a rename, and what it does, so that nothing is lost and nothing is doubled:
 
     the destination holds our copy        hide the old name, if it still shows what was moved
-    the destination is absent, or older   copy, then hide, if the old name still shows what was moved
-      than the rename
+    the destination is absent, or what    copy, then hide, if the old name still shows what was moved
+      it was, or older than the rename
     somebody wrote the destination since  nothing: the rename had not returned, both names stay
     a later unsent file here is to be     the old name is given back, if it was hidden: the rename was
       sent to the destination             reported as failed
@@ -37,7 +37,8 @@ from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.copying import in_parallel, is_copy, newest
 from b2mount.writing.exchanger import Exchanger, Swap
-from b2mount.writing.journal import Journal, MoveRecord
+from b2mount.writing.journal import Journal
+from b2mount.writing.records import MoveRecord
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.strays import Stray, Strays
 from b2mount.writing.uploader import Uploader
@@ -116,13 +117,13 @@ class Mover:
         over: Mapping[ObjectPath, str],
     ) -> list[ObjectVersion]:
         with trio.CancelScope(shield=True):
-            records = await self._journal.begin_moves(moves, replaces)
+            records = await self._journal.begin_moves(moves, replaces, over)
         results: dict[int, ObjectVersion] = {}
         failed: dict[int, Exception] = {}
 
         async def move_one(record: MoveRecord) -> None:
             try:
-                results[record.number] = await self._move(record, over.get(record.destination))
+                results[record.number] = await self._move(record)
             except Exception as error:
                 failed[record.number] = error
 
@@ -227,8 +228,8 @@ class Mover:
 
     # -- one object ------------------------------------------------------------------------
 
-    async def _move(self, record: MoveRecord, replaces: str | None) -> ObjectVersion:
-        stray = Stray(record.version, record.destination, replaces, record.begun_ms)
+    async def _move(self, record: MoveRecord) -> ObjectVersion:
+        stray = Stray(record.version, record.destination, record.over, record.begun_ms)
         try:
             version = await self._uploader.copy(record.version, record.destination)
         except Unavailable:
@@ -308,7 +309,9 @@ class Mover:
         if source is None or source.version_id != record.version.version_id:
             return False
         there = await newest(self._store, record.destination)
-        if there is None or is_copy(there, source) or there.uploaded_ms < record.begun_ms:
+        if there is None or is_copy(there, source) or there.version_id == record.over:
+            return True  # whatever the clocks of this machine and of B2 say
+        if there.uploaded_ms < record.begun_ms:
             return True
         log.warning("%s was not renamed: %s has been written since", source.path, there.path)
         return False

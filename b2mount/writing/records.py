@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NotRequired, TypedDict
 
+import attrs
+
 from b2mount.model import Action, Attributes, Encryption, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.extents import ExtentMap
 from b2mount.writing.sealed_file import Fate, SealedFile
@@ -56,6 +58,19 @@ class _SealedRecord(TypedDict):
     version: _VersionRecord | None
     sealed: _SealedRecord | None
     since: float
+
+
+@attrs.frozen
+class MoveRecord:
+    """A rename under way."""
+
+    number: int
+    version: ObjectVersion
+    destination: ObjectPath
+    begun_ms: int
+    """By the clock of this machine."""
+    over: str | None
+    """The id of the version that the new name showed then; None when none was known."""
 
 
 def sealed_to_json(sealed: SealedFile) -> str:

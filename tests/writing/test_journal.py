@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -246,3 +247,17 @@ async def test_a_mount_begins_on_a_full_disk(tmp_path, monkeypatch):
     on_a_full_disk(monkeypatch, "_open", tmp_path / "journal.db.reserve")
     async with open_world(tmp_path, MemoryStore(), running=False) as world:
         assert len(await world.journal.replay()) == 1
+
+
+async def test_renames_that_an_earlier_release_has_left_are_known(tmp_path: Path) -> None:
+    memory = MemoryStore()
+    version = memory.seed(at("old"), b"data")
+    async with open_world(tmp_path, memory, running=False) as world:
+        await world.journal.begin_moves([(version, at("new"))], over={at("new"): "an id"})
+        assert [record.over for record in await world.journal.moves()] == ["an id"]
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        connection.execute("ALTER TABLE moves DROP COLUMN shown")
+    async with open_world(tmp_path, memory, running=False) as world:
+        assert [(record.destination, record.over) for record in await world.journal.moves()] == [
+            (at("new"), None)
+        ]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from types import MappingProxyType
 
 import pytest
 import trio
@@ -104,12 +106,12 @@ async def test_large_objects_go_by_parts(tmp_path, store, memory, monkeypatch):
     assert moved.info == version.info
 
 
-async def interrupted(tmp_path, store, memory, verb: str, *, after: bool) -> None:
+async def interrupted(tmp_path, store, memory, verb: str, *, after: bool, over=MappingProxyType({})) -> None:
     """A move of old/0 that is cut off at a verb."""
     async with open_world(tmp_path, store) as world:
         hold = store.hold(verb, after=after)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(world.mover.move, seeded(memory, 1))
+            nursery.start_soon(world.mover.move, seeded(memory, 1), (), over)
             await hold.reached.wait()
             nursery.cancel_scope.cancel()
         assert len(await world.journal.moves()) == 1
@@ -152,6 +154,15 @@ async def test_a_destination_that_was_there_before_is_replaced(tmp_path, memory,
     memory.seed(at("new/0"), b"older")
     await trio.sleep(0.01)
     await interrupted(tmp_path, store, memory, "copy", after=False)
+    await replayed(tmp_path, store)
+    assert memory.contents() == {"new/0": b"0"}
+
+
+async def test_what_is_known_to_have_been_there_is_replaced_whatever_the_clocks_say(tmp_path):
+    memory = MemoryStore(now_ms=lambda: time.time_ns() // 1_000_000 + 3_600_000)
+    store = FaultyStore(memory)
+    before = memory.seed(at("new/0"), b"older")
+    await interrupted(tmp_path, store, memory, "copy", after=False, over={at("new/0"): before.version_id})
     await replayed(tmp_path, store)
     assert memory.contents() == {"new/0": b"0"}
 
