@@ -36,8 +36,9 @@ class Listed:
 
 
 def as_json(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
-    """As B2 writes it: no blanks, no escapes but those that must be."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    """As B2 writes it: no blanks, no escapes but those that must be. In place of half a surrogate pair, which
+    an error may repeat of the request that it complains of, there is a question mark."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def encryption_document(encryption: Encryption | None, *, with_key: bool = True) -> Document:

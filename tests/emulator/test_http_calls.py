@@ -87,6 +87,12 @@ def test_bad_bodies(client: Client, body: str, error: tuple[int, str]) -> None:
     assert reply.error == error
 
 
+def test_an_error_may_repeat_what_is_no_text(client: Client) -> None:
+    headers = {"Authorization": client.token}
+    reply = client.send("POST", "/b2api/v2/b2_get_file_info", '{"fileId": "\\udcae"}', headers)
+    assert reply.error == (400, "bad_request")
+
+
 def test_paths(client: Client) -> None:
     headers = {"Authorization": client.token}
     query = f"?accountId={client.account_id}&bucketTypes=all"
