@@ -18,6 +18,7 @@ from typing import Final
 import attrs
 import trio
 
+from b2mount.errors import StoreFailure
 from b2mount.model import DELIMITER, PLACEHOLDER, Entry, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.history import Reading, Rule
 from b2mount.namespace.listing import Level, level_of
@@ -147,6 +148,8 @@ class HistoryTree:
         cut = page.next_cursor.key if page.next_cursor is not None else None
         whole = [version for version in page.versions if version.path.key != cut]
         if whole or page.prefixes or not page.versions:
+            if cut is not None and cut <= start:
+                raise StoreFailure(f"the versions of b2://{root.bucket}/{root.key} do not advance")
             return ObjectPage(tuple(reading.take(whole)), page.prefixes, cut)
         shown = reading.take(page.versions)
         following = cut

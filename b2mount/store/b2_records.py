@@ -127,9 +127,8 @@ def version_page(reply: object, bucket: str, prefix: str, start: VersionCursor |
     next_key = _text(page, "nextFileName")
     if next_key is None:
         return VersionPage(versions, prefixes, None, protections)
-    cursor = VersionCursor(next_key, _text(page, "nextFileId"))
-    if start is not None and (cursor == start or cursor.key < start.key):
-        raise StoreFailure("B2's listing does not move on")
+    next_id = _text(page, "nextFileId")
+    cursor = start.followed_by(next_key, next_id) if start else VersionCursor(next_key, next_id)
     return VersionPage(versions, prefixes, cursor, protections)
 
 

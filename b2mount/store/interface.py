@@ -16,6 +16,7 @@ from typing import Protocol
 
 import attrs
 
+from b2mount.errors import StoreFailure
 from b2mount.model import (
     ByteRange,
     ByteSource,
@@ -71,6 +72,21 @@ class VersionCursor:
 
     key: str
     version_id: str | None
+    _mark: str | None = attrs.field(default=None, eq=False, repr=False)
+    """The version of the key at which a page has begun before: the last that was the 1st, 2nd, 4th, 8th..."""
+    _pages: int = attrs.field(default=0, eq=False, repr=False)
+    """That have begun in the midst of the key."""
+
+    def followed_by(self, key: str, version_id: str | None) -> VersionCursor:
+        """Where the page that begins here says that the next one does. Raises StoreFailure when that leads
+        nowhere: back, or round in a circle of versions, which is noticed after three rounds at most."""
+        if key > self.key:
+            return VersionCursor(key, version_id)
+        if key < self.key or version_id in (self.version_id, self._mark):
+            raise StoreFailure("B2's listing does not move on")
+        pages = self._pages + 1
+        is_marked = not pages & pages - 1
+        return VersionCursor(key, version_id, version_id if is_marked else self._mark, pages)
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
+from b2mount.errors import StoreFailure
 from b2mount.model import Action, Entry, Kind, ObjectMetadata, ObjectVersion
 from b2mount.namespace.history import Reading, Rule, as_of, trashed
 from b2mount.namespace.history_tree import HistoryTree
@@ -263,3 +264,30 @@ def test_borders() -> None:
     assert [version.version_id for version in Reading(trashed).take(rows)] == ["id-1", "id-13"]
     in_pieces = Reading(as_of(7))
     assert {version.version_id for row in rows for version in in_pieces.take([row])} == shown
+
+
+class DeafStore(PagedStore):
+    """Begins every page with the first name, wherever it is asked to, and says another one comes next."""
+
+    async def list_versions(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        delimiter: str = "",
+        start: VersionCursor | None = None,
+        limit: int = 1000,
+    ) -> VersionPage:
+        page = await super().list_versions(bucket, prefix, delimiter=delimiter, limit=limit)
+        assert self.pages < 20
+        return attrs.evolve(page, next_cursor=VersionCursor("b", f"{self.pages}"))
+
+
+async def test_a_list_of_versions_that_does_not_advance_is_an_error() -> None:
+    store = DeafStore()
+    store.seed(path("a"), b"")
+    tree = HistoryTree(store, trashed)
+    with pytest.raises(StoreFailure):
+        await tree.subtree(path(""))
+    with pytest.raises(StoreFailure):
+        await tree.entry(path(""), "b")
