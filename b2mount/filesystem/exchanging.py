@@ -19,7 +19,7 @@ from b2mount.filesystem.keys import check_keys
 from b2mount.filesystem.removing import Remover
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
-from b2mount.namespace.names import check_new_directory_name, check_new_name
+from b2mount.namespace.names import check_moved, check_new_directory_name, check_new_name
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.exchanger import swaps_of
@@ -84,6 +84,8 @@ class Swapper:
         moves = [(version, version.path.moved(first.path, there)) for version in await self._objects(first)]
         moves += [(version, version.path.moved(second.path, here)) for version in await self._objects(second)]
         try:
+            for version, destination in moves:
+                check_moved(version.path, destination)
             await check_keys(self._store, [version for version, _ in moves])
             swaps = swaps_of(moves)
             return await self._mover.exchange(swaps), [swap.source.path for swap in swaps if swap.hides]

@@ -30,7 +30,7 @@ from b2mount.filesystem.keys import check_keys
 from b2mount.filesystem.removing import Remover
 from b2mount.model import Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
-from b2mount.namespace.names import check_new_directory_name, check_new_name
+from b2mount.namespace.names import check_moved, check_new_directory_name, check_new_name
 from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import MoveIncomplete, Mover
@@ -244,10 +244,15 @@ class Renamer:
         old_path, replaces = inode.path, self._recorded(replaced)
         renamed: list[FileContent] = []
         try:
-            for content in self._committer.under(old_path):
+            contents = list(self._committer.under(old_path))
+            for content in contents:  # one that can't be sent under its new name would stay here for ever
+                check_moved(content.inode.object_path, content.inode.object_path.moved(old_path, path))
+            for content in contents:
                 renamed.append(content)
                 await self._rename_unsent(content, content.inode.object_path.moved(old_path, path))
             moves = [(v, v.path.moved(old_path, path)) for v in await self._namespace.subtree(inode)]
+            for version, destination in moves:  # before the first is moved: no tree is torn in two
+                check_moved(version.path, destination)
             await check_keys(self._store, [version for version, _ in moves])
             return await self._mover.move(moves, replaces, over)
         except BaseException as error:

@@ -67,6 +67,14 @@ def check_new_directory_name(directory: ObjectPath, name: str) -> None:
     _check(directory.key + name + DELIMITER + PLACEHOLDER, name)
 
 
+def check_moved(old: ObjectPath, new: ObjectPath) -> None:
+    """Whether B2 would take what is below a directory under its new name. What others have given a longer
+    name than that may keep its length. Raises NameTooLong."""
+    size = encoded_size(new.key) or 0
+    if size > max(MAX_KEY_BYTES, encoded_size(old.key) or 0):
+        raise NameTooLong(f"a path in it would have {size} bytes in the bucket; B2 takes {MAX_KEY_BYTES}")
+
+
 def check_new_bucket_name(name: str) -> None:
     """Whether B2 would take a bucket of this name. Raises NameTooLong, BadName."""
     if len(name) > MAX_BUCKET_NAME:
