@@ -12,7 +12,7 @@ from b2mount.store.interface import VersionCursor
 
 
 def page_from(start: VersionCursor, key: str, version_id: str | None) -> VersionCursor:
-    reply = {"files": [], "nextFileName": key, "nextFileId": version_id}
+    reply: dict[str, object] = {"files": [], "nextFileName": key, "nextFileId": version_id}
     cursor = version_page(reply, "bucket", "", start).next_cursor
     assert cursor is not None
     return cursor
