@@ -6,6 +6,7 @@
 #   make fast         only the tests that need no kernel
 #   make lint         ruff and mypy
 #   make torture      20 minutes of verified work on mounts that are killed, on a B2 that fails
+#   make soak         days of work in half an hour, and whether memory, descriptors or disk space grow
 #   make fsx          random operations on one file, each compared with a model; the mount is killed meanwhile
 #   make fuzz         hostile bytes at every border, 5 minutes each
 #   make stress       all operations at random, from many processes

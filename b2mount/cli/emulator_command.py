@@ -18,7 +18,7 @@ def execute(arguments: Namespace) -> int:
     """Serve until SIGINT or SIGTERM. The first line that it prints ends in its URL, and is printed
     when it listens."""
     data = Path(os.path.abspath(arguments.data))
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _interrupt)
 
     def on_ready(server: EmulatorServer) -> None:

@@ -84,10 +84,14 @@ class StatusCollector(Collector):
         yield CounterMetricFamily("b2mount_cost_dollars", "Cost since the mount at list price.", since.cost)
         yield CounterMetricFamily("b2mount_received_bytes", "Bytes of objects fetched.", since.bytes_down)
         yield CounterMetricFamily("b2mount_sent_bytes", "Bytes of objects sent.", since.bytes_up)
-        yield GaugeMetricFamily("b2mount_cache_bytes", "What cached blocks take.", status.cache_bytes)
-        yield GaugeMetricFamily("b2mount_cache_capacity_bytes", "And may take.", status.cache_capacity)
+        yield GaugeMetricFamily("b2mount_cache_bytes", "Bytes of cached blocks on disk.", status.cache_bytes)
+        yield GaugeMetricFamily(
+            "b2mount_cache_capacity_bytes", "Bytes that cached blocks may take.", status.cache_capacity
+        )
         yield CounterMetricFamily("b2mount_cache_hits", "Blocks that the cache had.", status.cache_hits)
-        yield CounterMetricFamily("b2mount_cache_misses", "And had not.", status.cache_misses)
+        yield CounterMetricFamily(
+            "b2mount_cache_misses", "Blocks that the cache had not.", status.cache_misses
+        )
         yield from _unsent(status)
         yield GaugeMetricFamily("b2mount_open_files", "Handles that are open.", status.open_files)
         yield GaugeMetricFamily("b2mount_odd_names", "Objects that no path can spell.", status.odd_names)

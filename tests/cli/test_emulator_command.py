@@ -30,9 +30,10 @@ def test_a_directory_that_another_emulator_has(tmp_path: Path) -> None:
 
 
 def test_a_bucket_name_that_b2_refuses(tmp_path: Path) -> None:
-    code, said = refused("--data", tmp_path, "--bucket", "Bad_Name!")
+    code, said = refused("--data", tmp_path / "new", "--bucket", "Bad_Name!")
     assert code == 2
     assert "--bucket Bad_Name!: " in said
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700  # others come by its port, with the key
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:

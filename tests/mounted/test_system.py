@@ -85,6 +85,7 @@ def test_fstab_and_mount8(prepared: Mount) -> None:
         prepared,
         """
         mount -T "$1/fstab" --all
+        mount -T "$1/fstab" --all  # knows it again
         findmnt -n -o FSTYPE,SOURCE "$1/mnt"
         cat "$1/mnt/file"; echo
         echo more > "$1/mnt/new"
