@@ -297,7 +297,7 @@ def test_status_tells_of_each_file_how_far_it_is_and_why_not(make_mount: MountMa
     code_of_flush, output = mount.b2mount("flush", mount.path / "refused")
     assert code_of_flush == 8
     assert "refused" in output
-    (mount.path / "large").write_bytes(os.urandom(1 << 20) * 28)
+    (mount.path / "large").write_bytes(os.urandom(1 << 20) * 60)
     flushing = mount.programs.start([sys.executable, "-m", "b2mount", "flush", mount.path / "large"])
 
     def pending() -> dict[str, dict[str, object]]:
@@ -315,9 +315,10 @@ def test_status_tells_of_each_file_how_far_it_is_and_why_not(make_mount: MountMa
     text = mount.b2mount("status", mount.path)[1]
     assert re.search(r"lately    \w{3} \d\d:\d\d:\d\d  .*refused.*cap", text)
     assert re.search(r"refused  2\.9 KiB  failed: .*cap", text)
-    assert re.search(r"large  [0-9.]+ MiB of 28\.0 MiB  uploading \d+%", text)
+    assert re.search(r"large  [0-9.]+ MiB of 60\.0 MiB  uploading \d+%", text)
     (mount.path / "waiting").write_bytes(b"x")
     assert pending()["waiting"]["state"] == "queued"
+    (mount.path / "large").unlink()  # nobody waits for half a minute
     make_mount.server.faults.clear()
     assert mount.programs.finish(flushing)[0] == 0
     assert mount.b2mount("flush", mount.path)[0] == 0
