@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Final
 
 SMALL: Final = "1"
@@ -33,6 +34,10 @@ class Clock:
         """Milliseconds since 1970 UTC."""
         self._last = max(self._last, self._source() + self._ahead)
         return self._last - self._last % 1000 if self.coarse else self._last
+
+    def http_date(self) -> str:
+        """Now, as a Date header says it."""
+        return formatdate(self.now() / 1000, usegmt=True)
 
     def tie(self, number: int) -> int:
         """What decides between versions of one name and one timestamp: the later one wins, but with

@@ -113,6 +113,7 @@ def prepare(
             reply[header] = query[name]
     start, stop = span or (0, version.size)
     reply["Content-Length"] = str(stop - start)
+    reply["Date"] = service.state.clock.http_date()
     if span is not None:
         reply["Content-Range"] = f"bytes {start}-{stop - 1}/{version.size}"
     segments = service.state.contents.segments(version.number, start, stop)

@@ -157,9 +157,12 @@ class EmulatorServer:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            return await self._gateway.handle(request)
+            response = await self._gateway.handle(request)
         except CutOff:
             return web.Response()  # never arrives
+        if not response.prepared:
+            response.headers["Date"] = self.state.clock.http_date()
+        return response
 
     def _seed(self, bucket_name: str, names: Iterable[str], size: int) -> int:
         bucket = self.state.buckets.named(bucket_name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -141,6 +142,12 @@ class B2Client:
                 return await self.login.renew(generation, self.retry_for)
             except Exception as error:
                 await patience.before_next_try(error)
+
+    @property
+    def now_ms(self) -> int:
+        """As ObjectStore.now_ms."""
+        ahead: float = self.session.raw_api.b2_http.clock.ahead
+        return int((time.time() + ahead) * 1000)
 
     def close(self) -> None:
         """Close all connections."""

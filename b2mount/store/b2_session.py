@@ -65,6 +65,10 @@ KEEP_ALIVE: Final = (
 """A network that vanished is noticed after 35 s, also in the middle of a long copy."""
 
 
+SLACK: Final = 2.0
+"""Seconds that two clocks may seem to differ without doing so: an answer takes its time to come."""
+
+
 @attrs.frozen
 class Timeouts:
     """Seconds to wait at most: for a connection, for an answer, for the next bytes of an answer."""
@@ -93,6 +97,10 @@ class OneTryHttp(B2Http):  # type: ignore[misc]  # b2sdk has no types
     """B2Http that sends a request once, and takes no more from the answer than it should."""
 
     timeouts: Timeouts = Timeouts()
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.clock = ServerClock()
 
     def request(
         self,
@@ -199,6 +207,22 @@ def _timestamp(date: str | None) -> float | None:
         return None
 
 
+class ServerClock(HttpCallback):  # type: ignore[misc]  # b2sdk has no types
+    """By how much B2's clock is ahead of this machine's."""
+
+    ahead: float = 0.0
+    """Seconds; 0 until an answer has told otherwise, and where it is no more than SLACK."""
+
+    def post_request(
+        self, method: str, url: str, headers: Mapping[str, str], response: requests.Response
+    ) -> None:
+        """Called for every answer."""
+        told = _timestamp(response.headers.get("Date"))
+        if told is not None:
+            ahead = told + 0.5 - time.time()  # it tells whole seconds
+            self.ahead = ahead if abs(ahead) > SLACK else 0.0
+
+
 class RawApi(B2RawHTTPApi):  # type: ignore[misc]  # b2sdk has no types
     """B2RawHTTPApi that remembers what b2sdk does not keep of an authorization."""
 
@@ -249,6 +273,7 @@ def open_account(
     http = session.raw_api.b2_http
     http.timeouts = timeouts or Timeouts()
     http.add_callback(ShortErrors())
+    http.add_callback(http.clock)
     http.CONNECTION_TIMEOUT = http.timeouts.connect
     http.TIMEOUT = http.timeouts.reply
     http.session.mount("", WideAdapter(pool_connections=HOSTS, pool_maxsize=connections))

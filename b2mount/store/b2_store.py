@@ -86,6 +86,10 @@ class B2Store(ObjectStore):
     def setting(self) -> str:
         return self._keyring.setting
 
+    @property
+    def now_ms(self) -> int:
+        return self._client.now_ms
+
     def check_key(self, version: ObjectVersion) -> None:
         self._keyring.check(version)
 

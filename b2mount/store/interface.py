@@ -134,6 +134,12 @@ class ObjectStore(Protocol):
         no more than whether it is the same. Empty when that is left to the bucket."""
         ...
 
+    @property
+    def now_ms(self) -> int:
+        """The time by B2's clock, in milliseconds since 1970, as far as its latest answer tells: to two
+        seconds when the clock of this machine is wrong."""
+        ...
+
     def check_key(self, version: ObjectVersion) -> None:
         """Raises KeyMissing when it is known that this store has not the key to a version. No call."""
         ...

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -181,7 +180,7 @@ class Exchanger:
     # -- and back --------------------------------------------------------------------------
 
     async def _take_back(self, exchange: Exchange, copies: Sequence[str]) -> None:
-        failed_ms = time.time_ns() // 1_000_000
+        failed_ms = self._store.now_ms
         exchange = attrs.evolve(exchange, failed_ms=failed_ms, copies=tuple(copies))
         try:
             await self._record(exchange)

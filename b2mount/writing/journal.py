@@ -52,7 +52,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -239,12 +238,12 @@ class Journal:
     async def begin_moves(
         self,
         moves: Sequence[tuple[ObjectVersion, ObjectPath]],
+        begun_ms: int,
         replaces: Iterable[SealedFile] = (),
         over: Mapping[ObjectPath, str] = MappingProxyType({}),
     ) -> list[MoveRecord]:
-        """Record renames that are about to begin; the records of unsent files in `replaces` go. `over` has
-        the ids of the versions that the new names show, where any is known."""
-        begun_ms = time.time_ns() // 1_000_000
+        """Record renames that are about to begin, by B2's clock at `begun_ms`; the records of unsent files in
+        `replaces` go. `over` has the ids of the versions that the new names show, where any is known."""
         insert = "INSERT INTO moves (number, version, bucket, key, begun_ms, shown) VALUES (?, ?, ?, ?, ?, ?)"
         records, statements = [], self._deletions(replaces)
         for version, path in moves:

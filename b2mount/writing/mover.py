@@ -117,7 +117,7 @@ class Mover:
         over: Mapping[ObjectPath, str],
     ) -> list[ObjectVersion]:
         with trio.CancelScope(shield=True):
-            records = await self._journal.begin_moves(moves, replaces, over)
+            records = await self._journal.begin_moves(moves, self._store.now_ms, replaces, over)
         results: dict[int, ObjectVersion] = {}
         failed: dict[int, Exception] = {}
 

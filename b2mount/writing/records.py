@@ -68,7 +68,7 @@ class MoveRecord:
     version: ObjectVersion
     destination: ObjectPath
     begun_ms: int
-    """By the clock of this machine."""
+    """By B2's clock."""
     over: str | None
     """The id of the version that the new name showed then; None when none was known."""
 

@@ -33,7 +33,7 @@ class Stray:
     replaces: str | None
     """The id of the version that had the new name before, as far as it is known; None for nothing."""
     begun_ms: int
-    """When the rename began, by the clock of this machine."""
+    """When the rename began, by B2's clock."""
 
 
 @attrs.define(eq=False)

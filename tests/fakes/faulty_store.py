@@ -154,6 +154,10 @@ class FaultyStore(ObjectStore):
         return self.inner.account
 
     @property
+    def now_ms(self) -> int:
+        return self.inner.now_ms
+
+    @property
     def setting(self) -> str:
         return self.inner.setting
 

@@ -231,6 +231,10 @@ class MemoryStore(ObjectStore):
     def account(self) -> Account:
         return self._account
 
+    @property
+    def now_ms(self) -> int:
+        return max(self._last_ms, self._now_ms())
+
     async def list_buckets(self) -> tuple[Bucket, ...]:
         await trio.lowlevel.checkpoint()
         return tuple(self._buckets[name].bucket for name in sorted(self._buckets))

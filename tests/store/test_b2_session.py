@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import time
+from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,10 @@ async def test_the_clock_of_this_machine_does_not_matter() -> None:
         server.script["b2_list_file_names"] = lambda _: reply({"files": []}, headers=old)
         store = await open_b2_store(server.credentials)
         assert (await store.list_objects("bucket", "")).objects == ()
+        assert abs(store.now_ms - parsedate_to_datetime(old["Date"]).timestamp() * 1000) < 2000
+        old["Date"] = formatdate(usegmt=True)
+        await store.list_objects("bucket", "")
+        assert abs(store.now_ms - time.time() * 1000) < 1000
         store.close()
 
 

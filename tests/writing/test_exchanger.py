@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,23 @@ async def test_the_next_mount_goes_on_taking_it_back(
             await world.mover.exchange(swaps)
         with pytest.raises(Unavailable):  # the same names again, which are in no state for it
             await world.mover.exchange(swaps)
+        assert await recorded(world) == 1
+    await replayed(tmp_path, store)
+    assert memory.contents() == BEFORE
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_what_had_no_reply_is_taken_back_late_whatever_the_clocks_say(
+    tmp_path: Path, hours: int, expect_warning
+) -> None:
+    expect_warning("could not be taken back yet")
+    memory = MemoryStore(now_ms=lambda: time.time_ns() // 1_000_000 + hours * 3_600_000)
+    store = FaultyStore(memory)
+    async with open_world(tmp_path, store) as world:
+        store.fail("copy", Unavailable("lost"), at=3, after=True)
+        store.fail("stat", Unavailable("no network"))
+        with pytest.raises(Unavailable):
+            await world.mover.exchange(seeded(memory))
         assert await recorded(world) == 1
     await replayed(tmp_path, store)
     assert memory.contents() == BEFORE

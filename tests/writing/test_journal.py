@@ -253,7 +253,7 @@ async def test_renames_that_an_earlier_release_has_left_are_known(tmp_path: Path
     memory = MemoryStore()
     version = memory.seed(at("old"), b"data")
     async with open_world(tmp_path, memory, running=False) as world:
-        await world.journal.begin_moves([(version, at("new"))], over={at("new"): "an id"})
+        await world.journal.begin_moves([(version, at("new"))], 7, over={at("new"): "an id"})
         assert [record.over for record in await world.journal.moves()] == ["an id"]
     with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
         connection.execute("ALTER TABLE moves DROP COLUMN shown")
