@@ -24,6 +24,7 @@ from b2mount.filesystem.restoring import Restorer
 from b2mount.filesystem.status import SpaceStatus
 from b2mount.model import DELIMITER, AttributeChange, Kind, ObjectVersion
 from b2mount.namespace.inode import ROOT_NUMBER
+from b2mount.namespace.names import check_absent_name
 
 
 @attrs.define(eq=False)
@@ -44,7 +45,11 @@ class Areas:
             return await self._there.lookup(parent, name)
         if self._is_entrance(parent, name):
             return self._there.entrance()
-        return await self._live.lookup(parent, name)
+        try:
+            return await self._live.lookup(parent, name)
+        except NotFound:
+            check_absent_name(name)
+            raise
 
     def absent_for(self, parent: int, name: str) -> float:
         return 0.0 if self._is_past(parent) else self._live.absent_for(parent, name)

@@ -7,6 +7,8 @@ from typing import Final
 
 import attrs
 
+from b2mount.namespace.names import MAX_SEGMENT_BYTES
+
 SCARCE: Final = 64 << 20
 
 
@@ -29,8 +31,7 @@ class SpaceStatus:
         bytes) that the next write of some megabytes may fail, it is told."""
         blocks = 2**38
         free = blocks if room >= SCARCE else room // 4096
-        # 250 bytes is B2's limit for one component of a name
-        return cls(block_size=4096, blocks=blocks, free=free, files=2**40, name_max=250)
+        return cls(block_size=4096, blocks=blocks, free=free, files=2**40, name_max=MAX_SEGMENT_BYTES)
 
 
 @attrs.frozen

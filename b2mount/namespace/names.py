@@ -20,6 +20,7 @@ from b2mount.model import DELIMITER, PLACEHOLDER, ObjectPath
 MAX_NAME_BYTES: Final = 255
 """What Linux can show (NAME_MAX)."""
 MAX_SEGMENT_BYTES: Final = 250
+"""What B2 takes as one component of a name: the NAME_MAX of a mount."""
 MAX_KEY_BYTES: Final = 1000
 """What the B2 library sends. The service documents 1024 today, 1000 earlier."""
 MIN_BUCKET_NAME: Final = 6
@@ -55,6 +56,13 @@ def check_looked_up_name(name: str) -> None:
     """Raises NameTooLong for what no Linux file system has. The kernel leaves that to us."""
     if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES:
         raise NameTooLong(f"a name of more than {MAX_NAME_BYTES} bytes")
+
+
+def check_absent_name(name: str) -> None:
+    """Raises NameTooLong for what is not there and could never be made. One that other software has
+    made is there, so it is not asked about here."""
+    if len(name.encode(errors="surrogateescape")) > MAX_SEGMENT_BYTES:
+        raise NameTooLong(f"a name of more than {MAX_SEGMENT_BYTES} bytes")
 
 
 def check_new_name(directory: ObjectPath, name: str) -> None:

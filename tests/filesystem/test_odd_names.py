@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from b2mount.errors import AlreadyExists, BadName, NotFound, ReadOnly
+from b2mount.errors import AlreadyExists, BadName, NameTooLong, NotFound, ReadOnly
 from b2mount.model import Kind, ObjectMetadata, ObjectPath
 from b2mount.namespace.names import can_be_spelled
 from b2mount.namespace.odd_keys import decoded, encoded
@@ -114,6 +114,21 @@ async def test_what_is_asked_for_by_its_name(time: Time) -> None:
     for name in ("a%2f%2fb", "a", "%FF", "nothing", "\udcff", "n" * 239 + "~0123456789abcdef"[:16]):
         with pytest.raises(NotFound):
             await time.node(f".b2/names/{name}")
+
+
+async def test_a_name_that_b2_would_not_take_is_too_long_unless_it_is_there(time: Time) -> None:
+    """As on a disk, whose NAME_MAX is the mount's 250; an object that other software made is shown."""
+    time.store.seed(at("n" * 251), b"theirs")
+    assert await time.read("n" * 251) == b"theirs"
+    for name in ("x" * 251, "é" * 126, "\udcff" * 255, "x" * 256):
+        with pytest.raises(NameTooLong):
+            await time.node(name)
+    for name in ("x" * 250, "é" * 125, "\udcff" * 250):
+        with pytest.raises(NotFound):
+            await time.node(name)
+    await time.mv("n" * 251, "n" * 250)
+    with pytest.raises(NameTooLong):
+        await time.node("n" * 251)
 
 
 async def test_a_better_name(time: Time) -> None:
