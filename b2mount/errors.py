@@ -26,6 +26,10 @@ class AlreadyExists(B2MountError):
     """The name is taken."""
 
 
+class Replaced(B2MountError):
+    """Others have given the name to something else meanwhile, or to nothing."""
+
+
 class NotADirectory(B2MountError):
     """A directory was needed."""
 

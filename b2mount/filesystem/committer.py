@@ -91,11 +91,11 @@ class Committer:
             if not content.inode.removed and (own == path or path.holds(own)):
                 yield content
 
-    async def commit(self, content: FileContent, *, wait: bool = True, gathers: bool = False) -> None:
+    async def commit(self, content: FileContent, *, wait: bool = True, keeps_bytes: bool = False) -> None:
         """What a close does: the bytes are durable and queued when this returns; and in B2, unless
-        the mount writes back or `wait` is off. With `gathers` it is only about attributes, and further
+        the mount writes back or `wait` is off. With `keeps_bytes` it is only about attributes, and further
         changes go with it. Raises the upload's error; the bytes stay staged."""
-        sealed = await self._seal(content, gathers=gathers) or content.sealed
+        sealed = await self._seal(content, keeps_bytes=keeps_bytes) or content.sealed
         if sealed is not None and wait and self._waits:
             await self._write_back.settle(sealed.staging_id)
 
@@ -146,13 +146,13 @@ class Committer:
                 await self._write_back.flush(path)
             yield
 
-    async def _seal(self, content: FileContent, *, gathers: bool = False) -> SealedFile | None:
+    async def _seal(self, content: FileContent, *, keeps_bytes: bool = False) -> SealedFile | None:
         inode = content.inode
         async with self._gate.using(lambda: inode.object_path) as path, content.lock:
-            return await self._seal_locked(content, path, gathers=gathers)
+            return await self._seal_locked(content, path, keeps_bytes=keeps_bytes)
 
     async def _seal_locked(
-        self, content: FileContent, path: ObjectPath, *, gathers: bool = False
+        self, content: FileContent, path: ObjectPath, *, keeps_bytes: bool = False
     ) -> SealedFile | None:
         inode, staged = content.inode, content.staged
         if staged is None or not content.dirty or inode.removed:
@@ -162,10 +162,11 @@ class Committer:
         if inode.removed:  # meanwhile
             return None
         sealed = staged.seal(path, _metadata(inode), inode.attributes)
+        sealed = attrs.evolve(sealed, keeps_bytes=keeps_bytes)
         content.staged, content.sealed, content.dirty = None, sealed, False
         sealed.fate.owner = content
         try:
-            await self._write_back.submit(sealed, gathers=gathers)
+            await self._write_back.submit(sealed, gathers=keeps_bytes)
         except BaseException:
             content.staged, content.sealed, content.dirty = staged, before, True
             raise
@@ -189,7 +190,7 @@ class Committer:
                 await self._write_back.settle(sealed.staging_id)
             return
         content.edit()
-        await self.commit(content, wait=wait, gathers=not wait)
+        await self.commit(content, wait=wait, keeps_bytes=True)
 
     async def _record_attributes(self, content: FileContent) -> None:
         """Of a file that is being edited: with the bytes that were durable last, if any were."""
@@ -217,8 +218,11 @@ class Committer:
             with suppress(B2MountError, OSError):
                 await self._write_back.settle(content.sealed.staging_id)
 
-    def uploaded(self, sealed: SealedFile, version: ObjectVersion) -> None:
-        """B2 has it: what is read from now on is the new version."""
+    def uploaded(self, sealed: SealedFile, version: ObjectVersion | None) -> None:
+        """B2 has it: what is read from now on is the new version. None: the name is others' now."""
+        if version is None:
+            self._gave_way(sealed)
+            return
         if sealed.staging_id not in self._recovered:  # else it may be a version that was there already
             self.made(version)
         content, sealed.fate.owner = sealed.fate.owner, None
@@ -235,6 +239,16 @@ class Committer:
             self._namespace.rebased(version.path, version)
         else:
             self._namespace.adopted(version.path, version)
+        self.drop_idle(content)
+
+    def _gave_way(self, sealed: SealedFile) -> None:
+        content, sealed.fate.owner = sealed.fate.owner, None
+        if not isinstance(content, FileContent):
+            return
+        if content.sealed is not None and content.sealed.staging_id == sealed.staging_id:
+            content.sealed = None
+        if content.staged is None and content.sealed is None and not content.inode.removed:
+            self._namespace.replaced(content.inode)
         self.drop_idle(content)
 
     def made(self, version: ObjectVersion) -> None:

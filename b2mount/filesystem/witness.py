@@ -2,8 +2,8 @@
 file was opened here. The last close wins; the other version is still there to be restored.
 
 It looks after the upload, in the background: only then is it sure what was replaced, and nobody has to
-wait for it. It costs one listing (class C) for each edit of an object that B2 had; a change of attributes
-alone is worth one only when B2 has heard of it LATE.
+wait for it. It costs one listing (class C) for each edit of an object that B2 had. A change of attributes
+alone gives way to others (see precedence), and needs none.
 """
 
 from __future__ import annotations
@@ -23,10 +23,6 @@ log = logging.getLogger(__name__)
 
 WAITING: Final = 1000
 """Looks that may be due; beyond that they are left out, a warning being no promise worth a queue."""
-
-
-LATE: Final = 60.0
-"""Seconds from a change of attributes to its copy; the process may have ended in between."""
 
 
 ROWS: Final = 5
@@ -57,8 +53,7 @@ class Witness:
         base = sealed.base_version
         if base is None or base.path != version.path:
             return
-        is_edit = bool(sealed.extents.staged_stop) or sealed.size != base.size
-        if is_edit or version.uploaded_ms / 1000 - sealed.since > LATE:
+        if sealed.extents.staged_stop or sealed.size != base.size:
             try:
                 self._due[0].send_nowait(Look(base, known or base, version))
             except trio.WouldBlock:

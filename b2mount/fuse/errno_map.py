@@ -35,6 +35,7 @@ T = TypeVar("T")
 ERRNO: Final[dict[type[errors.B2MountError], int]] = {
     errors.NotFound: errno.ENOENT,
     errors.Stale: errno.ESTALE,
+    errors.Replaced: errno.ESTALE,
     errors.AlreadyExists: errno.EEXIST,
     errors.NotADirectory: errno.ENOTDIR,
     errors.IsADirectory: errno.EISDIR,

@@ -112,13 +112,10 @@ class Namespace:
     def valid_for(self, inode: Inode) -> float:
         """Seconds for which the kernel may keep name and attributes: what is left of the ttl."""
         now = trio.current_time()
-        if inode is self.root:
-            return self.lifetime.ttl
-        if inode.removed:
-            return 0.0
-        if inode.origin is not None:
-            return max(0.0, inode.fresh_until - now)  # this mount has done nothing to it
-        if (record := self._record(inode.path)) is None or record.inode is not inode:
+        if inode is self.root or inode.removed:
+            return 0.0 if inode.removed else self.lifetime.ttl
+        record = self._record(inode.path) if inode.origin is None else None  # of a row there is none
+        if record is None or record.inode is not inode:
             return max(0.0, inode.fresh_until - now)
         return self.lifetime.ttl if record.is_pending else max(0.0, record.until - now)
 
@@ -156,14 +153,13 @@ class Namespace:
 
     def needs_placeholder(self, directory: Inode) -> bool:
         """Whether B2 is about to lose the directory: all of it is known, and nothing is left in it."""
-        listing = self._cache.listing(directory.path)
-        if directory is self.root or directory.path.is_bucket or directory.removed:
+        listing, path = self._cache.listing(directory.path), directory.path
+        if directory is self.root or path.is_bucket or directory.removed or listing is None:
             return False
-        if listing is None or not listing.is_complete or listing.keepers:
+        if not listing.is_complete or listing.keepers:
             return False
         records = self._overlay.records(directory.path)
-        all_gone = all(record.is_gone for record in records.values())
-        return all_gone and all(name in records for name in listing.names)
+        return all(one.is_gone for one in records.values()) and all(name in records for name in listing.names)
 
     def keepers(self, directory: Inode) -> list[ObjectVersion]:
         """The objects that keep a directory alive when it is empty, as far as they are known: its
@@ -253,6 +249,12 @@ class Namespace:
             self._lister.emptied(path)
         self._keep(parent)
         self._entries_changed(parent)
+
+    def replaced(self, inode: Inode) -> None:
+        """Others have given its name to something else, or to nothing: whoever looks next asks B2."""
+        self._overlay.settled(inode.path.parent, inode.path.name, None, None)
+        self._inodes.detach(inode)
+        self.forget_listing(inode.path)
 
     def moved(self, inode: Inode, directory: Inode, name: str) -> None:
         """The inode has another name now; the target must be gone. Everything known below a directory
@@ -351,9 +353,7 @@ class Namespace:
     def _known(self, directory: Inode, name: str) -> Answer | None:
         """What is known without asking: this mount's own deeds first."""
         record = self._overlay.get(directory.path, name)
-        if record is not None:
-            return Answer(record.entry, record.until)
-        return self._lister.known(directory.path, name)
+        return Answer(record.entry, record.until) if record else self._lister.known(directory.path, name)
 
     def _entries_changed(self, directory: Inode) -> None:
         now = self._now_ns()

@@ -22,7 +22,9 @@ from b2mount.model import ObjectMetadata, ObjectPath
 
 LARGE_FILE_SHA1: Final = "large_file_sha1"
 """Where all tools look for the SHA-1 of a large file."""
-GIVING_WAY: Final = (LARGE_FILE_SHA1, "posix", "src_last_modified_millis")
+MODIFIED: Final = "src_last_modified_millis"
+"""Where all tools look for the modification time."""
+GIVING_WAY: Final = (LARGE_FILE_SHA1, "posix", MODIFIED)
 MAXIMUM_PAIRS: Final = 10
 MAXIMUM_BYTES: Final = 7000
 MAXIMUM_BYTES_LOCKED: Final = 2048

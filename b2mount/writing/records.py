@@ -58,6 +58,7 @@ class _SealedRecord(TypedDict):
     version: _VersionRecord | None
     sealed: _SealedRecord | None
     since: float
+    keeps_bytes: NotRequired[bool]
 
 
 @attrs.frozen
@@ -182,6 +183,7 @@ def _sealed_record(sealed: SealedFile) -> _SealedRecord:
         "version": _version_record(base) if isinstance(base, ObjectVersion) else None,
         "sealed": _sealed_record(base) if isinstance(base, SealedFile) else None,
         "since": sealed.since,
+        "keeps_bytes": sealed.keeps_bytes,
     }
 
 
@@ -214,6 +216,7 @@ def _sealed(record: _SealedRecord, fate_of: FateOf, directory: str) -> SealedFil
         base,
         fate_of(record["staging_id"]),
         _since(record["since"]),
+        record.get("keeps_bytes") is True,
     )
 
 

@@ -70,6 +70,8 @@ class SealedFile:
     fate: Fate
     since: float = 0.0
     """Unix seconds of the seal."""
+    keeps_bytes: bool = False
+    """Nobody has asked for other bytes than those of what it was made from, only for other attributes."""
 
     @property
     def size(self) -> int:

@@ -97,6 +97,13 @@ class Entry:
             self._changed = trio.Event()
         await self._changed.wait()
 
+    def leave(self, token: object) -> None:
+        """Who waited for it, and so for what took its place, does so no more."""
+        last: Entry | None = self
+        while last is not None:
+            last.waiters -= {token}
+            last = last.successor
+
     def stands_on(self, fate: Fate) -> bool:
         """Whether base bytes of this generation come from the one with this fate."""
         below = self.sealed.made_from

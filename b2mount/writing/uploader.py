@@ -41,6 +41,7 @@ from b2mount.writing.extents import Run, Source
 from b2mount.writing.fingerprint import UNKNOWN, Checksums, Fingerprint, fill_from_base, fingerprint_of
 from b2mount.writing.large_files import LargeFile, LargeFiles, Progress
 from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
+from b2mount.writing.precedence import base_of_change, made_before
 from b2mount.writing.same_bytes import SameBytes
 from b2mount.writing.sealed_file import ReadBase, SealedFile
 from b2mount.writing.staged_file import StagedFile
@@ -144,12 +145,15 @@ class Uploader:
     ) -> ObjectVersion:
         """Make `sealed` an object. `progress` gets the bytes that B2 has so far. With `recovered`
         an earlier process may have begun or even done it. Raises what the store raises, CorruptData,
-        OSError; NotFound when the version that it stands on is gone and bytes of it are needed."""
+        OSError; NotFound when the version that it stands on is gone and bytes of it are needed; Replaced."""
         self.on_begin(sealed.path)
         await self._streams.stop(sealed.staging_id)
         job = await self._job(sealed, progress, recovered=recovered)
         sha1 = job.fingerprint.sha1 if job.fingerprint else None
-        version = await self._there_already(job, sha1, recovered=recovered) if sha1 else None
+        if (base := base_of_change(sealed)) is not None:
+            version = await made_before(self._store, sealed, base, _for_copy(sealed, base))
+        else:
+            version = await self._there_already(job, sha1, recovered=recovered) if sha1 else None
         if version is None:
             version = await self._carried_out(job, recovered=recovered)
         if version.size != sealed.size or (sha1 and version.sha1 not in (None, sha1)):

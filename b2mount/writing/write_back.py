@@ -23,7 +23,7 @@ from typing import Final
 import attrs
 import trio
 
-from b2mount.errors import B2MountError, CorruptData, StoreFailure, Unavailable
+from b2mount.errors import B2MountError, CorruptData, Replaced, StoreFailure, Unavailable
 from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.journal import Journal
 from b2mount.writing.pending_upload import PendingUpload, pending_upload
@@ -41,10 +41,10 @@ GLANCE: Final = 5.0
 LONGEST_PAUSE: Final = 300.0
 """Seconds between two tries of the same file; the first pause is one second, then they double."""
 
-Uploaded = Callable[[SealedFile, ObjectVersion], None]
+Uploaded = Callable[[SealedFile, ObjectVersion | None], None]
 
 
-def _nobody(_sealed: SealedFile, _version: ObjectVersion) -> None:
+def _nobody(_sealed: SealedFile, _version: ObjectVersion | None) -> None:
     """Nobody wants to know."""
 
 
@@ -74,7 +74,8 @@ class WriteBack:
         return Recorder(self._journal, self._staging, self._queue, self._delay)
 
     def on_uploaded(self, uploaded: Uploaded) -> None:
-        """Call this whenever B2 has a file, before anything of it is deleted here."""
+        """Call this whenever B2 has a file, before anything of it is deleted here; with None for a change of
+        attributes that has given way to what others have made of the name."""
         self._uploaded = uploaded
 
     def bases(self, but_for: ObjectPath | None = None) -> Iterator[ObjectVersion | None]:
@@ -227,7 +228,7 @@ class WriteBack:
                     first = first or error
         finally:
             for entry in chosen:
-                _leaves(entry, token)
+                entry.leave(token)
         if first is not None:
             raise first
 
@@ -283,7 +284,7 @@ class WriteBack:
                 with trio.move_on_at(wake):
                     await entry.next_change()
         finally:
-            _leaves(first, token)
+            first.leave(token)
 
     def _trouble(self) -> Exception | None:
         """Why nothing that waits for its turn gets it; None while uploads go through."""
@@ -349,6 +350,11 @@ class WriteBack:
             version = await self._uploader.upload(sealed, progress, recovered=entry.recovered)
         except (Unavailable, OSError) as error:
             await self._try_later(entry, error)
+        except Replaced as error:
+            log.warning("%s: the change of attributes that was made here before is dropped", error)
+            self._uploaded(sealed, None)
+            with trio.CancelScope(shield=True):
+                await self._recorder.drop_unlinked(entry)
         except B2MountError as error:
             await self._fail(entry, error)
         else:
@@ -389,11 +395,3 @@ class WriteBack:
     async def _drop_superseded(self, entry: Entry) -> None:
         with trio.CancelScope(shield=True):
             await self._recorder.drop_superseded(entry.path)
-
-
-def _leaves(entry: Entry, token: object) -> None:
-    """Who waited for it, and so for what took its place, does so no more."""
-    last: Entry | None = entry
-    while last is not None:
-        last.waiters -= {token}
-        last = last.successor

@@ -12,12 +12,11 @@ import trio
 import trio.testing
 
 from b2mount.errors import StoreFailure
-from b2mount.filesystem import witness
-from b2mount.model import AttributeChange, ObjectMetadata, ObjectPath
+from b2mount.model import AttributeChange
 from b2mount.writing.recorder import GATHERING, LONGEST_GATHERING
 from tests.conftest import WarningLog
 from tests.fakes.faulty_store import FaultyStore
-from tests.fakes.memory_store import MemoryStore, literal
+from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import World, world
 
 SECOND = 1_000_000_000
@@ -154,29 +153,9 @@ async def test_a_rename_that_can_not_arrive_is_done_here_and_arrives_later(
     assert memory.contents() == {"final": b"hello"}
 
 
-async def test_a_late_copy_does_not_replace_what_others_wrote_without_a_word(
-    store: FaultyStore,
-    memory: MemoryStore,
-    tmp_path: Path,
-    expect_warning: WarningLog,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The machine was off for a day, say, with a changed mode on its disk."""
-    expect_warning("was changed by others")
-    monkeypatch.setattr(witness, "LATE", -1.0)
-    async with world(store, tmp_path, waits=False) as w:
-        await w.write("file", b"hello")
-        await w.fs.flush_path()
-        store.hold("copy")
-        await change(w, "file", mode=0o600)
-    theirs = await memory.put(ObjectPath("bucket", "file"), literal(b"theirs"), ObjectMetadata())
-    async with world(memory, tmp_path, waits=False) as w:
-        await w.fs.flush_path()
-        await until(lambda: any(theirs.version_id in line for line in expect_warning.lines))
-
-
-async def test_a_copy_in_time_costs_no_look(w: World, store: FaultyStore) -> None:
+async def test_a_change_of_attributes_costs_a_question_and_a_copy(w: World, store: FaultyStore) -> None:
     await change(w, "file", mode=0o600)
     await w.fs.flush_path()
     await trio.testing.wait_all_tasks_blocked()
     assert store.calls["list_versions"] == 0
+    assert (store.calls["stat"], store.calls["copy"]) == (1, 1)
