@@ -69,9 +69,9 @@ async def test_what_has_arrived_counts_as_sent_until_it_is_struck_off(autojump_c
 
 
 async def test_uploaded_is_told_before_the_bytes_go(autojump_clock, tmp_path, store):
-    seen: list[tuple[SealedFile, ObjectVersion, bytes]] = []
+    seen: list[tuple[SealedFile, ObjectVersion | None, bytes]] = []
 
-    def uploaded(sealed: SealedFile, version: ObjectVersion) -> None:
+    def uploaded(sealed: SealedFile, version: ObjectVersion | None) -> None:
         seen.append((sealed, version, sealed.pread(ByteRange(0, 5))))
 
     async with open_world(tmp_path, store) as world:
@@ -82,7 +82,7 @@ async def test_uploaded_is_told_before_the_bytes_go(autojump_clock, tmp_path, st
 
 
 async def test_a_listener_that_raises_stops_nothing(autojump_clock, tmp_path, store, memory, caplog):
-    def uploaded(_sealed: SealedFile, _version: ObjectVersion) -> None:
+    def uploaded(_sealed: SealedFile, _version: ObjectVersion | None) -> None:
         raise KeyError("bug")
 
     async with open_world(tmp_path, store) as world:
