@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import attrs
-from b2sdk.v3 import B2Api, Bucket, FileVersion, InMemoryAccountInfo
+from b2sdk.v3 import B2Api, B2HttpApiConfig, Bucket, FileVersion, InMemoryAccountInfo
 
 from b2mount.emulator.records import UPLOAD, Attributes
 from b2mount.emulator.server import EmulatorServer
@@ -57,8 +57,8 @@ def sha1_of(data: bytes) -> str:
 
 
 def open_account(url: str, key_id: str, application_key: str) -> B2Api:
-    """An authorized b2sdk session that keeps nothing on disk."""
-    api = B2Api(InMemoryAccountInfo())
+    """An authorized b2sdk session that keeps nothing on disk, whatever the emulator's clock says."""
+    api = B2Api(InMemoryAccountInfo(), api_config=B2HttpApiConfig(install_clock_skew_hook=False))
     api.authorize_account(application_key_id=key_id, application_key=application_key, realm=url)
     return api
 
