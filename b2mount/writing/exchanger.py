@@ -92,7 +92,11 @@ class Exchanger:
         await self.pay()
         exchange = Exchange(uuid.uuid4().hex, tuple(swaps))
         self._begin(exchange)
-        await self._record(exchange)
+        try:
+            await self._record(exchange)
+        except Exception:
+            del self._open[exchange.key]  # it never began
+            raise
         results: dict[int, ObjectVersion] = {}
         failed: list[Exception] = []
 

@@ -11,6 +11,7 @@ import trio
 from b2mount.errors import B2MountError, OverQuota, Unavailable
 from b2mount.model import ByteSource, Literal, ObjectMetadata, ObjectPath
 from b2mount.writing.exchanger import Swap, swaps_of
+from b2mount.writing.journal import Journal
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import World, at, open_world
@@ -53,6 +54,24 @@ async def test_objects_change_places(tmp_path: Path, store: FaultyStore, memory:
         assert memory.contents() == AFTER
         assert (store.calls["copy"], store.calls["hide"]) == (3, 1)
         assert await recorded(world) == 0
+
+
+async def test_what_could_not_be_recorded_is_not_open(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would believe what B2 says of these names, for the life of the mount."""
+    swaps, before = seeded(memory), memory.contents()
+
+    async def full(_self: Journal, _statements: object) -> None:
+        raise OSError("the disk is full")
+
+    async with open_world(tmp_path, store) as world:
+        monkeypatch.setattr(Journal, "write", full)
+        with pytest.raises(OSError, match="full"):
+            await world.mover.exchange(swaps)
+        assert not any(world.mover.is_open(swap.destination) for swap in swaps)
+        monkeypatch.undo()
+    assert memory.contents() == before
 
 
 @pytest.mark.parametrize("after", [False, True])
