@@ -18,7 +18,7 @@ TO_BUILD: Final = (
 def fuse_missing(error: ImportError) -> FuseMissing | None:
     """What is to be installed when this is why b2mount can't be loaded; None when it is something else."""
     if error.name == "pyfuse3" and isinstance(error, ModuleNotFoundError):
-        return FuseMissing(f"pyfuse3 is missing: {TO_BUILD}, then `pip install pyfuse3`")
+        return FuseMissing(f"pyfuse3 is missing: {TO_BUILD}, then install b2mount again")
     if "libfuse" in str(error):
         return FuseMissing(f"libfuse3 is missing: {TO_RUN}")
     return None

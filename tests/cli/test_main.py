@@ -296,7 +296,7 @@ def test_a_missing_libfuse_is_exit_6(
     error = ModuleNotFoundError("No module named 'pyfuse3'", name="pyfuse3")
     assert main(["bucket", "/m"]) == 6
     said = complaint(capsys)
-    for package in ("libfuse3-dev", "fuse3-devel", "pacman -S fuse3 pkgconf", "pip install pyfuse3"):
+    for package in ("libfuse3-dev", "fuse3-devel", "pacman -S fuse3 pkgconf", "install b2mount again"):
         assert package in said
 
 
