@@ -29,11 +29,13 @@ def run_in_background(work: Work) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until somebody can end the child
     child = os.fork()
     if child == 0:
-        _be_the_child(work, writing)
+        _be_the_child(work, writing, mask)
     os.close(writing)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         with open(reading, "rb") as pipe:
             report = pipe.readline()
     except KeyboardInterrupt:
@@ -45,10 +47,11 @@ def run_in_background(work: Work) -> None:
     decode_reply(report)
 
 
-def _be_the_child(work: Work, writing: int) -> None:
+def _be_the_child(work: Work, writing: int, mask: set[int | signal.Signals]) -> None:
     """Never returns: ends the process, without the parent's exit handlers."""
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.chdir("/")
         _close_inherited(keep=writing)
         _to_null(0)
