@@ -65,7 +65,11 @@ def test_reading_is_measured(run: Run, peer: Peer) -> None:
     assert result.traffic.received == 300 * KIB + 5
     assert (result.traffic.sent, result.traffic.class_a, result.traffic.class_b) == (0, 0, 2)
     assert result.traffic.class_c > 0
-    assert result.progress[-1] == (0, 300 * KIB + 5)
+    sent, received = result.progress[-1]
+    assert (sent, received) in {
+        (0, 300 * KIB),
+        (0, 300 * KIB + 5),
+    }  # the reader may have them before they count
     assert result.peak_memory > 10 * MIB
 
 
