@@ -15,6 +15,9 @@
 
 SHELL := /bin/sh
 PYTHON_ENV := .venv/bin/python
+# Two files of tests at a time, for many tests wait more than they work. Tests of one file share mounts and stay
+# in one process; the files keep their order, so that the last ones are short.
+PYTEST := $(PYTHON_ENV) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 RUN_READY := .venv/ready-to-run
 TEST_READY := .venv/ready-to-test
 
@@ -28,10 +31,10 @@ demo-stop: $(RUN_READY)
 	@$(PYTHON_ENV) -m b2mount.cli.demo stop
 
 test: $(TEST_READY)
-	$(PYTHON_ENV) -m pytest
+	$(PYTEST)
 
 fast: $(TEST_READY)
-	$(PYTHON_ENV) -m pytest -m "not kernel and not clients"
+	$(PYTEST) -m "not kernel and not clients"
 
 lint: $(TEST_READY)
 	$(PYTHON_ENV) -m ruff check .
