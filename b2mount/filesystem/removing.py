@@ -87,8 +87,13 @@ class Remover:
             await self._clearer.clear(paths)
 
     async def keep(self, directory: Inode) -> None:
-        """Write a placeholder when `directory` has just lost its last entry."""
-        if directory.removed or not self._namespace.needs_placeholder(directory):
+        """Write a placeholder when `directory` has just lost its last entry. B2 is asked what is in it
+        where nobody here knows: of a big one, when what was known has expired."""
+        try:
+            if not await self._has_lost_all(directory):
+                return
+        except B2MountError as error:
+            log.warning("%s may be empty now and then could not be kept in B2: %s", directory.path, error)
             return
         content = self._committer.known(directory)
         if content is not None and content.sealed is not None:  # it is on its way, with changed attributes
@@ -99,6 +104,13 @@ class Remover:
         except B2MountError as error:
             # the removal itself is done; the directory stays visible here in any case
             log.warning("%s is empty now and could not be kept in B2: %s", directory.path, error)
+
+    async def _has_lost_all(self, directory: Inode) -> bool:
+        known = self._namespace.needs_placeholder(directory)
+        if known is None:
+            children = self._namespace.children(directory)
+            known = await children.get(0) is None and not children.keepers and not directory.removed
+        return known
 
     async def _write_placeholder(self, directory: Inode) -> None:
         """Put the object that keeps `directory` alive and carries its attributes."""

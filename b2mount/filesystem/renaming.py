@@ -229,7 +229,8 @@ class Renamer:
             await self._record_again(replaced, taken)
             raise
         await self._remover.moved([version.path.moved(path, old) for version in versions])
-        await self._remover.keep(inode)
+        if not versions:
+            await self._remover.keep(inode)
 
     def _covered(self, target: Inode | None) -> dict[ObjectPath, str]:
         """What B2 has under the name that is replaced."""

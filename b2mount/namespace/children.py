@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from b2mount.model import DELIMITER, Attributes, Kind
+from b2mount.model import DELIMITER, Attributes, Kind, ObjectVersion
 from b2mount.namespace.directory_cache import Answer
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.lister import Lister
@@ -78,6 +78,11 @@ class ChildStream:
                 return Inode(0, self._directory.path.file(name), _NOTHING, None, removed=True)
             self._last = None
             self._given.pop()  # nobody was told of a later one: the next takes its place
+
+    @property
+    def keepers(self) -> list[ObjectVersion]:
+        """The objects that keep the directory alive when it is empty, once `get` has come to its end."""
+        return self._listing.keepers
 
     def ready(self, position: int) -> bool:
         """Whether `get` would answer without waiting."""

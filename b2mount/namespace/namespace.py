@@ -151,15 +151,15 @@ class Namespace:
         NotFound, and what the store raises."""
         return await self.children(directory).get(0) is None
 
-    def needs_placeholder(self, directory: Inode) -> bool:
-        """Whether B2 is about to lose the directory: all of it is known, and nothing is left in it."""
-        listing, path = self._cache.listing(directory.path), directory.path
-        if directory is self.root or path.is_bucket or directory.removed or listing is None:
+    def needs_placeholder(self, directory: Inode) -> bool | None:
+        """Whether B2 is about to lose the directory, as nothing is left in it; None when nothing is known
+        to be in it, and not all of it is known."""
+        if directory is self.root or directory.path.is_bucket or directory.removed:
             return False
-        if not listing.is_complete or listing.keepers:
+        listing = self._cache.listing(directory.path)
+        if not self._overlay.is_all_gone(directory.path, listing.names if listing is not None else ()):
             return False
-        records = self._overlay.records(directory.path)
-        return all(one.is_gone for one in records.values()) and all(name in records for name in listing.names)
+        return not listing.keepers if listing is not None and listing.is_complete else None
 
     def keepers(self, directory: Inode) -> list[ObjectVersion]:
         """The objects that keep a directory alive when it is empty, as far as they are known: its

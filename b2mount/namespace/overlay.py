@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -158,6 +158,13 @@ class Overlay:
         self._prune()
         level = self._levels.get(directory)
         return level.all() if level is not None else {}
+
+    def is_all_gone(self, directory: ObjectPath, names: Sequence[str]) -> bool:
+        """Whether a directory that had these names has none now, nor any other that is known here."""
+        found = (self.get(directory, name) for name in reversed(names))  # the first ones go first, mostly
+        if not all(record is not None and record.is_gone for record in found):
+            return False
+        return all(record.is_gone for record in self.records(directory).values())
 
     def has_pending(self, directory: ObjectPath) -> bool:
         """Whether anything directly in it is not in B2 yet."""
