@@ -36,6 +36,8 @@ RATE_OVER: Final = 30.0
 """Seconds that a rate is taken over: bytes come in whole parts of a large file."""
 RATE_FROM: Final = 1.0
 """Seconds before which a rate would say nothing."""
+FOR_A_FILE: Final = 256 * 1024
+"""A file takes time however small it is, about as much as so many bytes."""
 
 FileKey = tuple[str, float]
 
@@ -92,6 +94,9 @@ class TransferLine:
     _done: str
     """`sent`."""
     _speed: Speed = attrs.field(factory=Speed, init=False)
+    _effort: Speed = attrs.field(factory=Speed, init=False)
+    """Of bytes and files together, which says when it will be done."""
+    _most_left: int = attrs.field(default=0, init=False)
     _stack: ExitStack = attrs.field(factory=ExitStack, init=False)
     _bar: Progress | None = attrs.field(default=None, init=False)
     _task: TaskID | None = attrs.field(default=None, init=False)
@@ -120,7 +125,12 @@ class TransferLine:
         """Bring it up to date: files that are left, bytes that have moved, bytes of all."""
         now = time.monotonic()
         rate = self._speed.update(now, moved)
-        pace = "" if rate is None else f"{wording.size(rate)}/s, {wording.span((total - moved) / rate)} to go"
+        self._most_left = max(self._most_left, files_left)
+        effort = self._effort.update(now, moved + FOR_A_FILE * (self._most_left - files_left))
+        pace = ""
+        if rate is not None and effort is not None:
+            left = total - moved + FOR_A_FILE * files_left
+            pace = f"{wording.size(rate)}/s, {wording.span(left / effort)} to go"
         if not total and not files_left:
             return
         if self._bar is None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from b2mount.cli import wording
-from b2mount.cli.progress import Speed, Tally, working
+from b2mount.cli.progress import Speed, Tally, TransferLine, working
 from tests.control.fake_mount import pending
 
 
@@ -58,6 +58,31 @@ def test_sizes(count: int, text: str) -> None:
 )
 def test_spans(seconds: float, text: str) -> None:
     assert wording.span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("first", "left", "time"),
+    [
+        pytest.param((100, 1_000), (901, 105_000_000), "2 min", id="small ones first"),
+        pytest.param((1, 100_000_000), (1_000, 10_000), "26 s", id="the big one first"),
+    ],
+)
+def test_small_files_take_their_time(
+    first: tuple[int, int],
+    left: tuple[int, int],
+    time: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ten seconds for the first: how long the others take is told by bytes and files together."""
+    now = 0.0
+    monkeypatch.setattr("b2mount.cli.progress.time.monotonic", lambda: now)
+    files, size = first[0] + left[0], first[1] + left[1]
+    with TransferLine("fetching", "fetched") as line:
+        line.show(files, 0, size)
+        now = 10.0
+        line.show(left[0], first[1], size)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"/s, {time} to go")
 
 
 def test_what_nobody_can_measure_shows_that_it_goes_on(
