@@ -103,7 +103,7 @@ class Renamer:
         replaced = self._committer.known(target) if target is not None else None
         content = self._committer.known(inode)
         gathers = content is not None and self._committer.gathers(content)
-        taken, left = False, list[ObjectPath]()
+        taken, left = None, list[ObjectPath]()
         try:
             async with self._gate.moving(lambda: inode.path, lambda: directory.path.file(name)) as (
                 old,
@@ -112,7 +112,7 @@ class Renamer:
                 self._mover.check_taken_back()
                 self._announce(inode.path, path)
                 with self._write_back.holding(path):
-                    taken = replaced is not None and await self._take_back(replaced)
+                    taken = await self._take_back(replaced)
                     left += [old] if self._committer.is_in_b2(inode) else []
                     version = await self._move_bytes(
                         inode, path, self._recorded(replaced), self._covered(target)
@@ -129,28 +129,31 @@ class Renamer:
         if content is not None and gathers:  # one copy for the new name and for what was changed before
             await self._committer.arrive(content)
 
-    async def _take_back(self, content: FileContent) -> bool:
-        """Keep what is unsent from coming in over the one that is about to replace it."""
-        if content.sealed is None:
-            return False
-        await self._write_back.wait_out(content.sealed.staging_id)
-        content.take_back()
-        return True
+    async def _take_back(self, replaced: FileContent | None) -> SealedFile | None:
+        """Keep what is closed and unsent from coming in over the one that is about to replace it; returns
+        it."""
+        sealed = replaced.sealed if replaced is not None else None
+        if replaced is not None and sealed is not None:
+            await self._write_back.wait_out(sealed.staging_id)
+            replaced.take_back()
+        return sealed
 
     def _recorded(self, replaced: FileContent | None) -> list[SealedFile]:
-        """What the next mount would send of an unsent file, over the one that replaces it."""
-        layers = (replaced.staged, replaced.sealed) if replaced is not None else ()
+        """What the next mount would send of an unsent file, over the one that replaces it; oldest first, as
+        it is on record again when the rename fails."""
+        layers = (replaced.sealed, replaced.staged) if replaced is not None else ()
         found = (self._write_back.recorded(layer.staging_id) for layer in layers if layer is not None)
         return [sealed for sealed in found if sealed is not None]
 
-    async def _record_again(self, replaced: FileContent | None, taken: bool) -> None:
+    async def _record_again(self, replaced: FileContent | None, taken: SealedFile | None) -> None:
         """What was to be replaced is still there."""
         if replaced is None or replaced.inode.removed:
             return
+        staged_id = replaced.staged.staging_id if replaced.staged is not None else None
         with trio.CancelScope(shield=True):
-            if taken and replaced.sealed is not None:  # somebody waits for it: it could not be taken back
-                await self._write_back.submit(replaced.sealed)
-            if taken:
+            if taken is not None and replaced.sealed is not None:  # it could not be taken back for editing
+                await self._write_back.submit(replaced.sealed, under=staged_id)
+            if taken is not None and taken.staging_id == staged_id:
                 await self._committer.commit(replaced, wait=False)
             else:
                 await self._committer.checkpoint(replaced)
@@ -211,14 +214,14 @@ class Renamer:
     async def _move_directory(self, inode: Inode, new: tuple[Inode, str], target: Inode | None) -> None:
         directory, name = new
         replaced = self._committer.known(target) if target is not None else None
-        taken = False
+        taken = None
         try:
             place = self._gate.moving(lambda: inode.path, lambda: directory.path.directory(name))
             async with place as (old, path):
                 self._mover.check_taken_back()
                 self._announce(inode.path, path)
                 with self._write_back.holding(path):
-                    taken = replaced is not None and await self._take_back(replaced)
+                    taken = await self._take_back(replaced)
                     versions = await self._move_tree(inode, path, replaced, self._covered(target))
                     if target is not None:
                         await self._remover.replaced(target)

@@ -143,32 +143,32 @@ class Journal:
 
     # -- files -----------------------------------------------------------------------------
 
-    async def append(self, sealed: SealedFile, state: str, replaces: Iterable[SealedFile] = ()) -> None:
-        """Record a generation, as the latest of all, in place of an older record of the same staging
-        id and of those in `replaces`. `state` is 'editing' or 'sealed'. Raises OSError, StoreFailure."""
-        await self.write([self._addition(sealed, state), *self._deletions(replaces)])
+    async def append(
+        self, sealed: SealedFile, state: str, replaces: Iterable[SealedFile] = (), above: Iterable[str] = ()
+    ) -> None:
+        """Record a generation, as the latest of all but for those `above` it, in place of an older record of
+        the same staging id and of those in `replaces`. `state` is 'editing' or 'sealed'. Raises OSError,
+        StoreFailure."""
+        added = self._addition(sealed, state)
+        await self.write([added, *self._renumbering(above), *self._deletions(replaces)])
 
     async def rename(
         self,
-        sealed: SealedFile,
+        renamed: Sequence[SealedFile],
         above: Iterable[str] = (),
         replaces: Iterable[SealedFile] = (),
         restores: Iterable[SealedFile] = (),
     ) -> None:
-        """Record the new name or attributes of a recorded generation, as the latest of all, with the
-        generations `above` it after it; those in `replaces` go, those in `restores` are back. Raises
+        """Record the new name or attributes of recorded generations, in this order as the latest of all, with
+        the generations `above` them after them; those in `replaces` go, those in `restores` are back. Raises
         OSError, StoreFailure."""
-        self._note(sealed)
         update = "UPDATE files SET sequence = ?, record = ? WHERE staging_id = ?"
-        renumber = "UPDATE files SET sequence = ? WHERE staging_id = ?"
-        await self.write(
-            [
-                (update, (self._next(), sealed_to_json(sealed), sealed.staging_id)),
-                *((renumber, (self._next(), staging_id)) for staging_id in above),
-                *self._deletions(replaces),
-                *(self._addition(back, "sealed") for back in restores),
-            ]
-        )
+        for sealed in renamed:
+            self._note(sealed)
+        rows = [(self._next(), sealed_to_json(sealed), sealed.staging_id) for sealed in renamed]
+        changes: list[Statement] = [(update, row) for row in rows]
+        changes += [*self._renumbering(above), *self._deletions(replaces)]
+        await self.write([*changes, *(self._addition(back, "sealed") for back in restores)])
 
     async def retire(self, *gone: SealedFile) -> None:
         """Drop the records of generations that are in B2, unlinked or superseded. Records that
@@ -215,6 +215,10 @@ class Journal:
     def _next(self) -> int:
         self._sequence += 1
         return self._sequence
+
+    def _renumbering(self, staging_ids: Iterable[str]) -> list[Statement]:
+        renumber = "UPDATE files SET sequence = ? WHERE staging_id = ?"
+        return [(renumber, (self._next(), staging_id)) for staging_id in staging_ids]
 
     def _deletions(self, gone: Iterable[SealedFile]) -> list[Statement]:
         statements: list[Statement] = []

@@ -10,7 +10,7 @@ Must not know: how and when files are sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -45,9 +45,11 @@ class Recorder:
     """Generations that are done with and whose records the journal could not drop yet. They go
     with the next one that it can drop, so that no older record of a name outlives a younger one."""
 
-    async def record(self, sealed: SealedFile, then: UploadState, *, gathers: bool = False) -> None:
+    async def record(
+        self, sealed: SealedFile, then: UploadState, *, gathers: bool = False, under: str | None = None
+    ) -> None:
         """Make a generation durable, data first, and take it into the queue. With `gathers` it waits a
-        moment for further changes."""
+        moment for further changes. What is on record of the generation `under` stays, as the later one."""
         entry = self._queue.entries.get(sealed.staging_id)
         while entry is not None and entry.state in {UploadState.RECORDING, UploadState.UPLOADING}:
             await entry.next_change()
@@ -60,10 +62,11 @@ class Recorder:
         gone: list[Entry] = []
         try:
             await self._staging.sync(sealed.local_path, sealed.extents)
-            with self._replacing(sealed.path, entry, then) as gone:
-                entry.order = self._queue.next_order()
+            later = [e for e in self._queue.others(sealed.path, entry) if e.staging_id == under]
+            with self._replacing(sealed.path, entry, then, spared=later) as gone:
+                above = self._renumbered([entry], later)
                 word = "editing" if then is UploadState.EDITING else "sealed"
-                await self._journal.append(sealed, word, [other.sealed for other in gone])
+                await self._journal.append(sealed, word, [other.sealed for other in gone], above)
         except BaseException:
             if before is None:
                 self._queue.end(entry)
@@ -71,7 +74,8 @@ class Recorder:
                 self._queue.put_back(entry, before)
             raise
         entry.gathers_until = trio.current_time() + LONGEST_GATHERING if gathers else None
-        await self._recorded(entry, sealed, then, gone)
+        self._take(entry, sealed, then)
+        await self._clear([entry], gone)
 
     async def amend(
         self,
@@ -79,30 +83,22 @@ class Recorder:
         changed: Callable[[SealedFile], SealedFile],
         restores: Sequence[SealedFile] = (),
     ) -> bool:
-        """Record another name or other attributes; with it, those in `restores` are on record again, which
-        this one was to replace. False when the upload has begun; True, too, when nothing is recorded under
-        this staging id."""
-        while (entry := self._queue.entries.get(staging_id)) and entry.state is UploadState.RECORDING:
-            await entry.next_change()
+        """Record another name or other attributes. Earlier generations of its name that wait take a new name
+        along, and those in `restores` are on record again, which this one was to replace: all at one moment.
+        False when the upload has begun; True, too, when nothing is recorded under this staging id."""
+        entry = await self._standing_still(staging_id)
         if entry is None:
             return True
         if entry.state is UploadState.UPLOADING or entry.unwanted:
             return False
-        before, sealed = entry.state, changed(entry.sealed)
-        then = before if before is UploadState.EDITING else UploadState.QUEUED
+        sealed, generations = changed(entry.sealed), [entry]
         # what is being edited leaves earlier generations of its name to be sent, but takes over a new name
-        takes_over = then if sealed.path == entry.path else UploadState.QUEUED
-        entry.change(UploadState.RECORDING)
-        gone: list[Entry] = []
-        try:
-            with self._replacing(sealed.path, entry, takes_over) as gone:
-                entry.order = self._queue.next_order()
-                above = self._renumbered(entry)
-                await self._journal.rename(sealed, above, [other.sealed for other in gone], restores)
-        except BaseException:
-            self._queue.put_back(entry, before)
-            raise
-        await self._recorded(entry, sealed, then, gone)
+        takes_over = _amended(entry.state)
+        if sealed.path != entry.path:
+            generations = [*self._earlier(entry, {back.staging_id for back in restores}), entry]
+            takes_over = UploadState.QUEUED
+        values = [*(attrs.evolve(each.sealed, path=sealed.path) for each in generations[:-1]), sealed]
+        await self._amend(dict(zip(generations, values, strict=True)), takes_over, restores)
         return True
 
     async def drop_unlinked(self, entry: Entry) -> None:
@@ -167,17 +163,60 @@ class Recorder:
 
     # -- steps -----------------------------------------------------------------------------
 
+    async def _standing_still(self, staging_id: str) -> Entry | None:
+        """The entry, when neither it nor an earlier one of its name is being recorded."""
+        while (entry := self._queue.entries.get(staging_id)) is not None:
+            related = (entry, *self._queue.older(entry))
+            busy = next((each for each in related if each.state is UploadState.RECORDING), None)
+            if busy is None:
+                break
+            await busy.next_change()
+        return entry
+
+    def _earlier(self, entry: Entry, others: Container[str]) -> list[Entry]:
+        """What else there is of the file that `entry` is the latest generation of, oldest first; but for what
+        is on its way. `others` are those of another file that has had the name."""
+        found = [e for e in self._queue.older(entry) if e.path == entry.path and not (e.broken or e.unwanted)]
+        waiting = [e for e in found if e.state in WAITING or e.state is UploadState.EDITING]
+        own = [e for e in waiting if e.staging_id not in others]
+        return sorted(own, key=lambda each: each.order)
+
+    async def _amend(
+        self, values: Mapping[Entry, SealedFile], takes_over: UploadState, restores: Sequence[SealedFile]
+    ) -> None:
+        """Record these values of generations of one file, oldest first, and have them in the queue."""
+        *_, latest = values
+        before = {entry: entry.state for entry in values}
+        for entry in values:
+            entry.change(UploadState.RECORDING)
+        gone: list[Entry] = []
+        try:
+            with self._replacing(values[latest].path, latest, takes_over, spared=values) as gone:
+                above = self._renumbered(list(values))
+                replaced = [other.sealed for other in gone]
+                await self._journal.rename(list(values.values()), above, replaced, restores)
+        except BaseException:
+            for entry, state in before.items():
+                self._queue.put_back(entry, state)
+            raise
+        for entry, sealed in values.items():
+            self._take(entry, sealed, _amended(before[entry]))
+        await self._clear(values, gone)
+
     @contextmanager
-    def _replacing(self, path: ObjectPath, entry: Entry, then: UploadState) -> Iterator[list[Entry]]:
-        """The earlier entries of a name that a closed `entry` takes the place of. They stand still
-        inside, and are as before when that fails. One that is being edited loses only its record."""
+    def _replacing(
+        self, path: ObjectPath, entry: Entry, then: UploadState, spared: Container[Entry] = ()
+    ) -> Iterator[list[Entry]]:
+        """The earlier entries of a name that a closed `entry` takes the place of, but for those that take the
+        name with it. They stand still inside, and are as before when that fails. One that is being edited
+        loses only its record."""
         fate = entry.sealed.fate
         before = {
             other: other.state
             for other in self._queue.others(path, entry)
             if (then is UploadState.QUEUED or other.left)
             and (other.state in WAITING or other.state is UploadState.EDITING)
-            and not (other.broken or other.stands_on(fate))
+            and not (other.broken or other in spared or other.stands_on(fate))
         }
         for other in before:
             other.change(UploadState.RECORDING)
@@ -193,24 +232,29 @@ class Recorder:
             else:
                 self._queue.end_superseded(other, entry)
 
-    def _renumbered(self, entry: Entry) -> list[str]:
-        """The generations that stand on `entry` stay later than it."""
-        above = [e for e in map(self._queue.entries.get, entry.sealed.fate.users) if e is not None]
-        for user in above:
-            user.order = self._queue.next_order()
+    def _renumbered(self, entries: Sequence[Entry], later: Sequence[Entry] = ()) -> list[str]:
+        """These are the latest now, in this order, and those that stand on them, and `later`, stay later."""
+        users = [user for entry in entries for user in entry.sealed.fate.users]
+        found = [e for e in map(self._queue.entries.get, users) if e is not None]
+        above = list(dict.fromkeys(e for e in (*found, *later) if e not in entries))
+        for entry in (*entries, *above):
+            entry.order = self._queue.next_order()
         return [user.staging_id for user in above]
 
-    async def _recorded(
-        self, entry: Entry, sealed: SealedFile, then: UploadState, gone: Sequence[Entry]
-    ) -> None:
+    def _take(self, entry: Entry, sealed: SealedFile, then: UploadState) -> None:
+        """What is on record now is in the queue."""
         self._queue.replace(entry, sealed)
         entry.error, entry.attempts, entry.sent = None, 0, 0
         entry.change(then)
         if then is UploadState.QUEUED:
             self._queue.schedule(entry, self._due(entry))
+
+    async def _clear(self, taken: Iterable[Entry], gone: Sequence[Entry]) -> None:
+        """What those that were taken in have replaced goes."""
         self._queue.unblock()
-        if then is UploadState.QUEUED:  # what has failed while this was recorded is not to be sent after it
-            await self.drop_superseded(sealed.path)
+        queued = {entry.path for entry in taken if entry.state is UploadState.QUEUED}
+        for path in queued:  # what has failed while it was recorded is not to be sent after it
+            await self.drop_superseded(path)
         await self._delete_files([other.sealed for other in gone if other.state is UploadState.DONE])
 
     def _due(self, entry: Entry) -> float:
@@ -258,6 +302,11 @@ class Recorder:
             await self._staging.delete([path for sealed in gone for path in self._staging.retired(sealed)])
         except OSError as error:
             log.warning("staging files that are not needed any more stay for now: %s", error)
+
+
+def _amended(state: UploadState) -> UploadState:
+    """The state of a recorded entry whose name or attributes have changed: what has failed is tried again."""
+    return state if state is UploadState.EDITING else UploadState.QUEUED
 
 
 def _first_of(reasons: Mapping[str, str], sealed: SealedFile) -> str | None:

@@ -90,12 +90,12 @@ class WriteBack:
         with trio.CancelScope(shield=True):
             await self._recorder.record(sealed, UploadState.EDITING)
 
-    async def submit(self, sealed: SealedFile, *, gathers: bool = False) -> None:
+    async def submit(self, sealed: SealedFile, *, gathers: bool = False, under: str | None = None) -> None:
         """close: durable on the local disk and queued when this returns. With `gathers` only attributes
-        have changed: it waits for more of that kind until somebody waits for it. Raises OSError,
-        StoreFailure; then nothing has changed here, and the generation may be edited further."""
+        have changed: it waits for more of that kind until somebody waits for it. `under` as in Recorder.
+        Raises OSError, StoreFailure; then nothing has changed here, and it may be edited further."""
         with trio.CancelScope(shield=True):
-            await self._recorder.record(sealed, UploadState.QUEUED, gathers=gathers)
+            await self._recorder.record(sealed, UploadState.QUEUED, gathers=gathers, under=under)
 
     def gathers(self, staging_id: str) -> bool:
         """Whether it is on its way for its attributes only, and waits for more of that kind."""
@@ -123,12 +123,12 @@ class WriteBack:
         return entry.state is UploadState.EDITING
 
     async def rename(self, staging_id: str, path: ObjectPath, restores: Sequence[SealedFile] = ()) -> bool:
-        """Send it under another name. True also when nothing of it is recorded. False when its
-        upload has begun: settle it, then move the object. Waits out the upload of an earlier
-        generation, which comes in under the old name. `restores` as in Recorder. Raises OSError,
-        StoreFailure."""
+        """Send it, and earlier generations that wait, under another name. True also when nothing of it is
+        recorded, or it has that name. False when its upload has begun: settle it, then move the object.
+        Waits out the upload of an earlier generation, which comes in under the old name. `restores` as in
+        Recorder. Raises OSError, StoreFailure."""
         entry = self._queue.entries.get(staging_id)
-        if entry is None:
+        if entry is None or entry.path == path:
             return True
         with self.holding(entry.path):  # it is not to begin as soon as the one below has ended
             await end_of(self._queue.older(entry))

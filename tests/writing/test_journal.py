@@ -98,7 +98,7 @@ async def test_records_come_in_the_order_of_their_last_change(tmp_path):
         for sealed in (one, two, three, one):
             await world.journal.append(sealed, "sealed")
         assert [s.path.key for s in await world.journal.replay()] == ["2", "3", "1"]
-        await world.journal.rename(two, above=[three.staging_id])
+        await world.journal.rename([two], above=[three.staging_id])
         assert [s.path.key for s in await world.journal.replay()] == ["1", "2", "3"]
 
 

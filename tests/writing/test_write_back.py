@@ -368,11 +368,13 @@ async def test_what_fails_while_the_next_is_recorded_is_not_sent_after_it(
     store.fail("put", Unavailable("out of reach"))
     append = Journal.append
 
-    async def slow(self: Journal, sealed: SealedFile, state: str, replaces: Iterable[SealedFile]) -> None:
+    async def slow(
+        self: Journal, sealed: SealedFile, state: str, replaces: Iterable[SealedFile], above: Iterable[str]
+    ) -> None:
         if sealed.size == 5:
             recording.reached.set()
             await recording.release.wait()
-        await append(self, sealed, state, replaces)
+        await append(self, sealed, state, replaces, above)
 
     monkeypatch.setattr(Journal, "append", slow)
     async with open_world(tmp_path, store) as world:

@@ -1,0 +1,109 @@
+"""A file of which more than one state is unsent takes all of them along to its new name, and a rename that
+fails leaves it and what it was to replace as safe as they were."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from b2mount.errors import Unavailable
+from b2mount.model import ObjectPath
+from b2mount.writing.journal import Journal
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.memory_store import MemoryStore
+from tests.filesystem.test_crash_of_unsent import LATER, after_a_crash, mounted
+from tests.filesystem.world import World
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    return FaultyStore(MemoryStore())
+
+
+async def synced_over_closed(w: World, path: str) -> int:
+    """A file that is closed and unsent, and has been written anew from its start and fsynced since."""
+    await w.write(path, b"closed")
+    fh = await w.open(path, os.O_WRONLY | os.O_TRUNC)
+    await w.fs.write(fh, 0, b"synced, and longer")
+    await w.fs.fsync(fh)
+    return fh
+
+
+def files(found: dict[str, bytes]) -> dict[str, bytes]:
+    return {key: data for key, data in found.items() if not key.endswith(".bzEmpty")}
+
+
+@pytest.mark.parametrize("below", ["", "d/"])
+async def test_what_was_synced_over_what_was_closed(store, tmp_path, autojump_clock, below):
+    """A crash after a rename of it, or of its directory, leaves what was synced under the new name."""
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        if below:
+            await w.mkdir("d")
+        fh = await synced_over_closed(w, f"{below}a")
+        await (w.rename("d", "e") if below else w.rename("a", "b"))
+        new = "e/a" if below else "b"
+        assert files(await after_a_crash(store, tmp_path / "here")) == {new: b"synced, and longer"}
+        await w.write_back.flush()
+        assert await w.read(new) == b"synced, and longer"
+        await w.close(fh)
+
+
+@pytest.mark.parametrize("below", ["", "d/"])
+async def test_what_was_synced_over_what_was_closed_when_the_rename_fails(
+    store, tmp_path, autojump_clock, below
+):
+    """It has its old name again, and a crash leaves what was synced there."""
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        if below:
+            await w.mkdir("d")
+        store.inner.seed(ObjectPath("bucket", f"{below}a"), b"in B2")
+        fh = await synced_over_closed(w, f"{below}a")
+        store.fail("copy" if below else "hide", Unavailable("no network"), times=9)
+        with pytest.raises(Unavailable):
+            await (w.rename("d", "e") if below else w.rename("a", "b"))
+        assert files(await after_a_crash(FaultyStore(store.inner), tmp_path / "here")) == {
+            f"{below}a": b"synced, and longer"
+        }
+        await w.close(fh)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_crash_at_any_moment_of_a_rename_over_an_unsent_file(
+    store, tmp_path, autojump_clock, monkeypatch, fails
+):
+    """What was synced has one of the two names; what it was to replace is there until it has the other."""
+    inner, write = store.inner, Journal.write
+    moments: list[tuple[Path, FaultyStore]] = []
+
+    async def noted(journal: Journal, statements) -> None:
+        await write(journal, statements)
+        place = tmp_path / f"moment {len(moments)}"
+        shutil.copytree(tmp_path / "here", place / "here")
+        moments.append((place / "here", FaultyStore(copy.deepcopy(inner))))
+
+    inner.seed(ObjectPath("bucket", "a"), b"in B2")
+    async with mounted(store, tmp_path / "here", waits=False, delay=LATER) as w:
+        closed = await synced_over_closed(w, "b")
+        fh = await synced_over_closed(w, "a")
+        if fails:
+            store.fail("hide", Unavailable("no network"))
+        await w.fs.write(closed, 0, b"other!")
+        await w.fs.fsync(closed)
+        monkeypatch.setattr(Journal, "write", noted)
+        if fails:
+            with pytest.raises(Unavailable):
+                await w.rename("a", "b")
+        else:
+            await w.rename("a", "b")
+        monkeypatch.undo()
+        await w.close(closed)
+        await w.close(fh)
+    new, old = b"synced, and longer", b"other!, and longer"
+    assert moments
+    for directory, left in moments:
+        found = await after_a_crash(left, directory)
+        assert found in ({"a": new, "b": old}, {"b": new}, {"a": b"in B2", "b": new})
