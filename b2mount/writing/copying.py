@@ -7,7 +7,15 @@ from typing import TypeVar
 
 import trio
 
-from b2mount.errors import NotFound
+from b2mount.errors import (
+    AccessDenied,
+    B2MountError,
+    KeyMissing,
+    NotAuthorized,
+    NotFound,
+    OverQuota,
+    Unavailable,
+)
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.object_info import same_info
@@ -33,6 +41,15 @@ async def newest(store: ObjectStore, path: ObjectPath) -> ObjectVersion | None:
         return await store.stat(path)
     except NotFound:
         return None
+
+
+def may_pass(error: B2MountError, store: ObjectStore) -> bool:
+    """Whether B2 may remove a version later that it does not remove now, or say what a name shows: it is
+    reached again, a cap is lifted, the key gets its rights back. Also a cap may show as AccessDenied: the
+    reply to a HEAD says no more than 403."""
+    if isinstance(error, AccessDenied) and not isinstance(error, KeyMissing):
+        return "deleteFiles" in store.account.capabilities
+    return isinstance(error, Unavailable | OverQuota | NotAuthorized)
 
 
 async def in_parallel(width: int, work: Callable[[T], Awaitable[None]], items: Sequence[T]) -> None:

@@ -11,7 +11,11 @@ What a replay finds of an exchange, and what it does:
                                    be there keeps its old name: it is not hidden, nothing is copied over
                                    it, and what has been copied there is deleted
     it was being taken back        the copies that are still there are deleted: what was under their
-      (a copy had failed)          names before shows again
+      (a copy had failed)          names before shows again, as long as what was copied still has its name
+
+What B2 refuses (a cap, the key's rights) stays in the journal for the next mount; this one goes on with the
+names as they are. So the next one finds what people have made of what they saw: it deletes no copy then that
+was there for them to see.
 
 Invariants: an exchange is in the journal, as one record, before its first request and until it is done
 or taken back; nothing is hidden before B2 has confirmed every copy.
@@ -24,7 +28,8 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 import trio
@@ -32,7 +37,7 @@ import trio
 from b2mount.errors import B2MountError, NotFound, Unavailable
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
-from b2mount.writing.copying import in_parallel, is_copy, newest
+from b2mount.writing.copying import in_parallel, is_copy, may_pass, newest
 from b2mount.writing.journal import Journal
 from b2mount.writing.records import UNREADABLE, count_of, path_of, text_of, version_from_json, version_to_json
 from b2mount.writing.uploader import Uploader
@@ -62,6 +67,8 @@ class Exchange:
     """Since when it is being taken back."""
     copies: tuple[str, ...] = ()
     """The ids of the versions that are to be taken back; there may be more, whose reply was lost."""
+    was_seen: bool = False
+    """Whether a mount has gone on with the names as they are, half done."""
 
 
 def swaps_of(moves: Sequence[tuple[ObjectVersion, ObjectPath]]) -> list[Swap]:
@@ -83,6 +90,8 @@ class Exchanger:
     """Those that could not be taken back yet."""
     _open: dict[str, frozenset[ObjectPath]] = attrs.field(factory=dict, init=False)
     """The new names of those that are neither done nor taken back."""
+    _left: dict[str, Exchange] = attrs.field(factory=dict, init=False)
+    """Those that B2 refuses to finish or to take back: they are the next mount's."""
     _paying: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def exchange(self, swaps: Sequence[Swap]) -> list[ObjectVersion]:
@@ -110,7 +119,8 @@ class Exchanger:
         if failed:
             await self._take_back(exchange, [copy.version_id for copy in results.values()])
             raise failed[0]
-        await self._hide_old_names(exchange.swaps)
+        for path, error in await self._hide_old_names(exchange.swaps):
+            log.warning("%s is under its old name too: %s", path, error)
         await self._end(exchange)
         return [results[number] for number in range(len(swaps))]
 
@@ -123,14 +133,19 @@ class Exchanger:
         """Whether B2 may show a copy under a name which is there for good only when an exchange is done."""
         return any(path in destinations for destinations in self._open.values())
 
+    def left(self) -> Iterator[ObjectVersion]:
+        """The versions that are to have their names yet, or again, whoever does it."""
+        for exchange in (*self._left.values(), *self._owed):
+            yield from (swap.source for swap in exchange.swaps)
+
     async def has_begun(self) -> bool:
         """Whether an earlier process left any. Raises when the journal can't be read."""
         return bool(await self._recorded())
 
     async def replay(self) -> bool:
-        """Go on with what an earlier process left. False when B2 is out of reach. Raises when the journal
-        can't be read."""
-        left = await self._recorded()
+        """Go on with what an earlier process left, but for what B2 refuses. False when B2 is out of reach.
+        Raises when the journal can't be read."""
+        left = [exchange for exchange in await self._recorded() if exchange.key not in self._left]
         for exchange in left:
             self._begin(exchange)
         for exchange in left:
@@ -143,8 +158,11 @@ class Exchanger:
             except Unavailable as error:
                 log.warning("an exchange of objects waits: %s", error)
                 return False
-            except B2MountError:
+            except NotFound:
                 log.exception("an exchange of objects stays half done")
+            except B2MountError as error:
+                await self._leave(exchange, error)
+                continue
             await self._end(exchange)
         return True
 
@@ -157,29 +175,35 @@ class Exchanger:
         for swap in swaps:
             found = there[swap.destination]
             is_done = is_copy(found, swap.source) and not _is_unchanged(found, swap)
-            if swap in moving and not is_done:
+            is_gone = exchange.was_seen and swap.hides and not await self._is_left(swap)
+            if swap in moving and not (is_done or is_gone):
                 await self._uploader.copy(swap.source, swap.destination)
             elif swap not in moving:
                 log.warning("%s keeps its name: others have written to its new one", swap.source.path)
-                if is_done and found is not None:
-                    await self._store.delete_version(found)
-        await self._hide_old_names([swap for swap in moving if await self._is_left(swap)])
+                if is_done and found is not None and not exchange.was_seen:
+                    await self._delete(found)
+        for _, error in await self._hide_old_names([swap for swap in moving if await self._is_left(swap)]):
+            raise error
 
     async def _is_left(self, swap: Swap) -> bool:
         """Whether the old name still shows what was there."""
         there = await newest(self._store, swap.source.path)
         return there is not None and there.version_id == swap.source.version_id
 
-    async def _hide_old_names(self, swaps: Sequence[Swap]) -> None:
+    async def _hide_old_names(self, swaps: Sequence[Swap]) -> list[tuple[ObjectPath, B2MountError]]:
+        """Returns those that could not be hidden, and why."""
+        failed: list[tuple[ObjectPath, B2MountError]] = []
+
         async def hide_one(swap: Swap) -> None:
             try:
                 await self._store.hide(swap.source.path)
             except NotFound:
                 pass  # somebody removed it meanwhile
             except B2MountError as error:
-                log.warning("%s is under its old name too: %s", swap.source.path, error)
+                failed.append((swap.source.path, error))
 
         await in_parallel(self._parallel, hide_one, [swap for swap in swaps if swap.hides])
+        return failed
 
     # -- and back --------------------------------------------------------------------------
 
@@ -197,18 +221,20 @@ class Exchanger:
 
     async def pay(self) -> bool:
         """Take back what could not be taken back yet; whether there was any, so that names have others again.
-        Before it nobody may carry on what has those names. Raises what the store raises."""
+        Before it nobody may carry on what has those names. Raises what the store raises, where it may pass;
+        the rest is left to the next mount."""
         has_paid = False
         async with self._paying:
             while self._owed:
                 exchange = self._owed[-1]
                 try:
                     await self._delete_copies(exchange, exchange.failed_ms)
-                except Unavailable:
-                    raise
                 except B2MountError as error:
-                    log.warning("an exchange of objects stays half done: %s", error)
-                await self._end(exchange)
+                    if may_pass(error, self._store):
+                        raise
+                    await self._leave(exchange, error)
+                else:
+                    await self._end(exchange)
                 self._owed.remove(exchange)
                 has_paid = True
         return has_paid
@@ -220,8 +246,25 @@ class Exchanger:
             if there is None or there.version_id == swap.replaces:
                 continue
             is_early = until_ms is None or there.uploaded_ms <= until_ms
-            if there.version_id in exchange.copies or (is_early and is_copy(there, swap.source)):
-                await self._store.delete_version(there)
+            if not (there.version_id in exchange.copies or (is_early and is_copy(there, swap.source))):
+                continue
+            if until_ms is None or await newest(self._store, swap.source.path) is not None:
+                await self._delete(there)
+
+    async def _delete(self, copy: ObjectVersion) -> None:
+        with suppress(NotFound):  # somebody else has meanwhile
+            await self._store.delete_version(copy)
+
+    async def _leave(self, exchange: Exchange, error: B2MountError) -> None:
+        """To the next mount."""
+        log.warning("an exchange of objects is not done, the next mount tries again: %s", error)
+        exchange = self._left[exchange.key] = attrs.evolve(exchange, was_seen=True)
+        try:
+            await self._record(exchange)
+        except (B2MountError, OSError) as failure:
+            log.warning("the journal could not take note of it: %s", failure)
+        finally:
+            self._open.pop(exchange.key, None)
 
     # -- the journal -----------------------------------------------------------------------
 
@@ -281,7 +324,14 @@ def _to_json(exchange: Exchange) -> str:
         ]
         for swap in exchange.swaps
     ]
-    return json.dumps({"swaps": swaps, "failed_ms": exchange.failed_ms, "copies": exchange.copies})
+    return json.dumps(
+        {
+            "swaps": swaps,
+            "failed_ms": exchange.failed_ms,
+            "copies": exchange.copies,
+            "was_seen": exchange.was_seen,
+        }
+    )
 
 
 def _from_json(key: str, text: str) -> Exchange:
@@ -296,4 +346,5 @@ def _from_json(key: str, text: str) -> Exchange:
         tuple(swaps),
         None if failed_ms is None else count_of(failed_ms),
         tuple(text_of(copy) for copy in record["copies"]),
+        record.get("was_seen") is True,
     )

@@ -12,6 +12,10 @@ What a replay finds of a rename, and what it does, so that nothing is lost and n
       sent to the old name                  would stay hidden under a large file that was begun before
     the old name shows something else     nothing more: somebody has removed or replaced it since
 
+What B2 refuses (a cap, the key's rights) stays in the journal for the next mount, which finds the same; this
+one goes on without it. When that happens to an old name that is to be given back, the journal says so from
+then on: what is sent to the destination covers the copy that it is known by.
+
 Our copy is known by its size, SHA-1, content type and info: see `copying`. Objects that change places
 are the Exchanger's.
 
@@ -35,7 +39,7 @@ import trio
 from b2mount.errors import B2MountError, NotFound, Unavailable
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
-from b2mount.writing.copying import in_parallel, is_copy, newest
+from b2mount.writing.copying import in_parallel, is_copy, may_pass, newest
 from b2mount.writing.exchanger import Exchanger, Swap
 from b2mount.writing.journal import Journal
 from b2mount.writing.records import MoveRecord
@@ -48,6 +52,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two tries."""
+LONGEST_REFUSED: Final = 900.0
+"""The same, where B2 answers and refuses: each try is a request, and a cap may last for a day."""
 
 
 class MoveIncomplete(B2MountError):
@@ -74,6 +80,8 @@ class Mover:
     _parallel: int = attrs.field(default=16, kw_only=True)
     _unsure: set[int] = attrs.field(factory=set, init=False)
     """Renames that were begun and may not be done; they stay in the journal."""
+    _refused: dict[MoveRecord, Exception] = attrs.field(factory=dict, init=False)
+    """What an earlier process began and this one can't finish."""
     _needed: dict[object, Sequence[ObjectVersion]] = attrs.field(factory=dict, init=False)
     _filling: dict[object, frozenset[ObjectPath]] = attrs.field(factory=dict, init=False)
     """The new names of what is being renamed."""
@@ -84,7 +92,7 @@ class Mover:
 
     @_strays.default
     def _make_strays(self) -> Strays:
-        strays = Strays(self._store, self.in_use)
+        strays = Strays(self._store, self._moving)
         self._uploader.on_begin = strays.forget
         return strays
 
@@ -166,19 +174,21 @@ class Mover:
             raise Unavailable("names are not yet what they were before an exchange that failed")
 
     async def run(self, taken_back: Callable[[], None]) -> None:
-        """Take back what exchanges and renames that failed have left, as soon as B2 answers, until
+        """Take back what exchanges and renames that failed have left, as soon as B2 does it, until
         cancelled; then `taken_back`: names mean others again."""
         pause = FIRST_PAUSE
         while True:
             await self._owes.wait()
             await trio.sleep(pause)  # B2 has just been in trouble
-            pause = min(pause * 2, LONGEST_PAUSE)
+            longest = LONGEST_PAUSE
             try:
                 exchanged = await self.take_back()
                 if await self._strays.pay() or exchanged:
                     taken_back()
-            except Unavailable as error:
+            except B2MountError as error:
                 log.debug("what failed is not taken back yet: %s", error)
+                longest = LONGEST_PAUSE if isinstance(error, Unavailable) else LONGEST_REFUSED
+            pause = min(pause * 2, longest)
             if not (self._exchanger.owes or self._strays.are_owed):
                 self._owes, pause = trio.Event(), FIRST_PAUSE
 
@@ -199,7 +209,12 @@ class Mover:
             self._filling.pop(token, None)
 
     def in_use(self) -> Iterator[ObjectVersion]:
-        """The versions that are being copied, or about to be."""
+        """The versions that are being copied, or about to be, and those that a mount is to go on with."""
+        yield from self._moving()
+        yield from (record.version for record in self._refused)
+        yield from self._exchanger.left()
+
+    def _moving(self) -> Iterator[ObjectVersion]:
         for versions in self._needed.values():
             yield from versions
 
@@ -208,8 +223,8 @@ class Mover:
         return bool(await self._journal.moves()) or await self._exchanger.has_begun()
 
     async def replay(self) -> None:
-        """Finish what an earlier process began. Waits for B2 as long as it is out of reach; let
-        uploads begin after it. Never raises but when the journal can't be read."""
+        """Finish what an earlier process began, but for what B2 refuses. Waits for B2 as long as it is out
+        of reach; let uploads begin after it. Never raises but when the journal can't be read."""
         left = await self._journal.moves()
         pause = 1.0
         while True:
@@ -222,9 +237,17 @@ class Mover:
             await in_parallel(self._parallel, finish_one, left)
             left = waiting
             if await self._exchanger.replay() and not left:
-                return
+                break
             await trio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+        for record, error in list(self._refused.items())[:1]:  # one line, however many there are
+            log.warning(
+                "%d renames that an earlier mount began are not done, the next one tries again; %s to %s: %s",
+                len(self._refused),
+                record.version.path,
+                record.destination,
+                error,
+            )
 
     # -- one object ------------------------------------------------------------------------
 
@@ -268,16 +291,19 @@ class Mover:
     async def _undo(self, copy: ObjectVersion, stray: Stray) -> None:
         try:
             await self._store.delete_version(copy)
-        except Unavailable:
-            self._owe(stray)
         except B2MountError as error:
-            log.warning("%s is under its old name too: %s", copy.path, error)
+            if may_pass(error, self._store):
+                self._owe(stray)
+            else:
+                log.warning("%s is under its old name too: %s", copy.path, error)
 
     async def _finish(self, record: MoveRecord) -> bool:
-        """False when B2 is out of reach."""
+        """False when B2 is out of reach. What it refuses is `_refused` then."""
         source, destination = record.version, record.destination
         try:
-            if await self._journal.written_since(record, destination):
+            if record.is_way_back:
+                await self._give_back(record)
+            elif await self._journal.written_since(record, destination):
                 await self._put_back(record)
             elif await self._journal.written_since(record, source.path):
                 log.info("%s keeps its name: what was written to it since is about to be sent", source.path)
@@ -291,18 +317,33 @@ class Mover:
         except Unavailable as error:
             log.warning("the rename of %s waits: %s", source.path, error)
             return False
-        except Exception:
-            log.exception("the rename of %s to %s stays half done", source.path, destination)
+        except Exception as error:
+            log.debug("the rename of %s to %s stays half done", source.path, destination, exc_info=True)
+            self._refused[record] = error
+            return True
         await self._end([record])
         return True
 
     async def _put_back(self, record: MoveRecord) -> None:
         """The rename was reported as failed, and what it was to replace is about to be sent: what was
         moved must have its old name, and nothing else."""
-        copy = await newest(self._store, record.destination)
-        if is_copy(copy, record.version) and await newest(self._store, record.version.path) is None:
-            log.info("%s has its name again", record.version.path)
-            await self._uploader.copy(record.version, record.version.path)
+        try:
+            if is_copy(await newest(self._store, record.destination), record.version):
+                await self._give_back(record)
+        except (NotFound, Unavailable):
+            raise
+        except B2MountError:
+            path = record.version.path
+            turn_back = "UPDATE moves SET bucket = ?, key = ? WHERE number = ?"
+            await self._journal.write([(turn_back, (path.bucket, path.key, record.number))])
+            raise
+
+    async def _give_back(self, record: MoveRecord) -> None:
+        path = record.version.path
+        if await self._journal.written_since(record, path) or await newest(self._store, path) is not None:
+            return
+        log.info("%s has its name again", path)
+        await self._uploader.copy(record.version, path)
 
     async def _is_still_wanted(self, record: MoveRecord) -> bool:
         source = await newest(self._store, record.version.path)

@@ -73,6 +73,11 @@ class MoveRecord:
     over: str | None
     """The id of the version that the new name showed then; None when none was known."""
 
+    @property
+    def is_way_back(self) -> bool:
+        """Whether it has been decided that the object is to have its old name again."""
+        return self.destination == self.version.path
+
 
 def sealed_to_json(sealed: SealedFile) -> str:
     """A generation with all that it stands on: later records are not needed to read it."""

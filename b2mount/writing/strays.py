@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from b2mount.errors import B2MountError, Unavailable
+from b2mount.errors import B2MountError
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.store.interface import ObjectStore
-from b2mount.writing.copying import is_copy, newest
+from b2mount.writing.copying import is_copy, may_pass, newest
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Strays:
         self._owed = [stray for stray in self._owed if stray.path != path]
 
     async def pay(self) -> bool:
-        """Remove them; whether there were any. Raises Unavailable; the rest is still owed then, and so is
+        """Remove them; whether there were any. Raises what may pass; the rest is still owed then, and so is
         what somebody is moving just now."""
         has_paid = False
         for stray in list(self._owed):
@@ -76,9 +76,9 @@ class Strays:
                     log.info("%s is removed: the rename of %s had failed", stray.path, stray.source.path)
                     await self._store.delete_version(found)
                     has_paid = True
-            except Unavailable:
-                raise
             except B2MountError as error:
+                if may_pass(error, self._store):
+                    raise
                 log.warning("%s may be under its old name too: %s", stray.path, error)
             if stray in self._owed:
                 self._owed.remove(stray)

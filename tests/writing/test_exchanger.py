@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
-from b2mount.errors import B2MountError, OverQuota, Unavailable
+from b2mount.errors import AccessDenied, B2MountError, NotAuthorized, OverQuota, StoreFailure, Unavailable
 from b2mount.model import ByteSource, Literal, ObjectMetadata, ObjectPath
 from b2mount.writing.exchanger import Swap, swaps_of
 from b2mount.writing.journal import Journal
@@ -16,6 +17,7 @@ from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import World, at, open_world
 
+REFUSALS = [OverQuota("cap"), AccessDenied("no right"), NotAuthorized("no key"), StoreFailure("refused")]
 BEFORE = {"a/1": b"one", "a/2": b"two", "b/1": b"other", "c": b"alone"}
 AFTER = {"b/1": b"one", "b/2": b"two", "a/1": b"other", "c": b"alone"}
 
@@ -256,3 +258,131 @@ async def test_what_is_the_same_on_both_sides_is_exchanged_too(
             nursery.cancel_scope.cancel()
     await replayed(tmp_path, store)
     assert memory.contents() == {"a": b"same", "b": b"same"}
+
+
+async def cut_off(path: Path, store: FaultyStore, memory: MemoryStore, copies: int) -> None:
+    """An exchange of which so many copies were made."""
+    async with open_world(path, store) as world:
+        holds = [store.hold("copy", at=n, after=n <= copies) for n in (1, 2, 3)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.mover.exchange, seeded(memory))
+            for hold in holds:
+                await hold.reached.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def refused(path: Path, store: FaultyStore) -> None:
+    """A mount that comes up and can't go on with it."""
+    async with open_world(path, store) as world:
+        with trio.fail_after(5):
+            await world.mover.replay()
+        assert await recorded(world) == 1
+        assert {version.path.key for version in world.mover.in_use()} == {"a/1", "a/2", "b/1"}
+        assert not world.mover.is_open(at("b/1"))
+
+
+@pytest.mark.parametrize("verb", ["stat", "copy", "hide"])
+@pytest.mark.parametrize("refusal", REFUSALS, ids=type)
+async def test_what_b2_refuses_is_done_by_a_later_mount(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning, verb: str, refusal: B2MountError
+) -> None:
+    expect_warning("an exchange of objects is not done")
+    await cut_off(tmp_path, store, memory, 1)
+    store.fail(verb, refusal)
+    await refused(tmp_path, store)
+    await replayed(tmp_path, store)
+    assert memory.contents() == AFTER
+
+
+async def test_what_was_written_over_what_was_seen_half_done_costs_nothing_else(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("an exchange of objects is not done")
+    expect_warning("keeps its name")
+    await cut_off(tmp_path, store, memory, 2)
+    store.fail("hide", OverQuota("cap"))
+    await refused(tmp_path, store)
+    memory.seed(at("b/1"), b"one, edited")
+    await replayed(tmp_path, store)
+    assert memory.contents() == {"b/1": b"one, edited", "b/2": b"two", "a/1": b"other", "c": b"alone"}
+
+
+async def test_what_was_removed_after_it_was_seen_half_done_stays_away(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("an exchange of objects is not done")
+    await cut_off(tmp_path, store, memory, 3)
+    store.fail("hide", OverQuota("cap"))
+    await refused(tmp_path, store)
+    await memory.hide(at("a/2"))
+    await memory.hide(at("b/2"))
+    await replayed(tmp_path, store)
+    assert memory.contents() == {key: data for key, data in AFTER.items() if key != "b/2"}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS[:3], ids=type)
+async def test_it_is_taken_back_when_b2_allows_it(
+    autojump_clock: trio.testing.MockClock,
+    tmp_path: Path,
+    store: FaultyStore,
+    memory: MemoryStore,
+    expect_warning,
+    refusal: B2MountError,
+) -> None:
+    """Until then nothing else is renamed, and it stays on record."""
+    expect_warning("could not be taken back yet")
+    swaps = seeded(memory)
+    async with open_world(tmp_path, store) as world, trio.open_nursery() as nursery:
+        store.fail("copy", refusal, at=3)
+        store.fail("stat", refusal, times=20)
+        with pytest.raises(type(refusal)):
+            await world.mover.exchange(swaps)
+        with pytest.raises(type(refusal)):
+            await world.mover.take_back()
+        assert await recorded(world) == 1
+        back = trio.Event()
+        nursery.start_soon(world.mover.run, back.set)
+        with trio.fail_after(24 * 3600):
+            await back.wait()
+        assert trio.current_time() > 3600, "once B2 has said no, it is not asked each minute"
+        assert memory.contents() == BEFORE
+        assert await recorded(world) == 0
+        await world.mover.exchange(swaps)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_this_mount_can_never_take_back_is_left_to_the_next(
+    tmp_path: Path, expect_warning
+) -> None:
+    """Renames go on meanwhile: they would wait for ever."""
+    expect_warning("could not be taken back yet")
+    expect_warning("an exchange of objects is not done")
+    memory = MemoryStore(capabilities=frozenset({"listFiles", "readFiles", "writeFiles"}))
+    store = FaultyStore(memory)
+    async with open_world(tmp_path, store) as world:
+        store.fail("copy", OverQuota("cap"), at=3)
+        store.fail("delete_version", AccessDenied("the key may not"), times=2)
+        with pytest.raises(OverQuota):
+            await world.mover.exchange(seeded(memory))
+        assert await world.mover.take_back()
+        assert not await world.mover.take_back()
+        world.mover.check_taken_back()
+        assert await recorded(world) == 1
+    await replayed(tmp_path, store)
+    assert memory.contents() == BEFORE
+
+
+async def test_the_last_copy_of_what_was_removed_meanwhile_is_not_taken_back(
+    tmp_path: Path, store: FaultyStore, memory: MemoryStore, expect_warning
+) -> None:
+    expect_warning("could not be taken back yet")
+    swaps = seeded(memory)
+    async with open_world(tmp_path, store) as world:
+        store.fail("copy", Unavailable("lost"), at=3, after=True)
+        store.fail("delete_version", OverQuota("cap"))
+        with pytest.raises(Unavailable):
+            await world.mover.exchange(swaps)
+    assert memory.contents()["b/2"] == b"two"
+    await memory.hide(at("a/2"))
+    await replayed(tmp_path, store)
+    assert memory.contents() == {"a/1": b"one", "b/1": b"other", "b/2": b"two", "c": b"alone"}

@@ -6,14 +6,24 @@ from types import MappingProxyType
 
 import pytest
 import trio
+import trio.testing
 
-from b2mount.errors import NotPermitted, OverQuota, Unavailable
+from b2mount.errors import (
+    AccessDenied,
+    NotAuthorized,
+    NotPermitted,
+    OverQuota,
+    StoreFailure,
+    Unavailable,
+)
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.writing import upload_plan, uploader
 from b2mount.writing.mover import MoveIncomplete
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import at, open_world
+
+REFUSALS = [OverQuota("cap"), AccessDenied("no right"), NotAuthorized("no key"), StoreFailure("refused")]
 
 
 @pytest.fixture
@@ -201,3 +211,124 @@ async def test_an_old_name_that_was_written_again_is_not_hidden(tmp_path, store,
         await world.write_back.recover()
         await world.write_back.flush()
     assert memory.contents() == {"old/0": b"newer", "new/0": b"0"}
+
+
+@pytest.mark.parametrize("verb", ["stat", "copy", "hide"])
+@pytest.mark.parametrize("refusal", REFUSALS, ids=type)
+async def test_what_b2_refuses_is_done_by_a_later_mount(
+    tmp_path, store, memory, expect_warning, verb, refusal
+):
+    """A cap is lifted, a key gets its rights back: until then mounts work, and the rename is on record."""
+    expect_warning("1 renames that an earlier mount began are not done")
+    await interrupted(tmp_path, store, memory, "copy", after=False)
+    store.fail(verb, refusal, at=2 if verb == "stat" else 1)
+    async with open_world(tmp_path, store) as world:
+        with trio.fail_after(5):
+            await world.mover.replay()
+        assert [record.destination for record in await world.journal.moves()] == [at("new/0")]
+        assert {version.path for version in world.mover.in_use()} == {at("old/0")}, "nobody removes it"
+    await replayed(tmp_path, store)
+    assert memory.contents() == {"new/0": b"0"}
+
+
+async def test_of_a_whole_directory_that_is_refused_the_log_says_one_line(
+    tmp_path, store, memory, expect_warning, caplog
+):
+    expect_warning("40 renames that an earlier mount began are not done")
+    async with open_world(tmp_path, store) as world:
+        holds = [store.hold("copy", at=n) for n in range(1, 17)]  # as many as there are at once
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.mover.move, seeded(memory, 40))
+            await holds[0].reached.wait()
+            nursery.cancel_scope.cancel()
+    store.fail("copy", OverQuota("cap"), times=40)
+    async with open_world(tmp_path, store) as world:
+        await world.mover.replay()
+        asked = sum(store.calls.values())
+        await trio.testing.wait_all_tasks_blocked()
+        assert sum(store.calls.values()) == asked, "nobody tries on and on"
+    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1
+    await replayed(tmp_path, store)
+    assert memory.contents() == {f"new/{n}": b"%d" % n for n in range(40)}
+
+
+async def test_one_that_is_refused_does_not_keep_the_others(tmp_path, store, memory, expect_warning):
+    expect_warning("1 renames that an earlier mount began are not done")
+    async with open_world(tmp_path, store) as world:
+        holds = [store.hold("copy", at=n) for n in range(1, 4)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.mover.move, seeded(memory, 3))
+            await holds[2].reached.wait()
+            nursery.cancel_scope.cancel()
+    store.fail("copy", AccessDenied("not this one"), at=2)
+    async with open_world(tmp_path, store) as world:
+        await world.mover.replay()
+        assert len(await world.journal.moves()) == 1
+    await replayed(tmp_path, store)
+    assert memory.contents() == {f"new/{n}": b"%d" % n for n in range(3)}
+
+
+@pytest.mark.parametrize("verb", ["stat", "copy"])
+async def test_what_is_to_get_its_name_back_gets_it_from_a_later_mount(
+    tmp_path, store, memory, expect_warning, verb
+):
+    """By then what it was to replace has been sent over the copy under the new name."""
+    expect_warning("1 renames that an earlier mount began are not done")
+    store.fail("hide", Unavailable("no answer"), after=True)
+    store.fail("stat", Unavailable("no answer"))
+    async with open_world(tmp_path, store, delay=3600) as world:
+        unsent = world.sealed("new/0", b"unsent")
+        await world.write_back.submit(unsent)
+        with pytest.raises(Unavailable):
+            await world.mover.move(seeded(memory, 1), [unsent])
+    assert memory.contents() == {"new/0": b"0"}
+    store.fail(verb, OverQuota("cap"))
+    async with open_world(tmp_path, store) as world:
+        await world.mover.replay()
+        await world.write_back.recover()
+        await world.write_back.flush()
+    assert memory.contents() == {"new/0": b"unsent"}
+    await replayed(tmp_path, store)
+    assert memory.contents() == {"new/0": b"unsent", "old/0": b"0"}
+
+
+async def test_an_old_name_that_was_given_again_is_not_given_back(tmp_path, store, memory, expect_warning):
+    expect_warning("1 renames that an earlier mount began are not done")
+    store.fail("hide", Unavailable("no answer"), after=True)
+    store.fail("stat", Unavailable("no answer"))
+    async with open_world(tmp_path, store, delay=3600) as world:
+        unsent = world.sealed("new/0", b"unsent")
+        await world.write_back.submit(unsent)
+        with pytest.raises(Unavailable):
+            await world.mover.move(seeded(memory, 1), [unsent])
+    store.fail("copy", OverQuota("cap"))
+    async with open_world(tmp_path, store, delay=3600) as world:
+        await world.mover.replay()
+        await world.write_back.recover()
+        await world.write_back.submit(world.sealed("old/0", b"another"))
+    await replayed(tmp_path, store)
+    async with open_world(tmp_path, store) as world:
+        await world.write_back.recover()
+        await world.write_back.flush()
+    assert memory.contents() == {"new/0": b"unsent", "old/0": b"another"}
+    assert store.calls["copy"] == 2, "and nothing was copied to there"
+
+
+@pytest.mark.parametrize("refusal", [OverQuota("cap"), NotAuthorized("no key"), AccessDenied("no")], ids=type)
+async def test_a_copy_that_could_not_be_removed_goes_when_b2_allows_it(
+    autojump_clock, tmp_path, store, memory, refusal
+):
+    """The old name could not be hidden, and the copy not be removed either."""
+    store.fail("hide", refusal)
+    store.fail("delete_version", refusal, times=3)
+    memory.seed(at("new/0"), b"before")
+    async with open_world(tmp_path, store) as world, trio.open_nursery() as nursery:
+        with pytest.raises(type(refusal)):
+            await world.mover.move(seeded(memory, 1))
+        assert memory.contents() == {"old/0": b"0", "new/0": b"0"}
+        paid = trio.Event()
+        nursery.start_soon(world.mover.run, paid.set)
+        with trio.fail_after(3600):
+            await paid.wait()
+        assert memory.contents() == {"old/0": b"0", "new/0": b"before"}
+        nursery.cancel_scope.cancel()
