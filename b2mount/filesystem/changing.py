@@ -14,6 +14,7 @@ from b2mount.errors import InvalidArgument, IsADirectory, NotSupported, TooLarge
 from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.node import Requester
+from b2mount.filesystem.removing import Remover
 from b2mount.model import AttributeChange, Attributes, Kind, ObjectMetadata
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
@@ -30,6 +31,7 @@ class Changer:
     _namespace: Namespace
     _store: ObjectStore
     _committer: Committer
+    _remover: Remover
 
     async def change(self, inode: Inode, change: AttributeChange) -> None:
         """The attributes are durable on the local disk when this returns, and on their way; further changes
@@ -97,7 +99,12 @@ class Changer:
         if size:
             await self.check_key(inode)
         content = self._committer.content(inode)
-        await self._committer.truncate(content, size, lambda: self.written(content))
+        content.readers += 1  # while this waits, B2 may get all of it, and whoever has it open may close it
+        try:
+            await self._committer.truncate(content, size, lambda: self.written(content))
+        finally:
+            content.readers -= 1
+            await self._remover.let_go(content)
 
     async def check_key(self, inode: Inode, *, to_write: bool = True) -> None:
         """Whether B2 lets this mount have the bytes of a file. A change that it refuses afterwards would

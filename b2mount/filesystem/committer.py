@@ -80,7 +80,7 @@ class Committer:
 
     def drop_idle(self, content: FileContent) -> None:
         """Forget a content that nobody has open and that B2 has."""
-        if content.idle and content.inode.number in self._contents:
+        if content.idle and self.known(content.inode) is content:
             del self._contents[content.inode.number]
             self._namespace.forget(content.inode.number, 1)
 

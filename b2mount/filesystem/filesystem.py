@@ -90,7 +90,7 @@ class FileSystem:
         self._creator = Creator(names, store, self._committer, gate)
         clearer = Clearer(store, self.in_use)
         self._remover = Remover(names, store, self._committer, gate, self._deletes, clearer)
-        self._changer = Changer(names, store, self._committer)
+        self._changer = Changer(names, store, self._committer, self._remover)
         moving = (names, store, self._committer, queue, self._mover, self._remover, gate)
         self._renamer, self._swapper = Renamer(*moving), Swapper(*moving)
         self._xattrs = Xattrs(store, self._committer, self._changer, self._is_past)
@@ -316,10 +316,7 @@ class FileSystem:
                 content.writers -= 1
             else:
                 content.readers -= 1
-            if not (content.readers or content.writers) and content.inode.removed:
-                self._committer.discard(content)
-                await self._remover.closed(content.inode)
-            self._committer.drop_idle(content)
+            await self._remover.let_go(content)
 
     # -- the mount as a whole --------------------------------------------------------------
 

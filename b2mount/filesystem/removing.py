@@ -15,6 +15,7 @@ import attrs
 from b2mount.errors import B2MountError, IsADirectory, NotADirectory, NotEmpty, NotFound
 from b2mount.filesystem.clearing import Clearer
 from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.protecting import deletable
 from b2mount.model import ByteSource, Kind, ObjectPath, ObjectVersion
@@ -124,8 +125,14 @@ class Remover:
             is_newer_pending = self._committer.known(directory) is not None
             (self._namespace.rebased if is_newer_pending else self._namespace.adopted)(path, version)
 
-    async def closed(self, inode: Inode) -> None:
-        """The last handle of a removed file is gone."""
+    async def let_go(self, content: FileContent) -> None:
+        """Somebody has it open no more: of a removed file that nobody has open nothing stays."""
+        if content.inode.removed and not (content.readers or content.writers):
+            self._committer.discard(content)
+            await self._delete_doomed(content.inode)
+        self._committer.drop_idle(content)
+
+    async def _delete_doomed(self, inode: Inode) -> None:
         for version in self._doomed.pop(inode.number, ()):
             if version.version_id not in self._committer.needed_by_others(inode):
                 await self._store.delete_version(version)
