@@ -92,7 +92,7 @@ class FileSystem:
         self._remover = Remover(names, store, self._committer, gate, self._deletes, clearer)
         self._changer = Changer(names, store, self._committer, self._remover)
         moving = (names, store, self._committer, queue, self._mover, self._remover, gate)
-        self._renamer, self._swapper = Renamer(*moving), Swapper(*moving)
+        self._renamer, self._swapper = Renamer(*moving, self._staging), Swapper(*moving)
         self._xattrs = Xattrs(store, self._committer, self._changer, self._is_past)
         self._prefetch = Prefetch(self._fetcher, names.order)
         self.by_path = ByPath(names, self._fetcher, store, self._absences, self._is_past)

@@ -35,7 +35,18 @@ from b2mount.namespace.namespace import Namespace
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.mover import MoveIncomplete, Mover
 from b2mount.writing.sealed_file import SealedFile
+from b2mount.writing.staged_file import Staging
 from b2mount.writing.write_back import WriteBack
+
+
+@attrs.frozen(eq=False)
+class Taken:
+    """What was closed and unsent of a file that is to be replaced: its local bytes stay until it is, or is on
+    record again."""
+
+    sealed: SealedFile
+    user: str
+    """For whom Staging keeps them."""
 
 
 @attrs.define(eq=False)
@@ -49,6 +60,7 @@ class Renamer:
     _mover: Mover
     _remover: Remover
     _gate: PathGate
+    _staging: Staging
 
     async def rename(self, old: tuple[Inode, str], new: tuple[Inode, str], *, may_replace: bool) -> None:
         """Give the entry `old` the name `new`. Raises NotFound, AlreadyExists, IsADirectory,
@@ -125,18 +137,25 @@ class Renamer:
         except BaseException:
             await self._record_again(replaced, taken)
             raise
+        finally:
+            await self._let_go(taken)
         await self._remover.moved(left)
         if content is not None and gathers:  # one copy for the new name and for what was changed before
             await self._committer.arrive(content)
 
-    async def _take_back(self, replaced: FileContent | None) -> SealedFile | None:
-        """Keep what is closed and unsent from coming in over the one that is about to replace it; returns
-        it."""
+    async def _take_back(self, replaced: FileContent | None) -> Taken | None:
+        """Keep what is closed and unsent from coming in over the one that is about to replace it."""
         sealed = replaced.sealed if replaced is not None else None
-        if replaced is not None and sealed is not None:
-            await self._write_back.wait_out(sealed.staging_id)
-            replaced.take_back()
-        return sealed
+        if replaced is None or sealed is None:
+            return None
+        await self._write_back.wait_out(sealed.staging_id)
+        replaced.take_back()
+        return Taken(sealed, self._staging.keep(sealed))
+
+    async def _let_go(self, taken: Taken | None) -> None:
+        if taken is not None:
+            with trio.CancelScope(shield=True):
+                await self._staging.let_go(taken.sealed, taken.user)
 
     def _recorded(self, replaced: FileContent | None) -> list[SealedFile]:
         """What the next mount would send of an unsent file, over the one that replaces it; oldest first, as
@@ -145,7 +164,7 @@ class Renamer:
         found = (self._write_back.recorded(layer.staging_id) for layer in layers if layer is not None)
         return [sealed for sealed in found if sealed is not None]
 
-    async def _record_again(self, replaced: FileContent | None, taken: SealedFile | None) -> None:
+    async def _record_again(self, replaced: FileContent | None, taken: Taken | None) -> None:
         """What was to be replaced is still there."""
         if replaced is None or replaced.inode.removed:
             return
@@ -153,7 +172,7 @@ class Renamer:
         with trio.CancelScope(shield=True):
             if taken is not None and replaced.sealed is not None:  # it could not be taken back for editing
                 await self._write_back.submit(replaced.sealed, under=staged_id)
-            if taken is not None and taken.staging_id == staged_id:
+            if taken is not None and taken.sealed.staging_id == staged_id:
                 await self._committer.commit(replaced, wait=False)
             else:
                 await self._committer.checkpoint(replaced)
@@ -231,6 +250,8 @@ class Renamer:
         except BaseException:
             await self._record_again(replaced, taken)
             raise
+        finally:
+            await self._let_go(taken)
         await self._remover.moved([version.path.moved(path, old) for version in versions])
         if not versions:
             await self._remover.keep(inode)

@@ -243,6 +243,7 @@ class Recorder:
 
     def _take(self, entry: Entry, sealed: SealedFile, then: UploadState) -> None:
         """What is on record now is in the queue."""
+        sealed.fate.dropped = False
         self._queue.replace(entry, sealed)
         entry.error, entry.attempts, entry.sent = None, 0, 0
         entry.change(then)

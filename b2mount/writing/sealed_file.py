@@ -38,7 +38,8 @@ class Fate:
     version: ObjectVersion | None = None
     """What it is in B2, once it is there."""
     users: frozenset[str] = frozenset()
-    """Staging ids of younger generations that read their base bytes out of its local file."""
+    """Staging ids of younger generations that read their base bytes out of its local file, and who else keeps
+    that."""
     dropped: bool = False
     """No record names it, so nobody will send it (again): the local file goes with its last user."""
     marked: bool = False

@@ -251,6 +251,17 @@ class Staging:
         given way since."""
         return is_full(error) and await self._make_room(needed)
 
+    def keep(self, sealed: SealedFile) -> str:
+        """Its local file stays, also when no record names it. Returns who to `let_go` it for."""
+        user = uuid.uuid4().hex
+        sealed.fate.users |= {user}
+        return user
+
+    async def let_go(self, sealed: SealedFile, user: str) -> None:
+        """The end of a `keep`. Never raises OSError: the next mount removes what should have gone."""
+        with contextlib.suppress(OSError):
+            await self.delete(self.release(sealed, user))
+
     def release(self, base: ObjectVersion | SealedFile | None, user: str) -> list[str]:
         """The generation `user` reads from `base` no more. Returns the local files that may go."""
         if not isinstance(base, SealedFile):

@@ -9,13 +9,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from b2mount.errors import Unavailable
 from b2mount.model import ObjectPath
 from b2mount.writing.journal import Journal
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
-from tests.filesystem.test_crash_of_unsent import LATER, after_a_crash, mounted
+from tests.filesystem.test_crash_of_unsent import LATER, after_a_crash, bucket, mounted
 from tests.filesystem.world import World
 
 
@@ -107,3 +109,58 @@ async def test_a_crash_at_any_moment_of_a_rename_over_an_unsent_file(
     for directory, left in moments:
         found = await after_a_crash(left, directory)
         assert found in ({"a": new, "b": old}, {"b": new}, {"a": b"in B2", "b": new})
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_rename_that_fails_over_what_somebody_waits_for(
+    store, tmp_path, autojump_clock, expect_warning, closed
+):
+    """The local bytes of what it was to replace are there."""
+    expect_warning("trying again")
+    store.inner.seed(ObjectPath("bucket", "a"), b"in B2")
+    async with (
+        mounted(store, tmp_path / "here", waits=False, delay=LATER) as w,
+        trio.open_nursery() as nursery,
+    ):
+        await w.write("b", b"old")
+        store.fail("put", Unavailable("no network"))
+        nursery.start_soon(w.write_back.flush, ObjectPath("bucket", "b"))
+        await trio.testing.wait_all_tasks_blocked()
+        fh = await w.open("a", os.O_WRONLY | os.O_TRUNC)
+        await w.fs.write(fh, 0, b"new")
+        await (w.fs.flush(fh) if closed else w.fs.fsync(fh))
+        store.fail("hide" if closed else "copy", Unavailable("no network"))
+        with pytest.raises(Unavailable):
+            await w.rename("a", "b")
+        assert await w.read("b") == b"old"
+        shutil.copytree(tmp_path / "here", tmp_path / "copy" / "here")
+        left = FaultyStore(copy.deepcopy(store.inner))
+        await w.close(fh)
+        await w.write_back.flush()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not list((tmp_path / "here" / "staging").iterdir())
+    assert await after_a_crash(left, tmp_path / "copy" / "here") == {"a": b"new", "b": b"old"}
+
+
+async def test_an_open_file_that_is_replaced_while_somebody_waits_for_it(
+    store, tmp_path, autojump_clock, expect_warning
+):
+    """Who has it open goes on seeing its bytes, and nothing of them stays on the local disk after that."""
+    expect_warning("trying again")
+    async with (
+        mounted(store, tmp_path / "here", waits=False, delay=LATER) as w,
+        trio.open_nursery() as nursery,
+    ):
+        await w.write("b", b"old")
+        store.fail("put", Unavailable("no network"))
+        nursery.start_soon(w.write_back.flush, ObjectPath("bucket", "b"))
+        await trio.testing.wait_all_tasks_blocked()
+        await w.write("a", b"new")
+        fh = await w.open("b")
+        await w.rename("a", "b")
+        assert await w.fs.read(fh, 0, 100) == b"old"
+        await w.close(fh)
+        await w.write_back.flush()
+        await trio.testing.wait_all_tasks_blocked()
+        assert files(bucket(store)) == {"b": b"new"}
+        assert not list((tmp_path / "here" / "staging").iterdir())
