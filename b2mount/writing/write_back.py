@@ -153,9 +153,10 @@ class WriteBack:
         return entry.sealed
 
     def may_have_arrived(self, staging_id: str) -> bool:
-        """Whether B2 may hold bytes of it, or of what it took the place of: a reply may have been lost."""
+        """Whether B2 may hold bytes of it, of an earlier generation, or of what it took the place of: a reply
+        may have been lost."""
         entry = self._queue.entries.get(staging_id)
-        return entry is not None and entry.begun
+        return entry is not None and any(each.begun for each in (entry, *self._queue.older(entry)))
 
     async def amend(self, staging_id: str, metadata: ObjectMetadata, attributes: Attributes) -> bool:
         """Send it with other metadata. False when its upload has begun or it is not here.

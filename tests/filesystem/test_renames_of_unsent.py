@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from b2mount.errors import Unavailable
-from b2mount.model import ObjectPath
+from b2mount.model import AttributeChange, ObjectPath
 from b2mount.writing.journal import Journal
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
@@ -163,4 +163,39 @@ async def test_an_open_file_that_is_replaced_while_somebody_waits_for_it(
         await w.write_back.flush()
         await trio.testing.wait_all_tasks_blocked()
         assert files(bucket(store)) == {"b": b"new"}
+        assert not list((tmp_path / "here" / "staging").iterdir())
+
+
+@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize("how", ["cut", "cut and synced", "closed again"])
+async def test_an_older_upload_that_fails_during_the_rename(
+    store, tmp_path, autojump_clock, expect_warning, how, heard
+):
+    """What was closed before does not come in under the old name, nor stay there when its reply was lost."""
+    expect_warning("trying again")
+    hold = store.hold("put", after=heard)
+    store.fail("put", Unavailable("no network"), after=heard)
+    async with mounted(store, tmp_path / "here", waits=False) as w:
+        await w.write("a", b"closed")
+        await hold.reached.wait()
+        if how == "closed again":
+            await w.write("a", b"closed again")
+        fh = await w.open("a", os.O_WRONLY)
+        await w.fs.write(fh, 0, b"written")
+        await w.fs.fsync(fh)
+        if how.startswith("cut"):
+            await w.fs.setattr((await w.node("a")).number, AttributeChange(), size=0, fh=fh)
+            await w.fs.write(fh, 0, b"new")
+        if how.endswith("synced"):
+            await w.fs.fsync(fh)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.rename, "a", "b")
+            await trio.testing.wait_all_tasks_blocked()
+            hold.release.set()
+        await trio.sleep(100)
+        assert files(bucket(store)) in ({}, {"b": b"closed"})
+        await w.close(fh)
+        await w.write_back.flush()
+        assert files(bucket(store)) == {"b": b"writtenagain" if how == "closed again" else b"new"}
+        await trio.testing.wait_all_tasks_blocked()
         assert not list((tmp_path / "here" / "staging").iterdir())
