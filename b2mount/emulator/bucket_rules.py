@@ -5,6 +5,7 @@ Every function returns the settings as they are kept, and raises ApiError 400 fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -44,6 +45,8 @@ EVENT_TYPES: Final = frozenset(
 )
 _MAX_RULES: Final = 100
 _MAX_NOTIFICATIONS: Final = 25
+_SECRET: Final = re.compile("[A-Za-z0-9]{32}")
+"""Of an event notification's webhook."""
 
 
 def check_bucket_info(info: Mapping[str, Any]) -> Mapping[str, str]:
@@ -83,18 +86,25 @@ def _lifecycle_rule(rule: Any) -> Mapping[str, Any]:
 def check_cors(rules: Sequence[Any]) -> Rules:
     if len(rules) > _MAX_RULES:
         raise bad_request(f"More than {_MAX_RULES} CORS rules")
-    for rule in rules:
-        if not isinstance(rule, dict) or not isinstance(rule.get("corsRuleName"), str):
-            raise bad_request("A CORS rule needs corsRuleName")
-        if not rule.get("allowedOrigins") or not rule.get("allowedOperations"):
-            raise bad_request("A CORS rule needs allowedOrigins and allowedOperations")
-        unknown = set(rule["allowedOperations"]) - CORS_OPERATIONS
-        if unknown:
-            raise bad_request(f"Unknown CORS operations: {', '.join(sorted(map(str, unknown)))}")
-        age = rule.get("maxAgeSeconds", 0)
-        if not isinstance(age, int) or not 0 <= age <= 86_400:
-            raise bad_request(f"maxAgeSeconds must be between 0 and 86400: {age}")
-    return tuple(dict(rule) for rule in rules)
+    return tuple(_cors_rule(rule) for rule in rules)
+
+
+def _cors_rule(given: Any) -> Mapping[str, Any]:
+    rule = _without_nulls(given)
+    if not isinstance(rule.get("corsRuleName"), str):
+        raise bad_request("A CORS rule needs corsRuleName")
+    origins, operations = _texts(rule, "allowedOrigins"), _texts(rule, "allowedOperations")
+    if not origins or not operations:
+        raise bad_request("A CORS rule needs allowedOrigins and allowedOperations")
+    unknown = set(operations) - CORS_OPERATIONS
+    if unknown:
+        raise bad_request(f"Unknown CORS operations: {', '.join(sorted(unknown))}")
+    _texts(rule, "allowedHeaders")
+    _texts(rule, "exposeHeaders")
+    age = rule.get("maxAgeSeconds", 0)
+    if not _is_integer(age) or not 0 <= age <= 86_400:
+        raise bad_request(f"maxAgeSeconds must be between 0 and 86400: {age}")
+    return rule
 
 
 def check_notifications(rules: Sequence[Any]) -> Rules:
@@ -103,23 +113,19 @@ def check_notifications(rules: Sequence[Any]) -> Rules:
     return tuple(_notification_rule(rule) for rule in rules)
 
 
-def _notification_rule(rule: Any) -> Mapping[str, Any]:
-    if not isinstance(rule, dict) or not rule.get("name"):
+def _notification_rule(given: Any) -> Mapping[str, Any]:
+    rule = _without_nulls(given)
+    if not rule.get("name") or not isinstance(rule["name"], str):
         raise bad_request("An event notification rule needs a name")
-    types = rule.get("eventTypes")
-    if not types:
-        raise bad_request("eventTypes must not be empty", "event_types_empty")
-    unknown = set(map(str, types)) - EVENT_TYPES
-    if unknown:
-        raise bad_request(f"Invalid event types: {', '.join(sorted(unknown))}", "event_type_invalid")
-    if len({type_.rpartition(":")[0] for type_ in types}) > 1:
-        raise bad_request("Event types must be of one category", "event_type_categories")
-    if len(types) > 1 and (len(set(types)) < len(types) or any(type_.endswith("*") for type_ in types)):
-        raise bad_request("Event types overlap", "event_type_overlap")
-    target = rule.get("targetConfiguration") or {}
+    _check_event_types(_texts(rule, "eventTypes"))
+    target = _without_nulls(rule.get("targetConfiguration", {}))
     if target.get("targetType") != "webhook" or not str(target.get("url", "")).startswith("https://"):
         raise bad_request("An event notification rule needs a webhook with an https URL")
-    if not 1 <= rule.get("maxEventsPerBatch", 1) <= 50:
+    secret = target.get("hmacSha256SigningSecret")
+    if secret is not None and not (isinstance(secret, str) and _SECRET.fullmatch(secret)):
+        raise bad_request("hmacSha256SigningSecret must be 32 letters and digits")
+    most = rule.get("maxEventsPerBatch", 1)
+    if not _is_integer(most) or not 1 <= most <= 50:
         raise bad_request("maxEventsPerBatch must be between 1 and 50", "out_of_range")
     return {
         "maxEventsPerBatch": 1,
@@ -128,6 +134,36 @@ def _notification_rule(rule: Any) -> Mapping[str, Any]:
         "isSuspended": False,
         "suspensionReason": "",
     }
+
+
+def _check_event_types(types: Sequence[str]) -> None:
+    if not types:
+        raise bad_request("eventTypes must not be empty", "event_types_empty")
+    unknown = set(types) - EVENT_TYPES
+    if unknown:
+        raise bad_request(f"Invalid event types: {', '.join(sorted(unknown))}", "event_type_invalid")
+    if len({type_.rpartition(":")[0] for type_ in types}) > 1:
+        raise bad_request("Event types must be of one category", "event_type_categories")
+    if len(types) > 1 and (len(set(types)) < len(types) or any(type_.endswith("*") for type_ in types)):
+        raise bad_request("Event types overlap", "event_type_overlap")
+
+
+def _without_nulls(rule: Any) -> dict[str, Any]:
+    """A JSON object, in which null counts as absent."""
+    if not isinstance(rule, dict):
+        raise bad_request(f"an object is wanted here: {rule}", "bad_json")
+    return {name: value for name, value in rule.items() if value is not None}
+
+
+def _texts(rule: Mapping[str, Any], name: str) -> Sequence[str]:
+    found = rule.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise bad_request(f"field {name} must be a list of strings", "bad_json")
+    return found
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def default_encryption(document: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import attrs
 
-from b2mount.emulator.call import Service
+from b2mount.emulator.call import Fields, Service
 from b2mount.emulator.errors import ApiError, not_found, unauthorized
 from b2mount.emulator.file_calls import OVERRIDES
 from b2mount.emulator.keys import ACCOUNT, DOWNLOAD, Key, Token
@@ -72,11 +72,16 @@ def by_id(service: Service, file_id: str) -> tuple[Bucket, Version]:
     return service.state.bucket_of(version), version
 
 
+def overrides(fields: Fields, query: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers that a request asks for, in its body or in its query. Raises ApiError 400."""
+    given = {name: fields.optional_text(name) or query.get(name) for name in OVERRIDES}
+    return {name: text for name, text in given.items() if text is not None}
+
+
 def check_allowed(
-    service: Service, bucket: Bucket, name: str, token: str | None, query: Mapping[str, str]
+    service: Service, bucket: Bucket, name: str, token: str | None, overrides: Mapping[str, str]
 ) -> Key:
     """Whose eyes see the reply. Raises ApiError 401."""
-    overrides = {name: query[name] for name in OVERRIDES if name in query}
     if token is None:
         if bucket.type != "allPublic" or overrides:
             raise ApiError(401, "missing_auth_token", "Authorization is required")
@@ -101,16 +106,16 @@ def prepare(
     version: Version,
     key: Key,
     headers: Mapping[str, str],
-    query: Mapping[str, str],
+    overrides: Mapping[str, str],
 ) -> Download:
     """The reply to a download of this version. Raises ApiError 400, 403, 416."""
     check_readable(version.attributes.encryption, encryption_headers(headers))
     span = byte_range(headers.get("Range"), version.size)
     reply = _headers(bucket, version, key)
     for name, header in _OVERRIDE_HEADERS.items():
-        if name in query:
-            check_header_value(query[name])
-            reply[header] = query[name]
+        if name in overrides:
+            check_header_value(overrides[name])
+            reply[header] = overrides[name]
     start, stop = span or (0, version.size)
     reply["Content-Length"] = str(stop - start)
     reply["Date"] = service.state.clock.http_date()

@@ -142,6 +142,7 @@ class Gateway:
 
     async def _download(self, request: web.BaseRequest, path: Route) -> web.StreamResponse:
         fields = await _fields(request, path)
+        overrides = downloads.overrides(fields, path.query)
         version: Version | None
         if path.endpoint.endswith("by_name"):
             name = path.rest[1]
@@ -153,10 +154,10 @@ class Gateway:
             bucket, version = downloads.by_id(self._service, file_id)
             name = version.name
         token = request.headers.get("Authorization") or path.query.get("Authorization")
-        key = downloads.check_allowed(self._service, bucket, name, token, path.query)
+        key = downloads.check_allowed(self._service, bucket, name, token, overrides)
         if version is None:
             raise not_found(f"File with such name does not exist: {name}")
-        download = downloads.prepare(self._service, bucket, version, key, request.headers, path.query)
+        download = downloads.prepare(self._service, bucket, version, key, request.headers, overrides)
         await self._shaper.first_byte()
         self._counts.answered(path.endpoint, download.status)
         if fault is not None and fault.kind is FaultKind.DROP_AFTER:

@@ -51,7 +51,7 @@ class LargeFiles:
     def put_part(self, file_id: str, number: int, content: Content) -> Part:
         """Add a part, or replace the one of that number. Raises ApiError 400."""
         if not 1 <= number <= MAX_PARTS:
-            raise bad_request(f"Part number must be between 1 and {MAX_PARTS}", "out_of_range")
+            raise bad_request(f"Part number must be between 1 and {MAX_PARTS}: {number}")
         with self._contents.changes():
             version = self.get(file_id)
             self._drop_part(version, number)

@@ -409,3 +409,69 @@ def test_notification_rules(client: Client, bucket_id: str) -> None:
             "b2_set_bucket_notification_rules", bucketId=bucket_id, eventNotificationRules=bad
         )
         assert reply.error == (400, code)
+    webhook = {"targetType": "webhook", "url": "https://example.com"}
+    nothing = {"maxEventsPerBatch": None, "targetConfiguration": {**webhook, "customHeaders": None}}
+    client.ok(
+        "b2_set_bucket_notification_rules", bucketId=bucket_id, eventNotificationRules=[{**rule, **nothing}]
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        None,
+        "text",
+        {"name": 7},
+        {"eventTypes": "b2:ObjectCreated:*"},
+        {"eventTypes": [7]},
+        {"eventTypes": [["b2:ObjectCreated:*"]]},
+        {"maxEventsPerBatch": "7"},
+        {"maxEventsPerBatch": 51},
+        {"targetConfiguration": "webhook"},
+        {"targetConfiguration": {"targetType": "webhook", "url": 7}},
+        {
+            "targetConfiguration": {
+                "targetType": "webhook",
+                "url": "https://example.com",
+                "hmacSha256SigningSecret": "x" * 31,
+            }
+        },
+    ],
+)
+def test_bad_notification_rules(client: Client, bucket_id: str, rule: Any) -> None:
+    good = {
+        "name": "r",
+        "eventTypes": ["b2:ObjectCreated:*"],
+        "targetConfiguration": {"targetType": "webhook", "url": "https://example.com"},
+    }
+    bad = {**good, **rule} if isinstance(rule, dict) else rule
+    reply = client.call("b2_set_bucket_notification_rules", bucketId=bucket_id, eventNotificationRules=[bad])
+    assert reply.status == 400
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        None,
+        {"corsRuleName": 7},
+        {"allowedOrigins": None},
+        {"allowedOrigins": "https://example.com"},
+        {"allowedOperations": 7},
+        {"allowedOperations": [["s3_get"]]},
+        {"allowedOperations": ["b2_nonsense"]},
+        {"allowedHeaders": "range"},
+        {"maxAgeSeconds": "7"},
+        {"maxAgeSeconds": 86_401},
+    ],
+)
+def test_bad_cors_rules(client: Client, bucket_id: str, rule: Any) -> None:
+    good = {
+        "corsRuleName": "any",
+        "allowedOrigins": ["https://example.com"],
+        "allowedOperations": ["s3_get"],
+        "maxAgeSeconds": None,
+    }
+    change = {"accountId": client.account_id, "bucketId": bucket_id}
+    client.ok("b2_update_bucket", **change, corsRules=[good])
+    bad = {**good, **rule} if isinstance(rule, dict) else rule
+    assert client.call("b2_update_bucket", **change, corsRules=[bad]).status == 400

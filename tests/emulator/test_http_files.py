@@ -190,6 +190,8 @@ def test_by_id_any_version_but_no_marker(client: Client, bucket_id: str) -> None
     assert client.get(by_id + file["fileId"]).body == DATA
     assert client.get(by_id + file["fileId"], method="HEAD").headers["Content-Length"] == "10"
     assert client.call("b2_download_file_by_id", fileId=file["fileId"]).body == DATA
+    reply = client.call("b2_download_file_by_id", fileId=file["fileId"], b2ContentDisposition="attachment")
+    assert (reply.body, reply.headers["Content-Disposition"]) == (DATA, "attachment")
     assert client.get(by_id + marker["fileId"]).error == (404, "not_found")
     assert client.get(by_id + "nonsense").status == 400
     assert client.get("/file/some-bucket/n").error == (404, "not_found")
