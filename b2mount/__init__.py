@@ -34,7 +34,8 @@ so only that has a time to live, and an open file is pinned to one version.
                the queue; pruner removes what was superseded here (own_versions), mover renames, and its
                exchanger and strays take back what failed; what is nice to have is in a spare_file
     filesystem content is where reading and writing meet; committer, creating, removing, renaming,
-               exchanging, clearing what moves have left; changing for attributes, xattrs for extended
+               exchanging, clearing what moves have left, echoes
+               of names that are gone; changing for attributes, xattrs for extended
                ones, protecting for retention and holds; prefetch has the next files fetched
                for programs that go through directories (siblings says which); by_path for
                what people ask by name: url, warm, evict, refresh, and copying for cp; absences are the

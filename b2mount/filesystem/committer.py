@@ -74,6 +74,10 @@ class Committer:
         arrived = self._write_back.may_have_arrived
         return any(layer is not None and arrived(layer.staging_id) for layer in layers)
 
+    def being_sent(self, path: ObjectPath) -> SealedFile | None:
+        """What of this name is on its way to B2 in this moment."""
+        return self._write_back.being_sent(path)
+
     def holding(self, path: ObjectPath) -> AbstractContextManager[None]:
         """Inside, nothing begins to be sent to this name."""
         return self._write_back.holding(path)

@@ -325,6 +325,7 @@ class FileSystem:
         many files, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._witness.run)
+            nursery.start_soon(self._remover.run)
             nursery.start_soon(self._prefetch.run)
 
     def economize(self, on: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence, Set
+from functools import partial
 
 import attrs
 
@@ -16,6 +17,7 @@ from b2mount.errors import B2MountError, IsADirectory, NotADirectory, NotEmpty, 
 from b2mount.filesystem.clearing import Clearer
 from b2mount.filesystem.committer import Committer, metadata_of
 from b2mount.filesystem.content import FileContent
+from b2mount.filesystem.echoes import Echoes
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.protecting import deletable
 from b2mount.model import ByteSource, Kind, ObjectPath, ObjectVersion
@@ -37,23 +39,35 @@ class Remover:
     _deletes: bool
     """--unlink=delete: every version goes, instead of being hidden."""
     _clearer: Clearer
+    _echoes: Echoes = attrs.field(init=False)
     _doomed: dict[int, tuple[ObjectVersion, ...]] = attrs.field(factory=dict)
     """By inode: versions to delete when its last handle is closed."""
+
+    @_echoes.default
+    def _make_echoes(self) -> Echoes:
+        return Echoes(self._store, self._committer, self._gate)
+
+    async def run(self) -> None:
+        """Remove again what B2 shows of names that are gone, until cancelled."""
+        await self._echoes.run()
 
     async def unlink(self, directory: Inode, name: str) -> None:
         """Remove a file or symlink. Raises NotFound, IsADirectory."""
         inode = await self._namespace.lookup(directory, name)
         if inode.attributes.kind is Kind.DIRECTORY:
             raise IsADirectory(f"{name} is a directory")
-        async with self._gate.using(lambda: inode.path):
-            version = inode.version
-            if self._committer.is_in_b2(inode):
-                await self._remove_object(inode)
-            self._namespace.removed(inode)
-            await self._drop_unsent(inode)
-            if inode.version is not version:  # an upload that had begun came in meanwhile
-                await self._remove_object(inode)
-                self._namespace.changing(inode.path)
+        async with self._gate.using(lambda: inode.path) as path:
+            with self._committer.holding(path):
+                sent, version = self._committer.being_sent(path), inode.version
+                if self._committer.is_in_b2(inode):
+                    await self._remove_object(inode)
+                self._namespace.removed(inode)
+                await self._drop_unsent(inode)
+                if inode.version is not version:  # an upload that had begun came in meanwhile
+                    await self._remove_object(inode)
+                    self._namespace.changing(inode.path)
+                elif sent is not None:
+                    await self._echoes.silence(sent, partial(self._remove_object, inode))
         await self.keep(directory)
 
     async def rmdir(self, directory: Inode, name: str) -> None:
@@ -62,20 +76,28 @@ class Remover:
         inode = await self._namespace.lookup(directory, name)
         if inode.attributes.kind is not Kind.DIRECTORY:
             raise NotADirectory(f"{name} is not a directory")
-        async with self._gate.moving(lambda: inode.path):
+        async with self._gate.moving(lambda: inode.path) as (path,):
             if not await self._namespace.is_empty(inode):
                 raise NotEmpty(f"{name} is not empty")
             self._namespace.changing(inode.path)
-            before = inode.version
-            if inode.path.is_bucket:
-                await self._delete_bucket(inode.path)
+            if path.is_bucket:
+                await self._delete_bucket(path)
+                await self.replaced(inode)
             else:
-                for version in self._namespace.keepers(inode):
-                    await self._remove_versions(version.path, frozenset())
-            await self.replaced(inode)
-            if inode.version is not before:  # as in unlink
-                await self._remove_versions(inode.object_path, frozenset())
+                with self._committer.holding(path):
+                    await self._remove_keepers(inode)
         await self.keep(directory)
+
+    async def _remove_keepers(self, inode: Inode) -> None:
+        sent, before = self._committer.being_sent(inode.object_path), inode.version
+        remove = partial(self._remove_versions, inode.object_path, frozenset())
+        for version in self._namespace.keepers(inode):
+            await self._remove_versions(version.path, frozenset())
+        await self.replaced(inode)
+        if inode.version is not before:  # as in unlink
+            await remove()
+        elif sent is not None:
+            await self._echoes.silence(sent, remove)
 
     async def replaced(self, inode: Inode) -> None:
         """Another object has taken the name of `inode`."""

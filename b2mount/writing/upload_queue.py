@@ -250,6 +250,10 @@ class UploadQueue:
             generation = generation.made_from
         return found
 
+    def being_sent(self, path: ObjectPath) -> SealedFile | None:
+        """What of a name is under way in this moment."""
+        return next((e.sealed for e in self._of(path) if e.state is UploadState.UPLOADING), None)
+
     def superseded(self, path: ObjectPath) -> list[tuple[Entry, Entry]]:
         """Waiting entries of a name that a later one has taken the place of, each with that one."""
         here = [e for e in self._of(path) if not e.broken]

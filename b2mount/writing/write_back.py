@@ -44,10 +44,6 @@ LONGEST_PAUSE: Final = 300.0
 Uploaded = Callable[[SealedFile, ObjectVersion | None], None]
 
 
-def _nobody(_sealed: SealedFile, _version: ObjectVersion | None) -> None:
-    """Nobody wants to know."""
-
-
 @attrs.define(eq=False)
 class WriteBack:
     """See the module. Nothing is sent but while `run` runs."""
@@ -63,7 +59,7 @@ class WriteBack:
     """Seconds that `settle` is patient with trouble that may pass."""
     pruner: Pruner | None = attrs.field(default=None, kw_only=True)
     """Who removes what was superseded (--keep-versions); None where all versions stay."""
-    _uploaded: Uploaded = attrs.field(default=_nobody, kw_only=True)
+    _uploaded: Uploaded = attrs.field(default=lambda sealed, version: None, kw_only=True)
     _queue: UploadQueue = attrs.field(factory=UploadQueue, init=False)
     _recorder: Recorder = attrs.field(init=False)
     _running: int = attrs.field(default=0, init=False)
@@ -157,6 +153,10 @@ class WriteBack:
         may have been lost."""
         entry = self._queue.entries.get(staging_id)
         return entry is not None and any(each.begun for each in (entry, *self._queue.older(entry)))
+
+    def being_sent(self, path: ObjectPath) -> SealedFile | None:
+        """What of a name is on its way to B2 in this moment."""
+        return self._queue.being_sent(path)
 
     async def amend(self, staging_id: str, metadata: ObjectMetadata, attributes: Attributes) -> bool:
         """Send it with other metadata. False when its upload has begun or it is not here.

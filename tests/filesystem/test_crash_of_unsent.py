@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from b2mount.errors import Unavailable
+from b2mount.errors import OverQuota, Unavailable
 from b2mount.model import AttributeChange, ObjectPath
 from b2mount.writing.journal import Journal
 from tests.fakes.faulty_store import FaultyStore
@@ -31,10 +31,11 @@ def store() -> FaultyStore:
 
 
 def mounted(
-    store: FaultyStore, directory: Path, *, waits: bool = True, delay: float = 0
+    store: FaultyStore, directory: Path, *, waits: bool = True, delay: float = 0, deletes: bool = False
 ) -> AbstractAsyncContextManager[World]:
     """Without threads, so that the clock jumps only when there is nothing to do."""
-    return world(store, directory, waits=waits, delay=delay, lane=InlineLane("disk", 4))
+    lane = InlineLane("disk", 4)
+    return world(store, directory, waits=waits, delay=delay, deletes=deletes, lane=lane)
 
 
 def bucket(store: FaultyStore) -> dict[str, bytes]:
@@ -141,6 +142,103 @@ async def test_a_lost_reply_to_an_upload(store, tmp_path, autojump_clock, expect
         await w.write_back.flush()
     found = {key: data for key, data in bucket(store).items() if not key.endswith(".bzEmpty")}
     assert found == ({} if how == "unlink" else {"renamed": b"bytes"})
+
+
+async def removed_while_sent(
+    w: World, store: FaultyStore, error: Exception, path: str, *, rmdir: bool = False
+) -> None:
+    """A name goes while something of it is on its way; B2 hears that after it has hidden the name, and the
+    reply is lost."""
+    hold = store.hold("put")
+    store.fail("put", error, after=True)
+    async with trio.open_nursery() as nursery:
+        if rmdir:
+            node = await w.node(path)
+            await w.fs.setattr(node.number, AttributeChange(mode=0o700), size=None, fh=None)
+        else:
+            await w.write(path, b"bytes")
+        await hold.reached.wait()
+        nursery.start_soon(w.rmdir if rmdir else w.unlink, path)
+        await trio.testing.wait_all_tasks_blocked()
+        hold.release.set()
+
+
+@pytest.mark.parametrize("deletes", [False, True])
+@pytest.mark.parametrize("before", [None, b"before"])
+@pytest.mark.parametrize("error", [Unavailable("the reply was lost"), OverQuota("the 2nd time")], ids=type)
+async def test_a_lost_reply_to_what_is_removed_meanwhile(
+    store, tmp_path, autojump_clock, expect_warning, error, before, deletes
+):
+    expect_warning("trying again" if isinstance(error, Unavailable) else "stays staged")
+    if before is not None:
+        store.inner.seed(ObjectPath("bucket", "d/file"), before)
+    async with mounted(store, tmp_path, waits=False, deletes=deletes) as w:
+        if before is None:
+            await w.mkdir("d")
+        await removed_while_sent(w, store, error, "d/file")
+        assert "d/file" not in bucket(store)
+        assert await w.names("d") == []
+
+
+async def test_nothing_of_a_file_begins_to_be_sent_while_its_name_goes(store, tmp_path, autojump_clock):
+    store.inner.seed(ObjectPath("bucket", "file"), b"before")
+    async with mounted(store, tmp_path, waits=False, delay=10) as w, trio.open_nursery() as nursery:
+        await w.write("file", b"bytes")
+        hold = store.hold("hide", after=True)
+        nursery.start_soon(w.unlink, "file")
+        await hold.reached.wait()
+        await trio.sleep(60)
+        hold.release.set()
+    assert store.calls["put"] == 0, "it would come in after it"
+    assert bucket(store) == {}
+
+
+async def test_a_lost_reply_to_what_a_directory_that_goes_has_sent(
+    store, tmp_path, autojump_clock, expect_warning
+):
+    expect_warning("trying again")
+    async with mounted(store, tmp_path, waits=False) as w:
+        await w.mkdir("d")
+        await removed_while_sent(w, store, Unavailable("the reply was lost"), "d", rmdir=True)
+        assert "d/.bzEmpty" not in bucket(store)
+
+
+@pytest.mark.parametrize("theirs", [None, "before", "after"])
+async def test_what_cannot_be_removed_again_goes_when_b2_answers(
+    store, tmp_path, autojump_clock, expect_warning, theirs
+):
+    """Unless others have written the name since."""
+    expect_warning("trying again")
+    expect_warning("may be back")
+    file = ObjectPath("bucket", "file")
+    async with mounted(store, tmp_path, waits=False) as w:
+        store.fail("hide", Unavailable("no network"), at=2, times=3)
+        if theirs == "before":
+            store.fail("stat", Unavailable("no network"))
+        await removed_while_sent(w, store, Unavailable("the reply was lost"), "file")
+        assert bucket(store)["file"] == b"bytes"
+        if theirs is not None:
+            store.inner.seed(file, b"theirs")
+        await trio.sleep(600)
+        assert bucket(store).get("file") == (b"theirs" if theirs else None)
+        asked = sum(store.calls.values())
+        await trio.sleep(3600)
+        assert sum(store.calls.values()) == asked, "it is done"
+
+
+async def test_what_has_the_name_again_stays(store, tmp_path, autojump_clock, expect_warning):
+    """Be it the same, to the time of the last change."""
+    expect_warning("trying again")
+    expect_warning("may be back")
+    async with mounted(store, tmp_path, waits=False) as w:
+        store.fail("hide", Unavailable("no network"), at=2, times=3)
+        await removed_while_sent(w, store, Unavailable("the reply was lost"), "file")
+        again = store.inner.newest("file")
+        await w.write("file", b"again")
+        await w.write_back.flush()
+        await trio.sleep(600)
+        assert bucket(store)["file"] == b"again"
+        assert again.size == 5
 
 
 @pytest.mark.parametrize("synced", [False, True])
