@@ -195,10 +195,15 @@ class Recorder:
                 above = self._renumbered(list(values))
                 replaced = [other.sealed for other in gone]
                 await self._journal.rename(list(values.values()), above, replaced, restores)
+                waiters = {other: other.waiters - latest.waiters for other in gone}
         except BaseException:
             for entry, state in before.items():
                 self._queue.put_back(entry, state)
             raise
+        if values[latest].path != latest.path:
+            self._queue.give_back(latest, {back.staging_id for back in restores})
+            if gone:
+                latest.displaced = {e: waiters[e] for e in gone if e.state is UploadState.DONE}
         for entry, sealed in values.items():
             self._take(entry, sealed, _amended(before[entry]))
         await self._clear(values, gone)

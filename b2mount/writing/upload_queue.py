@@ -13,7 +13,9 @@ import enum
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import attrs
 import trio
@@ -37,6 +39,9 @@ class UploadState(enum.Enum):
 
 
 WAITING = frozenset({UploadState.QUEUED, UploadState.FAILED})
+
+
+_NOTHING: Final[Mapping[Entry, frozenset[object]]] = MappingProxyType({})
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -66,6 +71,8 @@ class Entry:
     """Closes that wait for the result."""
     gathers_until: float | None = None
     """Only attributes change, and nobody waits: more of that kind may come until then, and go with it."""
+    displaced: Mapping[Entry, frozenset[object]] = _NOTHING
+    """What it took the place of with its name, and who waits for it because of that."""
     _changed: trio.Event | None = None
 
     @property
@@ -96,6 +103,15 @@ class Entry:
         if self._changed is None:
             self._changed = trio.Event()
         await self._changed.wait()
+
+    def followed(self, entry: Entry, token: object) -> Entry:
+        """The last that has taken its place. Who waits at `entry`, which has given it back, leaves that."""
+        last = self
+        while last.successor is not None:
+            last = last.successor
+        if entry is not last and entry.state is not UploadState.DONE:
+            entry.leave(token)
+        return last
 
     def leave(self, token: object) -> None:
         """Who waited for it, and so for what took its place, does so no more."""
@@ -178,6 +194,7 @@ class UploadQueue:
 
     def end(self, entry: Entry) -> None:
         """An entry is DONE: it leaves the queue."""
+        entry.displaced = _NOTHING
         if self.entries.get(entry.staging_id) is entry:
             del self.entries[entry.staging_id]
         self._leave_path(entry)
@@ -191,6 +208,19 @@ class UploadQueue:
         latest.begun |= entry.begun
         self.give_up(entry)
         self.end(entry)
+
+    def give_back(self, latest: Entry, staging_ids: Container[str]) -> None:
+        """The place of those of them that `latest` took it of: they wait again, and so do their closers."""
+        displaced, latest.displaced = latest.displaced, _NOTHING
+        for entry, waiters in displaced.items():
+            if entry.staging_id not in staging_ids:
+                continue
+            entry.successor, entry.sealed.fate.dropped = None, False
+            latest.waiters -= waiters
+            self.abandoned = [staging_id for staging_id in self.abandoned if staging_id != entry.staging_id]
+            self.unknown = [sealed for sealed in self.unknown if sealed is not entry.sealed]
+            self.add(entry)
+            self.put_back(entry, UploadState.EDITING if entry.left else UploadState.QUEUED)
 
     def give_up(self, entry: Entry) -> None:
         """Nobody sends it any more: nothing of it is to stay in B2."""

@@ -268,8 +268,7 @@ class WriteBack:
         first = entry
         try:
             while True:
-                while entry.successor is not None:
-                    entry = entry.successor
+                entry = first.followed(entry, token)
                 if entry.state is UploadState.DONE:
                     return entry.version
                 if entry.state is UploadState.FAILED and entry.error is not None:

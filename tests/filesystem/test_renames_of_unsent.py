@@ -115,16 +115,24 @@ async def test_a_crash_at_any_moment_of_a_rename_over_an_unsent_file(
 async def test_a_rename_that_fails_over_what_somebody_waits_for(
     store, tmp_path, autojump_clock, expect_warning, closed
 ):
-    """The local bytes of what it was to replace are there."""
+    """The local bytes of what it was to replace are there, and whoever waits for them does so until B2 has
+    them."""
     expect_warning("trying again")
     store.inner.seed(ObjectPath("bucket", "a"), b"in B2")
+    seen: list[dict[str, bytes]] = []
+
     async with (
         mounted(store, tmp_path / "here", waits=False, delay=LATER) as w,
         trio.open_nursery() as nursery,
     ):
+
+        async def flush() -> None:
+            await w.write_back.flush(ObjectPath("bucket", "b"))
+            seen.append(bucket(store))
+
         await w.write("b", b"old")
         store.fail("put", Unavailable("no network"))
-        nursery.start_soon(w.write_back.flush, ObjectPath("bucket", "b"))
+        nursery.start_soon(flush)
         await trio.testing.wait_all_tasks_blocked()
         fh = await w.open("a", os.O_WRONLY | os.O_TRUNC)
         await w.fs.write(fh, 0, b"new")
@@ -135,6 +143,9 @@ async def test_a_rename_that_fails_over_what_somebody_waits_for(
         assert await w.read("b") == b"old"
         shutil.copytree(tmp_path / "here", tmp_path / "copy" / "here")
         left = FaultyStore(copy.deepcopy(store.inner))
+        await w.fs.write(fh, 0, b"NEW")  # nobody waits for this one: it is not sent before its close
+        await trio.sleep(LATER + 10)
+        assert seen == [{"a": b"in B2", "b": b"old"}]
         await w.close(fh)
         await w.write_back.flush()
         await trio.testing.wait_all_tasks_blocked()
