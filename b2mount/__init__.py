@@ -32,14 +32,14 @@ so only that has a time to live, and an open file is pinned to one version.
     writing    the bytes not yet in B2: staged files with extents, the journal, upload plans
                (put what changed, copy the rest inside B2; all of it where a twin has the bytes),
                the queue; pruner removes what was superseded here (own_versions), mover renames, and its
-               exchanger and strays take back what failed; what is nice to have is in a spare_file
+               exchanger and strays take back what failed; object_copies are made beside all
+               uploads; what is nice to have is in a spare_file
     filesystem content is where reading and writing meet; committer, creating, removing, renaming,
-               exchanging, clearing what moves have left, echoes
-               of names that are gone; changing for attributes, xattrs for extended
-               ones, protecting for retention and holds; prefetch has the next files fetched
-               for programs that go through directories (siblings says which); by_path for
-               what people ask by name: url, warm, evict, refresh, and copying for cp; absences are the
-               names that the kernel takes for absent;
+               exchanging, clearing what moves have left, echoes of names that are gone; changing
+               for attributes, xattrs for extended ones, protecting for retention and holds; prefetch
+               has the next files fetched for programs that go through directories (siblings says
+               which); by_path for what people ask by name: url, warm, evict, refresh, and copying for
+               cp; absences are the names that the kernel takes for absent;
                areas sends what is below `.b2` to past, which has a catalog for each moment, for versions,
                the trash and names that no path can spell, and the rest to filesystem; restoring brings
                versions back

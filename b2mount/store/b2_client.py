@@ -53,11 +53,13 @@ class Lanes:
     metadata: ThreadLane = attrs.field(factory=lambda: ThreadLane("metadata", 8))
     download: ThreadLane = attrs.field(factory=lambda: ThreadLane("download", 80))
     upload: ThreadLane = attrs.field(factory=lambda: ThreadLane("upload", 32))
+    copy: ThreadLane = attrs.field(factory=lambda: ThreadLane("copy", 64))
+    """Wide enough for the copies that renames make while as many as can be are parts of uploads."""
 
     @property
     def width(self) -> int:
         """How many requests there can be at once."""
-        return self.metadata.width + self.download.width + self.upload.width
+        return self.metadata.width + self.download.width + self.upload.width + self.copy.width
 
 
 @attrs.frozen
@@ -123,7 +125,7 @@ class B2Client:
 
     @_places.default
     def _as_wide_as_the_lanes(self) -> dict[str, trio.CapacityLimiter]:
-        lanes = (self.lanes.metadata, self.lanes.download, self.lanes.upload)
+        lanes = (self.lanes.metadata, self.lanes.download, self.lanes.upload, self.lanes.copy)
         return {lane.name: trio.CapacityLimiter(lane.width) for lane in lanes}
 
     # -- authorization -------------------------------------------------------------------------

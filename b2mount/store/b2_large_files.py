@@ -97,7 +97,7 @@ class LargeFileCalls:
             reply = await self._client.call(
                 "b2_copy_part",
                 lambda s: b2_calls.copy_part(s, version_id, upload_id, number, span, source, destination),
-                lane=self._client.lanes.upload,
+                lane=self._client.lanes.copy,
             )
         record = b2_records.part(reply)
         return _checked(record, PartRecord(number, span.size, record.sha1))

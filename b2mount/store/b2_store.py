@@ -206,7 +206,7 @@ class B2Store(ObjectStore):
             return await self._client.call(
                 "b2_copy_file",
                 lambda s: b2_calls.copy(s, version_id, bucket_id, key, metadata, source, destination),
-                lane=self._client.lanes.upload,
+                lane=self._client.lanes.copy,
             )
 
         with self._keyring.reading(version):

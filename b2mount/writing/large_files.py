@@ -72,6 +72,8 @@ class LargeFile:
     is_recorded: bool = True
     is_base_doubted: bool = False
     """Base bytes may come damaged without anybody noticing."""
+    slots: trio.Semaphore | None = None
+    """Where its parts wait for their turn; None for where all do that are uploaded."""
     is_unchecked: bool = False
     """What B2 has of it has to be asked for, and compared."""
 
@@ -242,7 +244,7 @@ class LargeFiles:
         large.stale.discard(number)
         large.flying.add(number)
         try:
-            async with self._slots:
+            async with large.slots or self._slots:
                 if isinstance(part, CopyPart):
                     assert base is not None
                     record = await self._store.copy_part(large.upload, number, base, part.span)

@@ -1,7 +1,8 @@
 """Uploader: carries out one upload plan.
 
 Invariants: memory is bounded whatever the size of the file (byte_sources); at most `parallel`
-requests run at once over all uploads; a reply is checked against what was meant. An upload that
+requests run at once over all uploads, and copies for programs that wait have places of their own
+(ObjectCopies); a reply is checked against what was meant. An upload that
 stopped because B2 was out of reach, or with the process, goes on from the parts that B2 has; after
 any other error nothing is left in B2. Bytes that B2 has under another name are copied there (see Twins,
 SameBytes).
@@ -40,6 +41,7 @@ from b2mount.writing.byte_sources import ByteSources
 from b2mount.writing.extents import Run, Source
 from b2mount.writing.fingerprint import UNKNOWN, Checksums, Fingerprint, fill_from_base, fingerprint_of
 from b2mount.writing.large_files import LargeFile, LargeFiles, Progress
+from b2mount.writing.object_copies import ObjectCopies
 from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
 from b2mount.writing.precedence import base_of_change, made_before
 from b2mount.writing.same_bytes import SameBytes
@@ -117,6 +119,10 @@ class Uploader:
     _sources: ByteSources = attrs.field(init=False)
     _larges: LargeFiles = attrs.field(init=False)
     _streams: Streams = attrs.field(init=False)
+    _copies: ObjectCopies = attrs.field(init=False)
+    """For who renames or copies: nobody waits behind what is being sent."""
+    _redressed: ObjectCopies = attrs.field(init=False)
+    """For the last step of an upload."""
 
     def __attrs_post_init__(self) -> None:
         self._slots = trio.Semaphore(self._parallel)
@@ -124,6 +130,8 @@ class Uploader:
         self._sources = ByteSources(self._read_base, self._lane, self._forget)
         self._larges = LargeFiles(self._store, self._sources, self._slots, self._log, self._lane)
         self._streams = Streams(self._larges, self._lane, self._checksums.block_size)
+        self._copies = ObjectCopies(self._store, self._larges)
+        self._redressed = ObjectCopies(self._store, self._larges, self._slots, self._slots)
 
     async def run(self) -> None:
         """Send files while they are written, and remember what B2 has, until cancelled."""
@@ -194,28 +202,9 @@ class Uploader:
         """Copy a version of any size inside B2, with its metadata or with `metadata`. Raises what
         the store raises."""
         self.on_begin(path)
-        copy = await self._copy(version, path, metadata)
+        copy = await self._copies.copy(version, path, metadata)
         if version.size >= SUMMED and (sums := await self._checksums.digests(version.version_id)):
             await self._checksums.keep_digests(copy.version_id, sums)
-        return copy
-
-    async def _copy(
-        self, version: ObjectVersion, path: ObjectPath, metadata: ObjectMetadata | None
-    ) -> ObjectVersion:
-        if version.size < COPY_LIMIT:
-            async with self._slots:
-                return await self._store.copy(version, path, metadata)
-        metadata = metadata or ObjectMetadata(version.content_type, version.info)
-        await self._larges.abort_stale(path, metadata)
-        plan = plan_upload([Run(ByteRange(0, version.size), Source.BASE)], version.size)
-        assert isinstance(plan, Parts)
-        large = await self._larges.begin(None, path, metadata, "")
-        try:
-            copy = await self._larges.send(large, plan.parts, version, "", lambda sent: None, "")
-        except Exception:
-            await self._larges.end(large)
-            raise
-        await self._larges.end(large, copy)
         return copy
 
     # -- what to do ------------------------------------------------------------------------
@@ -353,7 +342,7 @@ class Uploader:
             metadata = job.metadata
             if metadata.content_type == AUTOMATIC and large.upload.path == job.sealed.path:
                 metadata = attrs.evolve(metadata, content_type=large.upload.metadata.content_type)
-            return await self._copy(version, job.sealed.path, metadata)
+            return await self._redressed.copy(version, job.sealed.path, metadata)
         except (Unavailable, OSError):
             raise
         except Exception as error:

@@ -175,7 +175,7 @@ class Wire(requests.adapters.HTTPAdapter):
 
 def store_on(answer: Answer, *, retry_for: float = 30.0, keyring: Keyring | None = None) -> B2Store:
     """A B2Store on such a wire, not authorized yet. From within trio."""
-    lanes = Lanes(InlineLane("metadata", 8), InlineLane("download", 8), InlineLane("upload", 8))
+    lanes = Lanes(*(InlineLane(name, 8) for name in ("metadata", "download", "upload", "copy")))
     credentials = Credentials("key-id", "application-key", URL)
     session = open_account(credentials, connections=1)
     session.raw_api.b2_http.session.mount("", Wire(answer))

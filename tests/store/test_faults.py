@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from fnmatch import fnmatch
+from typing import Any
 
 import pytest
 import trio
@@ -14,6 +16,7 @@ import trio
 from b2mount.emulator.faults import FaultKind
 from b2mount.errors import CorruptData, NotAuthorized, OverQuota, StoreFailure, Unavailable
 from b2mount.model import Action, ByteRange, ObjectMetadata
+from b2mount.store import b2_calls
 from b2mount.store.b2_store import open_b2_store
 from b2mount.store.pace import LONGEST_HOLD
 from tests.fakes.memory_store import literal
@@ -397,6 +400,31 @@ async def test_a_cancelled_upload_ends(site: Site) -> None:
         assert (await store.list_versions(site.bucket, "")).versions == ()
     finally:
         store.close()
+
+
+async def test_a_copy_waits_for_no_upload(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of uploads there are as many as there can be: programs that rename don't wait for one to end."""
+    version = await site.put("file")
+    width = site.store._client.lanes.upload.width
+    sending, may_end = threading.Semaphore(0), threading.Event()
+    upload_file = b2_calls.upload_file
+
+    def slow(*arguments: Any) -> object:
+        sending.release()
+        assert may_end.wait(60)
+        return upload_file(*arguments)
+
+    monkeypatch.setattr(b2_calls, "upload_file", slow)
+    async with trio.open_nursery() as nursery:
+        for number in range(width + 5):
+            nursery.start_soon(site.put, f"big {number}")
+        for _ in range(width):
+            await trio.to_thread.run_sync(sending.acquire)
+        try:
+            with trio.fail_after(20):
+                assert (await site.store.copy(version, site.path("copy"))).size == version.size
+        finally:
+            may_end.set()
 
 
 # -- downloads -----------------------------------------------------------------------------

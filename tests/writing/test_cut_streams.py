@@ -12,7 +12,7 @@ import trio.testing
 
 from b2mount.errors import NotPermitted, OverQuota, StoreFailure, Unavailable
 from b2mount.model import Encryption
-from b2mount.writing import upload_plan, uploader
+from b2mount.writing import object_copies, upload_plan
 from b2mount.writing.journal import Journal, Statement
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.staged_file import StagedFile
@@ -312,7 +312,7 @@ async def test_a_start_that_could_not_be_put_on_record_leaves_nothing(
 async def test_a_copy_by_parts_that_is_cut_leaves_nothing(
     tmp_path: Path, store: FaultyStore, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploader, "COPY_LIMIT", 100)
+    monkeypatch.setattr(object_copies, "COPY_LIMIT", 100)
     monkeypatch.setattr(upload_plan, "COPY_LIMIT", 100)
     version = memory.seed(at("old"), DATA)
     store.fail("copy_part", OUTAGE, at=3)

@@ -17,7 +17,7 @@ from b2mount.errors import (
     Unavailable,
 )
 from b2mount.model import ObjectPath, ObjectVersion
-from b2mount.writing import upload_plan, uploader
+from b2mount.writing import object_copies, upload_plan
 from b2mount.writing.mover import MoveIncomplete
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
@@ -104,7 +104,7 @@ async def test_when_nothing_can_be_known_both_names_stay_and_the_next_mount_fini
 
 
 async def test_large_objects_go_by_parts(tmp_path, store, memory, monkeypatch):
-    monkeypatch.setattr(uploader, "COPY_LIMIT", 10 * 10**6)
+    monkeypatch.setattr(object_copies, "COPY_LIMIT", 10 * 10**6)
     monkeypatch.setattr(upload_plan, "COPY_LIMIT", 10 * 10**6)
     monkeypatch.setattr(upload_plan, "SINGLE_PUT_LIMIT", 10 * 10**6)
     data = bytes(11 * 10**6)

@@ -5,9 +5,13 @@ import random
 
 import attrs
 import pytest
+import trio
+import trio.testing
 
 from b2mount.errors import CorruptData, OverQuota, Unavailable
 from b2mount.model import ByteRange, FileSlice, Literal, ObjectMetadata, ObjectVersion
+from b2mount.writing import object_copies, upload_plan
+from b2mount.writing.exchanger import swaps_of
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.upload_plan import MINIMUM_PART, SINGLE_PUT_LIMIT
 from tests.fakes.faulty_store import FaultyStore
@@ -296,3 +300,42 @@ async def test_base_bytes_over_a_line_without_protection_are_compared_with_what_
         await upload(world, sealed_of(world, base, (12 * MB, b"X" * 4096)))
     assert memory.contents() == {"a": BIG[: 12 * MB] + b"X" * 4096 + BIG[12 * MB + 4096 :]}
     assert sent_bytes(store) == MINIMUM_PART
+
+
+async def test_a_rename_waits_for_no_upload(tmp_path, store, memory):
+    """Dozens of files on their way over a slow line, and the program that renames another has to wait."""
+    other = memory.seed(at("other"), b"other")
+    async with open_world(tmp_path, store, running=False) as world:
+        holds = [store.hold("put", at=number) for number in range(1, 41)]
+        async with trio.open_nursery() as nursery:
+            for number in range(40):
+                nursery.start_soon(upload, world, world.sealed(f"file {number}", b"bytes"))
+            await trio.testing.wait_all_tasks_blocked()
+            assert store.running["put"] == 32, "as many as there are at once"
+            with trio.fail_after(5):
+                await world.mover.move([(other, at("renamed"))])
+                await world.mover.exchange(swaps_of([(memory.newest("renamed"), at("other"))]))
+            for hold in holds:
+                hold.release.set()
+    assert memory.contents()["other"] == b"other"
+    assert len(memory.contents()) == 41
+
+
+async def test_a_rename_waits_for_no_copy_of_what_is_huge(tmp_path, store, memory, monkeypatch):
+    for module in (object_copies, upload_plan):
+        monkeypatch.setattr(module, "COPY_LIMIT", 10 * MB)
+    monkeypatch.setattr(upload_plan, "SINGLE_PUT_LIMIT", 10 * MB)
+    huge, other = memory.seed(at("huge"), bytes(11 * MB)), memory.seed(at("other"), b"other")
+    async with open_world(tmp_path, store, running=False) as world:
+        holds = [store.hold("copy_part", at=number) for number in range(1, 25)]
+        async with trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(world.mover.copy, huge, at(f"copy {number}"))
+            await trio.testing.wait_all_tasks_blocked()
+            assert store.running["copy_part"] == 16, "as many as there are at once"
+            with trio.fail_after(5):
+                await world.mover.move([(other, at("renamed"))])
+                await upload(world, world.sealed("file", b"bytes"))
+            for hold in holds:
+                hold.release.set()
+    assert set(memory.contents()) == {"huge", "renamed", "file", *(f"copy {n}" for n in range(12))}
