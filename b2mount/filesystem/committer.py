@@ -22,7 +22,7 @@ from b2mount.filesystem.witness import Witness
 from b2mount.model import PLACEHOLDER, Attributes, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
-from b2mount.namespace.posix_info import StoredInfo, info_of, kind_of
+from b2mount.namespace.posix_info import StoredInfo, kind_of
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.flattening import flatten
 from b2mount.writing.pending_upload import PendingUpload
@@ -127,14 +127,21 @@ class Committer:
             cut()
             return
         async with self._gate.using(lambda: inode.path) as path, content.lock:
-            staged = content.edit()
+            closed, staged = content.sealed, content.edit()
             if content.is_recorded_beyond(size) and not inode.removed:
-                now = time.time_ns()
-                attributes = attrs.evolve(inode.attributes, size=size, modified_ns=now, changed_ns=now)
-                sealed = staged.seal(path, _stored_as(attributes, inode), attributes)
-                await self._write_back.checkpoint(attrs.evolve(sealed, extents=sealed.extents.cut(size)))
+                try:
+                    await self._record_cut(staged, size, path, inode)
+                except BaseException:
+                    content.send_after_all(closed)
+                    raise
             content.cut(size)
             cut()
+
+    async def _record_cut(self, staged: StagedFile, size: int, path: ObjectPath, inode: Inode) -> None:
+        now = time.time_ns()
+        attributes = attrs.evolve(inode.attributes, size=size, modified_ns=now, changed_ns=now)
+        sealed = staged.seal(path, _stored_as(attributes, inode), attributes)
+        await self._write_back.checkpoint(attrs.evolve(sealed, extents=sealed.extents.cut(size)))
 
     @asynccontextmanager
     async def all_sent(self, paths: Sequence[ObjectPath]) -> AsyncIterator[None]:
@@ -389,8 +396,3 @@ def _metadata(inode: Inode) -> ObjectMetadata:
 
 def _stored_as(attributes: Attributes, inode: Inode) -> ObjectMetadata:
     return attrs.evolve(inode.metadata, info=StoredInfo(attributes, inode.metadata.info))
-
-
-def metadata_of(attributes: Attributes, base: ObjectMetadata) -> ObjectMetadata:
-    """What a new version of an object with these attributes carries beside what `base` says."""
-    return attrs.evolve(base, info=info_of(attributes, base.info))

@@ -91,6 +91,12 @@ class FileContent:
             self.sealed = None  # else it stays: whoever forgets this file has to forget its record too
         return True
 
+    def send_after_all(self, sealed: SealedFile | None) -> None:
+        """Have it sent after all: nothing was changed since `edit` has taken `sealed` back, if it has."""
+        if sealed is not None and self.staged is not None and self.staged.staging_id == sealed.staging_id:
+            self.staged, self.sealed, self.dirty = None, sealed, False
+            self._write_back.send_after_all(sealed.staging_id)
+
     def edit(self) -> StagedFile:
         """The layer to write to: the one being edited, or the sealed one taken back when its
         upload has not begun, or a new one over what there is. Raises OSError of the local disk."""

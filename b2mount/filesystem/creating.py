@@ -17,7 +17,7 @@ from b2mount.errors import (
     NotPermitted,
     StoreFailure,
 )
-from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.gate import PathGate
 from b2mount.filesystem.node import Requester
@@ -31,6 +31,7 @@ from b2mount.namespace.names import (
     check_new_target,
 )
 from b2mount.namespace.namespace import Namespace
+from b2mount.namespace.posix_info import metadata_of
 from b2mount.store.interface import ObjectStore
 
 

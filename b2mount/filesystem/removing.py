@@ -15,7 +15,7 @@ import attrs
 
 from b2mount.errors import B2MountError, IsADirectory, NotADirectory, NotEmpty, NotFound
 from b2mount.filesystem.clearing import Clearer
-from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.content import FileContent
 from b2mount.filesystem.echoes import Echoes
 from b2mount.filesystem.gate import PathGate
@@ -23,6 +23,7 @@ from b2mount.filesystem.protecting import deletable
 from b2mount.model import ByteSource, Kind, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
+from b2mount.namespace.posix_info import metadata_of
 from b2mount.store.interface import ObjectStore
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ import attrs
 
 from b2mount.errors import FixedAttribute, InvalidArgument, NoAttribute, NotSupported
 from b2mount.filesystem.changing import Changer
-from b2mount.filesystem.committer import Committer, metadata_of
+from b2mount.filesystem.committer import Committer
 from b2mount.filesystem.protecting import ASKED_FOR, Protector, told
 from b2mount.filesystem.version_xattrs import (
     FACTS,
@@ -38,6 +38,7 @@ from b2mount.filesystem.version_xattrs import (
 )
 from b2mount.model import AUTOMATIC, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.inode import Inode
+from b2mount.namespace.posix_info import metadata_of
 from b2mount.namespace.stored_xattrs import stored_in, with_stored
 from b2mount.store.interface import ObjectStore
 from b2mount.writing.object_info import check_content_type, check_pair, check_room

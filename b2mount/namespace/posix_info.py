@@ -22,7 +22,7 @@ from typing import Final
 
 import attrs
 
-from b2mount.model import TYPE_BITS, Attributes, Kind, ObjectVersion
+from b2mount.model import TYPE_BITS, Attributes, Kind, ObjectMetadata, ObjectVersion
 
 MODIFIED: Final = "src_last_modified_millis"
 POSIX: Final = "posix"
@@ -148,6 +148,11 @@ def info_of(attributes: Attributes, base_info: Mapping[str, str]) -> dict[str, s
     if attributes.kind is Kind.SYMLINK and attributes.target is not None:
         info[SYMLINK] = attributes.target
     return info
+
+
+def metadata_of(attributes: Attributes, base: ObjectMetadata) -> ObjectMetadata:
+    """What a new version of an object with these attributes carries beside what `base` says."""
+    return attrs.evolve(base, info=info_of(attributes, base.info))
 
 
 @attrs.frozen(eq=False, weakref_slot=False)

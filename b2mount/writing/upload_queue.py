@@ -192,6 +192,21 @@ class UploadQueue:
             self.schedule(entry, entry.due)
         self.unblock()
 
+    def withdraw(self, staging_id: str) -> bool:
+        """Begin it no more, because it is edited further. False when that can't be."""
+        entry = self.entries.get(staging_id)
+        if entry is None or entry.unwanted or entry.waiters or entry.broken:
+            return False
+        if entry.state in WAITING:
+            entry.change(UploadState.EDITING)
+        return entry.state is UploadState.EDITING
+
+    def send_after_all(self, staging_id: str) -> None:
+        """The opposite of `withdraw`."""
+        entry = self.entries.get(staging_id)
+        if entry is not None and entry.state is UploadState.EDITING:
+            self.put_back(entry, UploadState.QUEUED)
+
     def end(self, entry: Entry) -> None:
         """An entry is DONE: it leaves the queue."""
         entry.displaced = _NOTHING

@@ -111,12 +111,11 @@ class WriteBack:
     def withdraw(self, staging_id: str) -> bool:
         """Take a generation back for further editing. False when its upload has begun, when a close
         waits for it, or when it is not here. Its record stays until the next submit or forget."""
-        entry = self._queue.entries.get(staging_id)
-        if entry is None or entry.unwanted or entry.waiters or entry.broken:
-            return False
-        if entry.state in WAITING:
-            entry.change(UploadState.EDITING)
-        return entry.state is UploadState.EDITING
+        return self._queue.withdraw(staging_id)
+
+    def send_after_all(self, staging_id: str) -> None:
+        """Nothing has come of the editing: what was withdrawn is sent, as it is recorded."""
+        self._queue.send_after_all(staging_id)
 
     async def rename(self, staging_id: str, path: ObjectPath, restores: Sequence[SealedFile] = ()) -> bool:
         """Send it, and earlier generations that wait, under another name. True also when nothing of it is

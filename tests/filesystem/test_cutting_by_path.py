@@ -11,10 +11,12 @@ import trio.testing
 
 from b2mount.filesystem.content import FileContent
 from b2mount.model import Action, AttributeChange
+from b2mount.writing.journal import Journal
 from b2mount.writing.recorder import Recorder
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import World, world
+from tests.writing.world import InlineLane
 
 
 @pytest.fixture
@@ -120,3 +122,63 @@ async def test_whoever_opens_it_when_b2_has_it_writes_to_the_file_that_others_se
         assert await w.read("f") == b"new34"
         await w.close(fh)
         assert bucket(store) == {"f": b"new34"}
+
+
+@pytest.mark.parametrize("has_writer", [False, True])
+async def test_a_cut_that_can_not_be_recorded_keeps_nothing_from_b2(
+    store: FaultyStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: object,
+    *,
+    has_writer: bool,
+) -> None:
+    """What was closed before goes on its way when its time has come, as long as it was."""
+
+    async def fails(*_: object) -> None:
+        raise OSError(28, "full")
+
+    async with world(store, tmp_path, waits=False, delay=30, lane=InlineLane("disk", 4)) as w:
+        await w.write("f", b"0123456789")
+        number = (await w.node("f")).number
+        fh = await w.open("f", os.O_WRONLY) if has_writer else None
+        with monkeypatch.context() as broken:
+            broken.setattr(Journal, "append", fails)
+            with pytest.raises(OSError, match="full"):
+                await cut(w, number, 5)
+            await trio.sleep(60)
+        assert bucket(store) == {"f": b"0123456789"}
+        assert w.fs.pending() == ()
+        assert await w.read("f") == b"0123456789"
+        await cut(w, number, 5)
+        if fh is not None:
+            await w.close(fh)
+        await w.fs.flush_path()
+        assert bucket(store) == {"f": b"01234"}
+
+
+async def test_a_cut_that_can_not_be_recorded_of_a_file_whose_earlier_close_arrives_meanwhile(
+    store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written since is still there."""
+    hold = store.hold("put")
+
+    async def fails(*_: object) -> None:
+        hold.release.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        raise OSError(28, "full")
+
+    async with world(store, tmp_path, waits=False, lane=InlineLane("disk", 4)) as w:
+        await w.write("f", b"0123456789")
+        await hold.reached.wait()
+        fh = await w.open("f", os.O_RDWR)
+        await w.fs.write(fh, 0, b"new")
+        await w.fs.fsync(fh)
+        with monkeypatch.context() as broken:
+            broken.setattr(Journal, "append", fails)
+            with pytest.raises(OSError, match="full"):
+                await cut(w, (await w.node("f")).number, 5)
+        assert await w.fs.read(fh, 0, 20) == b"new3456789"
+        await w.close(fh)
+        await w.fs.flush_path()
+        assert bucket(store) == {"f": b"new3456789"}
