@@ -203,8 +203,11 @@ class Integrity:
         return check
 
     def forget(self, version_id: str) -> None:
-        """The version's blocks have been evicted: what comes now is checked from the start."""
-        self._checks.pop(version_id, None)
+        """The version's blocks have been evicted. What was hashed stays known: what comes again is compared
+        with it, for if it is right in the end, all that is here then counts as right."""
+        check = self._checks.get(version_id)
+        if check is not None:
+            check.passed.clear()
 
     def accepts(self, version: ObjectVersion, index: int, data: Data) -> bool:
         """Whether a block that has just come may be kept, as far as anyone can tell."""

@@ -256,3 +256,18 @@ async def test_eviction_in_the_middle_is_no_trouble(fetcher: BlockFetcher, versi
             assert await reader.read(ByteRange(at, min(SIZE, at + STEP))) == RIGHT[at : at + STEP]
             if at // STEP % 7 == 3:
                 fetcher.evict(version.version_id)
+
+
+async def test_what_comes_again_after_an_eviction_is_compared_while_a_reader_is_there(
+    store: FaultyStore, fetcher: BlockFetcher, version: ObjectVersion, cache: BlockCache
+) -> None:
+    reader, witness, half = ObjectReader(version, fetcher), Witness(), COUNT // 2
+    await fetcher.read(version, ByteRange(0, half * BLOCK_SIZE), witness)
+    check = witness.check
+    assert check is not None
+    await until(lambda: len(check.digests) == half and not check.is_running)
+    fetcher.evict(version.version_id)
+    store.flip(7)
+    assert await fetcher.read(version, ByteRange(0, STEP), witness) == RIGHT[:STEP]
+    assert await read_through(reader, STEP) == RIGHT
+    assert await digests_of(cache, version)
