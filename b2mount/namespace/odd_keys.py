@@ -141,10 +141,14 @@ class _Finder:
         self._above: list[tuple[ObjectVersion, bool]] = []
         """Files whose keys begin the one that was seen last, each the next one's too, and whether a
         directory of the same name was seen: it would be shown instead."""
+        self._last = ""
 
     def take(self, versions: Iterable[ObjectVersion]) -> Iterator[ObjectVersion]:
         for version in versions:
             key = version.path.key
+            if key <= self._last:
+                continue  # B2 lists a name once, in the order of names; a directory shows none twice
+            self._last = key
             while self._above and not key.startswith(self._above[-1][0].path.key):
                 yield from self._passed()
             for place, (file, _) in enumerate(self._above):

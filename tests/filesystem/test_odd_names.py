@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from b2mount.errors import AlreadyExists, BadName, NameTooLong, NotFound, ReadOnly
@@ -144,6 +145,22 @@ async def test_a_better_name(time: Time) -> None:
     assert await time.names(".b2/names") == []
     assert (await time.read("better"), await time.read("x/file")) == (b"a//b", b"x")
     assert sorted(time.store.contents()) == ["better", "x/file", "x/y"]
+
+
+class Repeating(ShortPages):
+    """A listing that says everything twice."""
+
+    async def list_objects(self, bucket, prefix, *, delimiter="", start="", limit=1000):
+        page = await super().list_objects(bucket, prefix, delimiter=delimiter, start=start, limit=limit)
+        return attrs.evolve(page, objects=[one for one in page.objects for _ in range(2)])
+
+
+async def test_what_a_listing_repeats_is_there_once(tmp_path: Path) -> None:
+    store = Repeating()
+    for key in ("a", "a/b", "x//y"):
+        store.seed(at(key), b"")
+    async with times(store, tmp_path) as time:
+        assert sorted(await time.names(".b2/names")) == ["a", "x%2F%2Fy"]
 
 
 async def test_names_come_page_by_page(tmp_path: Path) -> None:
