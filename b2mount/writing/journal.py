@@ -63,6 +63,7 @@ import trio
 from b2mount.errors import StoreFailure
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.threads import ThreadLane
+from b2mount.writing.journal_change import Change, Stacked, Statement, stacking
 from b2mount.writing.local_bytes import NO_SPACE, is_full, sync_directory
 from b2mount.writing.records import (
     UNREADABLE,
@@ -97,14 +98,6 @@ ON CONFLICT (staging_id) DO UPDATE SET
 """
 
 T = TypeVar("T")
-Statement = tuple[str, tuple[str | int | None, ...]]
-
-
-@attrs.define(eq=False)
-class _Change:
-    statements: Sequence[Statement]
-    done: bool = False
-    error: Exception | None = None
 
 
 @attrs.define(eq=False)
@@ -116,11 +109,10 @@ class Journal:
     _lane: ThreadLane
     _connection: sqlite3.Connection | None = None
     _sequence: int = 0
-    _waiting: list[_Change] = attrs.field(factory=list)
+    _waiting: list[Change] = attrs.field(factory=list)
     _writing: trio.Lock = attrs.field(factory=trio.Lock)
     _reserve: Reserve = attrs.field(init=False)
-    _stacked: dict[str, SealedFile] = attrs.field(factory=dict)
-    """Recorded generations that stand on one that was not in B2."""
+    _stacked: Stacked = attrs.field(factory=dict)
     has_unreadable: bool = attrs.field(default=False, init=False)
     """Whether `replay` has met records that it could not read: then nobody knows which local files
     they need."""
@@ -144,50 +136,41 @@ class Journal:
     # -- files -----------------------------------------------------------------------------
 
     async def append(
-        self, sealed: SealedFile, state: str, replaces: Iterable[SealedFile] = (), above: Iterable[str] = ()
+        self, sealed: SealedFile, state: str, replaces: Sequence[SealedFile] = (), above: Iterable[str] = ()
     ) -> None:
         """Record a generation, as the latest of all but for those `above` it, in place of an older record of
         the same staging id and of those in `replaces`. `state` is 'editing' or 'sealed'. Raises OSError,
         StoreFailure."""
         added = self._addition(sealed, state)
-        await self.write([added, *self._renumbering(above), *self._deletions(replaces)])
+        statements = [added, *self._renumbering(above), *_deletions(replaces)]
+        await self.make(Change(statements, stacking([sealed]), replaces))
 
     async def rename(
         self,
         renamed: Sequence[SealedFile],
         above: Iterable[str] = (),
-        replaces: Iterable[SealedFile] = (),
-        restores: Iterable[SealedFile] = (),
+        replaces: Sequence[SealedFile] = (),
+        restores: Sequence[SealedFile] = (),
     ) -> None:
         """Record the new name or attributes of recorded generations, in this order as the latest of all, with
         the generations `above` them after them; those in `replaces` go, those in `restores` are back. Raises
         OSError, StoreFailure."""
         update = "UPDATE files SET sequence = ?, record = ? WHERE staging_id = ?"
-        for sealed in renamed:
-            self._note(sealed)
         rows = [(self._next(), sealed_to_json(sealed), sealed.staging_id) for sealed in renamed]
         changes: list[Statement] = [(update, row) for row in rows]
-        changes += [*self._renumbering(above), *self._deletions(replaces)]
-        await self.write([*changes, *(self._addition(back, "sealed") for back in restores)])
+        changes += [*self._renumbering(above), *_deletions(replaces)]
+        changes += [self._addition(back, "sealed") for back in restores]
+        await self.make(Change(changes, stacking([*renamed, *restores]), replaces))
 
     async def retire(self, *gone: SealedFile) -> None:
         """Drop the records of generations that are in B2, unlinked or superseded. Records that
         stand on one that is in B2 name its version from now on, in the same transaction."""
-        statements = self._deletions(gone)
+        statements = _deletions(gone)
         drop_large = "DELETE FROM large_files WHERE staging_id = ?"
         # of what did not land, B2 has parts that are still to be cancelled
         sent = [sealed for sealed in gone if sealed.fate.sent and sealed.fate.version]
         statements += [(drop_large, (sealed.staging_id,)) for sealed in sent]
-        landed = {sealed.fate for sealed in gone if sealed.fate.version is not None}
-        for above in [s for s in self._stacked.values() if landed and _fates_below(s) & landed]:
-            self._note(above)
-            statements.append(
-                (
-                    "UPDATE files SET record = ? WHERE staging_id = ?",
-                    (sealed_to_json(above), above.staging_id),
-                )
-            )
-        await self.write(statements)
+        await self.make(Change(statements, {}, gone))
 
     async def replay(self) -> list[SealedFile]:
         """The recorded generations, oldest first. Those of one staging id share a Fate. What can't
@@ -208,8 +191,7 @@ class Journal:
         recorded = {str(staging_id) for staging_id, _ in rows}
         for staging_id, fate in fates.items():
             fate.dropped = staging_id not in recorded
-        for sealed in found:
-            self._note(sealed)
+        self._stacked = {k: v for k, v in stacking(found).items() if v is not None}
         return found
 
     def _next(self) -> int:
@@ -220,22 +202,8 @@ class Journal:
         renumber = "UPDATE files SET sequence = ? WHERE staging_id = ?"
         return [(renumber, (self._next(), staging_id)) for staging_id in staging_ids]
 
-    def _deletions(self, gone: Iterable[SealedFile]) -> list[Statement]:
-        statements: list[Statement] = []
-        for sealed in gone:
-            self._stacked.pop(sealed.staging_id, None)
-            statements.append(("DELETE FROM files WHERE staging_id = ?", (sealed.staging_id,)))
-        return statements
-
     def _addition(self, sealed: SealedFile, state: str) -> Statement:
-        self._note(sealed)
         return _UPSERT, (sealed.staging_id, self._next(), state, sealed_to_json(sealed))
-
-    def _note(self, sealed: SealedFile) -> None:
-        if isinstance(sealed.base, SealedFile):
-            self._stacked[sealed.staging_id] = sealed
-        else:
-            self._stacked.pop(sealed.staging_id, None)
 
     # -- renames ---------------------------------------------------------------------------
 
@@ -243,26 +211,27 @@ class Journal:
         self,
         moves: Sequence[tuple[ObjectVersion, ObjectPath]],
         begun_ms: int,
-        replaces: Iterable[SealedFile] = (),
+        replaces: Sequence[SealedFile] = (),
         over: Mapping[ObjectPath, str] = MappingProxyType({}),
     ) -> list[MoveRecord]:
         """Record renames that are about to begin, by B2's clock at `begun_ms`; the records of unsent files in
         `replaces` go. `over` has the ids of the versions that the new names show, where any is known."""
         insert = "INSERT INTO moves (number, version, bucket, key, begun_ms, shown) VALUES (?, ?, ?, ?, ?, ?)"
-        records, statements = [], self._deletions(replaces)
+        records, statements = [], _deletions(replaces)
         for version, path in moves:
             record = MoveRecord(self._next(), version, path, begun_ms, over.get(path))
             records.append(record)
             row = (record.number, version_to_json(version), path.bucket, path.key, begun_ms, record.over)
             statements.append((insert, row))
-        await self.write(statements)
+        await self.make(Change(statements, {}, replaces))
         return records
 
-    async def end_moves(self, records: Iterable[MoveRecord], restores: Iterable[SealedFile] = ()) -> None:
+    async def end_moves(self, records: Iterable[MoveRecord], restores: Sequence[SealedFile] = ()) -> None:
         """Drop records of renames that are done, or that nobody is to go on with: then the records of the
         unsent files in `restores`, which were to be replaced, are back."""
         statements: list[Statement] = [("DELETE FROM moves WHERE number = ?", (r.number,)) for r in records]
-        await self.write([*statements, *(self._addition(back, "sealed") for back in restores)])
+        statements += [self._addition(back, "sealed") for back in restores]
+        await self.make(Change(statements, stacking(restores), ()))
 
     async def moves(self) -> list[MoveRecord]:
         """The renames that were begun and not ended, oldest first."""
@@ -286,11 +255,14 @@ class Journal:
     # -- SQLite ----------------------------------------------------------------------------
 
     async def write(self, statements: Sequence[Statement]) -> None:
-        """Carry statements out in one transaction, durable when this returns. Raises
-        OSError, StoreFailure."""
-        if not statements:
+        """Carry statements out that have nothing to do with records of files, in one transaction, durable
+        when this returns. Raises OSError, StoreFailure."""
+        await self.make(Change(statements, {}, ()))
+
+    async def make(self, change: Change) -> None:
+        """Carry it out in one transaction, durable when this returns. Raises OSError, StoreFailure."""
+        if not change.statements:
             return
-        change = _Change(statements)
         self._waiting.append(change)
         with trio.CancelScope(shield=True):
             async with self._writing:
@@ -302,12 +274,14 @@ class Journal:
     async def _write_waiting(self) -> None:
         """One transaction for all changes that wait; they succeed or fail together."""
         batch, self._waiting = self._waiting, []
-        statements = [statement for change in batch for statement in change.statements]
+        stacked = self._stacked.copy()
         error: Exception | None = None
         try:
-            await self._transaction(statements)
+            await self._transaction([each for change in batch for each in change.made_on(stacked)])
         except Exception as failure:  # every change of the batch must learn of it
             error = failure
+        else:
+            self._stacked = stacked
         for change in batch:
             change.done, change.error = True, error
 
@@ -341,13 +315,8 @@ class Journal:
         return self._connection
 
 
-def _fates_below(sealed: SealedFile) -> set[Fate]:
-    found = set()
-    below = sealed.made_from
-    while isinstance(below, SealedFile):
-        found.add(below.fate)
-        below = below.made_from
-    return found
+def _deletions(gone: Iterable[SealedFile]) -> list[Statement]:
+    return [("DELETE FROM files WHERE staging_id = ?", (sealed.staging_id,)) for sealed in gone]
 
 
 def _open(path: str) -> tuple[sqlite3.Connection, int]:

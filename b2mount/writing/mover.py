@@ -357,7 +357,7 @@ class Mover:
         log.warning("%s was not renamed: %s has been written since", source.path, there.path)
         return False
 
-    async def _end(self, records: Iterable[MoveRecord], restores: Iterable[SealedFile] = ()) -> None:
+    async def _end(self, records: Iterable[MoveRecord], restores: Sequence[SealedFile] = ()) -> None:
         try:
             await self._journal.end_moves(records, restores)
         except (B2MountError, OSError) as error:

@@ -17,7 +17,8 @@ from typing import Final, TypedDict
 import attrs
 
 from b2mount.store.interface import MultipartUpload
-from b2mount.writing.journal import Journal, Statement
+from b2mount.writing.journal import Journal
+from b2mount.writing.journal_change import Statement
 from b2mount.writing.records import UNREADABLE, metadata_of, path_of, text_of
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ import trio.testing
 from b2mount.errors import OverQuota, Unavailable
 from b2mount.model import AttributeChange, ObjectPath
 from b2mount.writing.journal import Journal
+from b2mount.writing.journal_change import Change
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.world import World, world
@@ -97,11 +98,11 @@ async def test_a_crash_while_a_rename_over_an_unsent_file_fails(
 ):
     """At whatever moment: both files are there, or the new one has taken the name, which was asked for; then
     what B2 had of it before may still have the old name."""
-    inner, write = store.inner, Journal.write
+    inner, write = store.inner, Journal.make
     moments: list[tuple[Path, FaultyStore]] = []
 
-    async def noted(journal: Journal, statements) -> None:
-        await write(journal, statements)
+    async def noted(journal: Journal, change: Change) -> None:
+        await write(journal, change)
         place = tmp_path / f"moment {len(moments)}"
         shutil.copytree(tmp_path / "here", place / "here")
         moments.append((place / "here", FaultyStore(copy.deepcopy(inner))))
@@ -114,7 +115,7 @@ async def test_a_crash_while_a_rename_over_an_unsent_file_fails(
             await w.fs.write(fh, 0, b"N")
             await w.close(fh)
         store.fail("hide" if edited else "copy", Unavailable("no network"))
-        monkeypatch.setattr(Journal, "write", noted)
+        monkeypatch.setattr(Journal, "make", noted)
         with pytest.raises(Unavailable):
             await w.rename("new", "file")
         monkeypatch.undo()

@@ -15,6 +15,7 @@ import trio.testing
 from b2mount.errors import Unavailable
 from b2mount.model import AttributeChange, ObjectPath
 from b2mount.writing.journal import Journal
+from b2mount.writing.journal_change import Change
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.filesystem.test_crash_of_unsent import LATER, after_a_crash, bucket, mounted
@@ -78,11 +79,11 @@ async def test_a_crash_at_any_moment_of_a_rename_over_an_unsent_file(
     store, tmp_path, autojump_clock, monkeypatch, fails
 ):
     """What was synced has one of the two names; what it was to replace is there until it has the other."""
-    inner, write = store.inner, Journal.write
+    inner, write = store.inner, Journal.make
     moments: list[tuple[Path, FaultyStore]] = []
 
-    async def noted(journal: Journal, statements) -> None:
-        await write(journal, statements)
+    async def noted(journal: Journal, change: Change) -> None:
+        await write(journal, change)
         place = tmp_path / f"moment {len(moments)}"
         shutil.copytree(tmp_path / "here", place / "here")
         moments.append((place / "here", FaultyStore(copy.deepcopy(inner))))
@@ -95,7 +96,7 @@ async def test_a_crash_at_any_moment_of_a_rename_over_an_unsent_file(
             store.fail("hide", Unavailable("no network"))
         await w.fs.write(closed, 0, b"other!")
         await w.fs.fsync(closed)
-        monkeypatch.setattr(Journal, "write", noted)
+        monkeypatch.setattr(Journal, "make", noted)
         if fails:
             with pytest.raises(Unavailable):
                 await w.rename("a", "b")

@@ -13,7 +13,8 @@ import trio.testing
 from b2mount.errors import NotPermitted, OverQuota, StoreFailure, Unavailable
 from b2mount.model import Encryption
 from b2mount.writing import object_copies, upload_plan
-from b2mount.writing.journal import Journal, Statement
+from b2mount.writing.journal import Journal
+from b2mount.writing.journal_change import Statement
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.staged_file import StagedFile
 from tests.fakes.faulty_store import FaultyStore

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -369,7 +369,7 @@ async def test_what_fails_while_the_next_is_recorded_is_not_sent_after_it(
     append = Journal.append
 
     async def slow(
-        self: Journal, sealed: SealedFile, state: str, replaces: Iterable[SealedFile], above: Iterable[str]
+        self: Journal, sealed: SealedFile, state: str, replaces: Sequence[SealedFile], above: Iterable[str]
     ) -> None:
         if sealed.size == 5:
             recording.reached.set()

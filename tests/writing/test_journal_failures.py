@@ -1,0 +1,144 @@
+"""What the journal could not write: the records are as before, and what is written later knows that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from b2mount.errors import StoreFailure
+from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.writing import journal as journal_module
+from b2mount.writing.sealed_file import SealedFile
+from tests.fakes.memory_store import MemoryStore
+from tests.writing.world import InlineLane, World, at, attributes, metadata, open_world
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+VERSION = ObjectVersion(at("a"), "v1", 10, 5, "text/plain", "ab", {})
+
+
+@contextmanager
+def broken(error: Exception | None = None) -> Iterator[list[int]]:
+    """No transaction succeeds inside; the list gets longer with each."""
+    tried: list[int] = []
+
+    def transaction(*_arguments: object) -> None:
+        tried.append(1)
+        raise error or StoreFailure("the journal can't be used")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_module, "_transaction", transaction)
+        yield tried
+
+
+async def stacked(world: World) -> tuple[SealedFile, SealedFile]:
+    """Two recorded generations, one on the other."""
+    low = world.sealed("a", b"0123456789")
+    high = world.new(base=low, size=10).seal(at("a"), metadata(), attributes(10))
+    for sealed in (low, high):
+        await world.journal.append(sealed, "sealed")
+    return low, high
+
+
+async def records(world: World) -> list[tuple[ObjectPath, str, object]]:
+    return [(s.path, s.staging_id, s.base) for s in await world.journal.replay()]
+
+
+async def test_what_stands_on_what_could_not_be_struck_off_follows_it(tmp_path: Path) -> None:
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        low, high = await stacked(world)
+        low.fate.version = VERSION
+        with broken(), pytest.raises(StoreFailure):
+            await world.journal.retire(low)
+        await world.journal.retire(low)
+        assert await records(world) == [(at("a"), high.staging_id, VERSION)]
+
+
+async def test_what_was_not_replaced_after_all_follows_what_it_stands_on(tmp_path: Path) -> None:
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        low, high = await stacked(world)
+        with broken(), pytest.raises(StoreFailure):
+            await world.journal.append(world.sealed("a", b"new"), "sealed", replaces=[high])
+        low.fate.version = VERSION
+        await world.journal.retire(low)
+        assert await records(world) == [(at("a"), high.staging_id, VERSION)]
+
+
+async def test_a_name_that_could_not_be_recorded_is_not_recorded_later(tmp_path: Path) -> None:
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        low, high = await stacked(world)
+        with broken(), pytest.raises(StoreFailure):
+            await world.journal.rename([attrs.evolve(high, path=at("new"))])
+        low.fate.version = VERSION
+        await world.journal.retire(low)
+        assert await records(world) == [(at("a"), high.staging_id, VERSION)]
+
+
+class HeldLane(InlineLane):
+    """Its next call waits, as one in a thread that takes long."""
+
+    held: trio.Event | None = None
+
+    async def run_uncancelled(self, func: Callable[[*Ts], T], *args: *Ts) -> T:
+        event, HeldLane.held = HeldLane.held, None
+        with trio.CancelScope(shield=True):
+            if event is not None:
+                await event.wait()
+        return await super().run_uncancelled(func, *args)
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+async def test_records_that_wait_for_their_transaction_follow_what_lands_meanwhile(
+    tmp_path: Path, renamed: bool
+) -> None:
+    async with open_world(tmp_path, MemoryStore(), running=False, lane=HeldLane("disk", 4)) as world:
+        low = world.sealed("a", b"0123456789")
+        high = world.new(base=low, size=10).seal(at("a"), metadata(), attributes(10))
+        await world.journal.append(low, "sealed")
+        event = HeldLane.held = trio.Event()
+        async with trio.open_nursery() as nursery:
+            if renamed:
+                nursery.start_soon(world.journal.append, high, "sealed")
+                await trio.testing.wait_all_tasks_blocked()
+                high = attrs.evolve(high, path=at("new"))
+                nursery.start_soon(world.journal.rename, [high])
+            else:
+                nursery.start_soon(world.journal.append, world.sealed("b", b""), "sealed")
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(world.journal.append, high, "sealed")
+            await trio.testing.wait_all_tasks_blocked()
+            low.fate.version = VERSION
+            nursery.start_soon(world.journal.retire, low)
+            await trio.testing.wait_all_tasks_blocked()
+            event.set()
+        assert (await records(world))[-1] == (high.path, high.staging_id, VERSION)
+
+
+async def test_the_next_mount_has_what_stands_on_what_was_struck_off_late(
+    autojump_clock: object, tmp_path: Path, expect_warning: Callable[[str], None]
+) -> None:
+    expect_warning("the journal still lists")
+    store = MemoryStore()
+    async with open_world(tmp_path, store, delay=10) as world:
+        low = world.sealed("a", b"0123456789")
+        await world.write_back.submit(low)
+        high = world.new(base=low, size=10)
+        high.write(0, b"x")
+        await world.write_back.checkpoint(high.seal(at("a"), metadata(), attributes(10)))
+        with broken():
+            await world.write_back.flush()
+        await world.write_back.submit(world.sealed("other", b"bytes"))
+        await world.write_back.flush()
+        assert not Path(low.local_path).exists()
+    async with open_world(tmp_path, store) as world:
+        [found] = await world.write_back.recover()
+        await world.write_back.settle(found.staging_id)
+    assert store.contents()["a"] == b"x123456789"
