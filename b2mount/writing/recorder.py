@@ -61,7 +61,7 @@ class Recorder:
         entry.change(UploadState.RECORDING)
         gone: list[Entry] = []
         try:
-            await self._staging.sync(sealed.local_path, sealed.extents)
+            await self._staging.sync(sealed.staging_id, sealed.extents)
             later = [e for e in self._queue.others(sealed.path, entry) if e.staging_id == under]
             with self._replacing(sealed.path, entry, then, spared=later) as gone:
                 above = self._renumbered([entry], later)

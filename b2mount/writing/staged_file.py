@@ -48,6 +48,40 @@ take one of them with all that is in it."""
 
 
 @attrs.define(eq=False)
+class Refusal:
+    """A sync has failed: the kernel may have dropped what it could not write, and a second sync would say
+    that all is well. Nor is what can be read then what was written, on every file system."""
+
+    number: int
+    """The error's."""
+    _unsure: ExtentMap
+    """As a file in which only what was written since is staged, or never was refused; the rest is base."""
+
+    @classmethod
+    def of(cls, extents: ExtentMap, error: OSError) -> Refusal:
+        """All staged bytes were refused."""
+        stop = extents.staged_stop
+        unsure = ExtentMap(stop, base_stop=stop)
+        for extent in extents.within(ByteRange(0, stop)):
+            if extent.source is not Source.STAGED:
+                unsure.mark_staged(extent.span)
+        return cls(error.errno or 0, unsure)
+
+    def wrote(self, start: int, stop: int) -> None:
+        """These were written again."""
+        self._unsure.mark(start, stop)
+
+    def truncate(self, size: int) -> None:
+        """The file has this size now."""
+        self._unsure.truncate(size)
+
+    def check(self) -> None:
+        """Raises OSError as long as not all that was refused has been written again, or cut off."""
+        if not self._unsure.is_past_base:
+            raise OSError(self.number, "the disk has refused what was written: it has to be written again")
+
+
+@attrs.define(eq=False)
 class StagedFile:
     """A file being edited. The local file exists from the first write on.
 
@@ -63,6 +97,8 @@ class StagedFile:
     fate: Fate = attrs.field(factory=Fate)
     _fd: int | None = None
     _stood_on: list[SealedFile] = attrs.field(factory=list)
+    refusal: Refusal | None = None
+    """Of the last sync, if that failed."""
 
     @property
     def size(self) -> int:
@@ -86,6 +122,8 @@ class StagedFile:
             if self.fate.sent is not None:
                 self.fate.sent.touched(offset, stop)
         self.extents.mark(offset, stop)
+        if self.refusal is not None:
+            self.refusal.wrote(offset, stop)
         return len(data)
 
     def _parts(self, start: int, stop: int) -> Iterator[ByteRange]:
@@ -110,6 +148,8 @@ class StagedFile:
         if self.fate.sent is not None:
             self.fate.sent.touched(min(size, self.size), max(size, self.size))
         self.extents.truncate(size)
+        if self.refusal is not None:
+            self.refusal.truncate(size)
 
     def pread(self, span: ByteRange) -> bytes:
         """The staged bytes of a span within one STAGED extent. Raises OSError, CorruptData."""
@@ -117,7 +157,7 @@ class StagedFile:
 
     async def sync(self) -> None:
         """Make what was written durable. Raises OSError."""
-        await self._staging.sync(self.path, self.extents)
+        await self._staging.sync(self.staging_id, self.extents)
 
     def seal(self, path: ObjectPath, metadata: ObjectMetadata, attributes: Attributes) -> SealedFile:
         """The file as it is now, under the name and with the attributes that it has now."""
@@ -235,16 +275,23 @@ class Staging:
         """The local file of a generation."""
         return str(self.directory / staging_id)
 
-    async def sync(self, path: str, extents: ExtentMap) -> None:
-        """Make a local file and its name durable. Raises OSError. Not tried again here on a full disk:
-        the kernel forgets what it could not write, and a second sync would say that all is well."""
+    async def sync(self, staging_id: str, extents: ExtentMap) -> None:
+        """Make a generation's local file and its name durable. Raises OSError; then also the next time,
+        until all of these bytes have been written again or cut off (see Refusal)."""
         if not extents.staged_stop:
             return
+        staged = self._live.get(staging_id)
+        if staged is not None and staged.refusal is not None:
+            staged.refusal.check()
         try:
-            await self.lane.run_uncancelled(make_durable, path, str(self.directory))
+            await self.lane.run_uncancelled(make_durable, self.path_of(staging_id), str(self.directory))
         except OSError as error:
+            if staged is not None:
+                staged.refusal = Refusal.of(extents, error)
             await self.make_room(error)  # for who writes it again
             raise
+        if staged is not None:
+            staged.refusal = None
 
     async def make_room(self, error: OSError, needed: int = 0) -> bool:
         """Whether it is worth trying again what met `error`: the disk was full, and something has
