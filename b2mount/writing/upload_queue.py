@@ -262,7 +262,15 @@ class UploadQueue:
         self._held[path] -= 1
         if not self._held[path]:
             del self._held[path]
+            for entry in self._of(path):
+                entry.change(entry.state)  # who waits may want to know that it is no more in between
         self.unblock()
+
+    def is_given_away(self, entry: Entry, first: Entry) -> bool:
+        """Whether `entry`, which somebody writes to, has taken the place of `first` for good: by a rename
+        that is done, and not taken back."""
+        is_edited = entry is not first and entry.state is UploadState.EDITING
+        return is_edited and entry.path not in self._held
 
     def next_ready(self, now: float) -> Entry | None:
         """The next entry to begin, taken out of the schedule; None when there is none by now."""

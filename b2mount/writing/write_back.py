@@ -196,9 +196,9 @@ class WriteBack:
     # -- waiting ---------------------------------------------------------------------------
 
     async def settle(self, staging_id: str) -> ObjectVersion | None:
-        """Wait until B2 has it, or a later close of its name. None when it was forgotten or is not
-        here (any more). Raises the error of the upload: at once one that will not pass, after
-        `retry_for` one that may; the bytes stay staged."""
+        """Wait until B2 has it, or a later close of its name. None when it was forgotten, is not here (any
+        more), or gave way to a rename of what is still written to. Raises the error of the upload: at once
+        one that will not pass, after `retry_for` one that may; the bytes stay staged."""
         entry = self._queue.entries.get(staging_id)
         return None if entry is None else await self._settle(entry, trio.current_time() + self._retry_for)
 
@@ -268,7 +268,7 @@ class WriteBack:
         try:
             while True:
                 entry = first.followed(entry, token)
-                if entry.state is UploadState.DONE:
+                if entry.state is UploadState.DONE or self._queue.is_given_away(entry, first):
                     return entry.version
                 if entry.state is UploadState.FAILED and entry.error is not None:
                     raise entry.error

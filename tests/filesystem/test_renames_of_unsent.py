@@ -211,3 +211,25 @@ async def test_an_older_upload_that_fails_during_the_rename(
         assert files(bucket(store)) == {"b": b"writtenagain" if how == "closed again" else b"new"}
         await trio.testing.wait_all_tasks_blocked()
         assert not list((tmp_path / "here" / "staging").iterdir())
+
+
+async def test_a_close_does_not_wait_for_the_writer_of_what_has_taken_its_name(
+    store, tmp_path, autojump_clock, expect_warning
+):
+    """Bytes that were durable have replaced its own; when those are in B2 is for their close to say."""
+    expect_warning("trying again")
+    store.fail("put", Unavailable("no network"))
+    async with mounted(store, tmp_path / "here", waits=True, delay=LATER) as w:
+        with trio.fail_after(LATER / 2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(w.write, "b", b"old")
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(w.write_back.flush, ObjectPath("bucket", "b"))
+                await trio.testing.wait_all_tasks_blocked()
+                fh = await w.create("a")
+                await w.fs.write(fh, 0, b"new")
+                await w.fs.fsync(fh)
+                await w.rename("a", "b")
+        assert await after_a_crash(store, tmp_path / "here") == {"b": b"new"}
+        await w.close(fh)
+        assert bucket(store) == {"b": b"new"}
