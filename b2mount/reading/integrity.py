@@ -44,6 +44,7 @@ from b2mount.model import BlockId, ObjectVersion
 from b2mount.reading.block_cache import UNKNOWN, BlockCache
 from b2mount.reading.block_file import Data, checksum_of
 from b2mount.reading.flight import count_of
+from b2mount.reading.marks import Marks
 from b2mount.threads import ThreadLane
 
 log = logging.getLogger(__name__)
@@ -67,27 +68,6 @@ async def sha1_of(blocks: list[Data], lane: ThreadLane) -> str:
     if sum(map(len, blocks)) > 256 * 1024:
         return await lane.run(_sha1, blocks)
     return _sha1(blocks)
-
-
-class Marks:
-    """Numbers, one bit each: a terabyte has eight million blocks."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray()
-
-    def add(self, number: int) -> None:
-        """Mark it."""
-        place = number >> 3
-        if place >= len(self._bits):
-            self._bits.extend(bytes(place + 1 - len(self._bits)))
-        self._bits[place] |= 1 << (number & 7)
-
-    def __contains__(self, number: int) -> bool:
-        return number >> 3 < len(self._bits) and bool(self._bits[number >> 3] >> (number & 7) & 1)
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._bits.clear()
 
 
 @attrs.define(eq=False)
@@ -123,7 +103,7 @@ class VersionCheck:
     """How far the check of one version has come. Lives as long as a reader of it."""
 
     version: ObjectVersion
-    passed: set[int]
+    passed: Marks = attrs.field(factory=Marks)
     """Blocks that are in the cache, as far as we know, and have not been hashed yet."""
     digests: array[int] = attrs.field(factory=lambda: array("I"))
     """Of the blocks that have been hashed, in order; of all of them once verified."""
@@ -194,11 +174,13 @@ class Integrity:
         expected = await self._cache.digests(version.version_id)
         check = self._checks.get(version.version_id)
         if check is None:
-            check = VersionCheck(version, set(self._cache.indexes(version.version_id)))
+            check = VersionCheck(version)
             if expected is not None and len(expected) == count_of(version):
                 check.expected = expected
             if version.sha1 is None or (check.expected and UNKNOWN not in check.expected):
                 check.is_verified = True  # or nobody could ever
+            else:
+                check.passed = Marks(self._cache.indexes(version.version_id))
             self._checks[version.version_id] = check
         return check
 
@@ -275,7 +257,8 @@ class Integrity:
             while blocks := await self._next_blocks(check):
                 first = len(check.digests)
                 check.digests.extend(await self._cache.lane.run(check.hash.take, blocks))
-                check.passed.difference_update(range(first, len(check.digests)))
+                for index in range(first, len(check.digests)):
+                    check.passed.discard(index)
             if len(check.digests) == count_of(check.version):
                 await self._decide(check)
         finally:
