@@ -300,10 +300,7 @@ class Committer:
             content.dirty = False
         for layer in (content.staged, content.sealed):
             if layer is not None:
-                try:
-                    await self._write_back.forget(layer.staging_id)
-                except B2MountError as error:
-                    log.info("%s was removed while its upload failed: %s", content.inode.path, error)
+                await self._write_back.forget(layer.staging_id)
                 layer.fate.owner = None
         content.sealed = None
         if not (content.readers or content.writers):

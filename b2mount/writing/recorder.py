@@ -43,7 +43,10 @@ class Recorder:
     _delay: float
     _owed: list[SealedFile] = attrs.field(factory=list, init=False)
     """Generations that are done with and whose records the journal could not drop yet. They go
-    with the next one that it can drop, so that no older record of a name outlives a younger one."""
+    with the next one that it can drop, or after the next one that it can write, so that no older
+    record of a name outlives a younger one."""
+    _owes: bool = attrs.field(default=False, init=False)
+    """Whether the last try to drop some has failed; else they are going just now."""
 
     async def record(
         self, sealed: SealedFile, then: UploadState, *, gathers: bool = False, under: str | None = None
@@ -102,19 +105,19 @@ class Recorder:
         return True
 
     async def drop_unlinked(self, entry: Entry) -> None:
-        """Nobody wants it any more: its record goes, and its local file unless it is being edited."""
-        before = entry.state
+        """Nobody wants it any more: its record goes, and its local file unless it is being edited. Never
+        raises: it is not sent from here, and a record that stays goes as soon as one can go."""
+        if entry.state is UploadState.EDITING and not entry.left:
+            self._staging.keep(entry.sealed)  # whoever edits it deletes it
         entry.change(UploadState.RECORDING)
-        try:
-            await self._journal.retire(entry.sealed)
-        except BaseException:
-            self._queue.put_back(entry, before)
-            raise
-        entry.sealed.fate.dropped = True
+        await self._retire([entry.sealed])
         self._queue.give_up(entry)
         self._queue.end(entry)
-        if before is not UploadState.EDITING or entry.left:
-            await self._delete_files([entry.sealed])
+
+    async def pay(self) -> None:
+        """Drop the records that could not be dropped before. Never raises."""
+        if self._owes:
+            await self._retire(())
 
     async def retire(self, entry: Entry, version: ObjectVersion) -> None:
         """B2 has it: its record goes, then its local file. Never raises: a record that stays is
@@ -262,6 +265,7 @@ class Recorder:
         for path in queued:  # what has failed while it was recorded is not to be sent after it
             await self.drop_superseded(path)
         await self._delete_files([other.sealed for other in gone if other.state is UploadState.DONE])
+        await self.pay()
 
     def _due(self, entry: Entry) -> float:
         now = trio.current_time()
@@ -274,8 +278,10 @@ class Recorder:
         owed = list(self._owed)
         try:
             await self._strike_off(owed)
+            self._owes = False
         except (OSError, StoreFailure) as error:
-            log.warning("the journal still lists what B2 has: %s", error)
+            log.warning("the journal still lists what B2 has, or what was removed: %s", error)
+            self._owes = True
             return
         self._owed = [sealed for sealed in self._owed if sealed not in owed]
         await self._delete_files(owed)

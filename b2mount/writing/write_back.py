@@ -169,8 +169,8 @@ class WriteBack:
     async def forget(self, staging_id: str) -> ObjectVersion | None:
         """The file was unlinked: never send it, nor earlier generations of it. Waits out an upload
         that has begun, and returns its version when it did arrive. The local file goes, unless the
-        generation is withdrawn or was only fsynced: then whoever edits it discards it. Raises
-        OSError, StoreFailure; then it is still there."""
+        generation is withdrawn or was only fsynced: then whoever edits it discards it. The journal may
+        fail: its record goes later then."""
         entry = self._queue.entries.get(staging_id)
         if entry is None:
             return None
@@ -205,6 +205,8 @@ class WriteBack:
     async def flush(self, path: ObjectPath | None = None) -> None:
         """Send everything (or what is at or below `path`) now, failed ones again. Returns when B2
         has it all; raises the first error after trying all. None of it is withdrawn meanwhile."""
+        with trio.CancelScope(shield=True):
+            await self._recorder.pay()
         chosen = [
             entry
             for entry in self._queue.entries.values()

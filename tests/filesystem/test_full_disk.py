@@ -148,3 +148,22 @@ async def test_df_tells_when_the_local_disk_is_full(tmp_path: Path) -> None:
         left[0] = 1_000_000
         assert w.fs.statfs().free == 1_000_000 // space.block_size
         assert w.fs.statfs().blocks == space.blocks
+
+
+async def test_a_file_that_is_removed_while_its_journal_is_ill_does_not_come_back(
+    autojump_clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_warning
+) -> None:
+    expect_warning("the journal still lists")
+    store = MemoryStore()
+    async with world(store, tmp_path, waits=False, delay=5) as w:
+        await w.write("a", b"secret")
+        with monkeypatch.context() as ill:
+            ill.setattr(w.write_back._journal, "_connection", None)
+            await w.unlink("a")
+        await trio.sleep(100)
+        await w.write_back.flush()
+        assert store.contents() == {}
+        assert await w.names() == []
+    async with world(store, tmp_path, waits=False) as w:
+        await w.write_back.flush()
+        assert store.contents() == {}

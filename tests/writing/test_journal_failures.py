@@ -15,6 +15,7 @@ import trio.testing
 from b2mount.errors import StoreFailure
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.writing import journal as journal_module
+from b2mount.writing.reserve import Reserve
 from b2mount.writing.sealed_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import InlineLane, World, at, attributes, metadata, open_world
@@ -142,3 +143,48 @@ async def test_the_next_mount_has_what_stands_on_what_was_struck_off_late(
         [found] = await world.write_back.recover()
         await world.write_back.settle(found.staging_id)
     assert store.contents()["a"] == b"x123456789"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full"), StoreFailure("the journal can't be used")])
+@pytest.mark.parametrize("edited", [False, True])
+async def test_what_was_forgotten_is_not_sent_when_the_journal_still_lists_it(
+    autojump_clock: object,
+    tmp_path: Path,
+    expect_warning: Callable[[str], None],
+    error: Exception,
+    edited: bool,
+) -> None:
+    expect_warning("the journal still lists")
+    store = MemoryStore()
+    async with open_world(tmp_path, store, delay=5) as world:
+        sealed = world.sealed("a", b"hello")
+        await world.write_back.submit(sealed)
+        assert not edited or world.write_back.withdraw(sealed.staging_id)
+        with broken(error), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Reserve, "give_up", lambda _: False)
+            assert await world.write_back.forget(sealed.staging_id) is None
+        await trio.sleep(100)
+        assert store.contents() == {}
+        assert world.write_back.pending() == []
+        await world.write_back.flush()
+        assert await world.journal.replay() == []
+        assert world.local_files() == ([sealed.staging_id] if edited else []), (
+            "whoever edits it still sees it"
+        )
+        if edited:
+            world.staging.reopen(sealed).discard()
+            assert world.local_files() == []
+
+
+async def test_the_next_record_takes_along_what_the_journal_could_not_drop(
+    autojump_clock: object, tmp_path: Path, expect_warning: Callable[[str], None]
+) -> None:
+    expect_warning("the journal still lists")
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        sealed, other = world.sealed("a", b"hello"), world.sealed("b", b"other")
+        await world.write_back.submit(sealed)
+        with broken():
+            await world.write_back.forget(sealed.staging_id)
+        await world.write_back.submit(other)
+        assert [found.path for found in await world.journal.replay()] == [at("b")]
+        assert world.local_files() == [other.staging_id]
