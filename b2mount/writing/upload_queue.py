@@ -138,7 +138,10 @@ class UploadQueue:
     _by_path: dict[ObjectPath, Entry | tuple[Entry, ...]] = attrs.field(factory=dict)
     _heap: list[tuple[float, int, Entry]] = attrs.field(factory=list)
     _blocked: list[Entry] = attrs.field(factory=list)
+    """What is looked at again whenever something ends."""
     _held: Counter[ObjectPath] = attrs.field(factory=Counter)
+    _under_hold: dict[ObjectPath, dict[Entry, None]] = attrs.field(factory=dict)
+    """By the held name, what is looked at again when that is released: it can be very many."""
     unknown: list[SealedFile] = attrs.field(factory=list)
     """Generations of an earlier process that nobody sends any more. It may have started a large file
     and died before that was on record."""
@@ -262,6 +265,7 @@ class UploadQueue:
         self._held[path] -= 1
         if not self._held[path]:
             del self._held[path]
+            self._blocked.extend(self._under_hold.pop(path, ()))
             for entry in self._of(path):
                 entry.change(entry.state)  # who waits may want to know that it is no more in between
         self.unblock()
@@ -278,9 +282,13 @@ class UploadQueue:
             due, _, entry = heapq.heappop(self._heap)
             if entry.state is not UploadState.QUEUED or entry.due != due or entry.unwanted:
                 continue
-            if self._may_begin(entry):
+            held = next((h for h in self._held if h == entry.path or h.holds(entry.path)), None)
+            if held is not None:
+                self._under_hold.setdefault(held, {})[entry] = None
+            elif self._may_begin(entry):
                 return entry
-            self._blocked.append(entry)
+            else:
+                self._blocked.append(entry)
         return None
 
     def next_due(self) -> float:
@@ -325,7 +333,6 @@ class UploadQueue:
         return not (
             any(other.state in busy for other in self.others(entry.path, entry))
             or any(other is not None and other.state is UploadState.UPLOADING for other in related)
-            or any(held == entry.path or held.holds(entry.path) for held in self._held)
         )
 
     def _of(self, path: ObjectPath) -> tuple[Entry, ...]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 import tracemalloc
+
+from trio.testing import wait_all_tasks_blocked
 
 from b2mount.model import ByteRange, ObjectMetadata
 from b2mount.threads import ThreadLane
@@ -49,6 +52,36 @@ def test_writing_in_order_is_fast(tmp_path):
     staged.discard()
     staging.close()
     assert 2000 * len(data) / spent > 250_000_000, "bytes a second of processor time; 128 KiB writes"
+
+
+async def test_a_long_queue_under_a_name_that_is_held(autojump_clock, tmp_path, monkeypatch):
+    """A directory with many unsent files is renamed: what each one of them costs does not grow with them."""
+    steps = 0
+
+    def counted(function):
+        def step(*arguments):
+            nonlocal steps
+            steps += 1
+            return function(*arguments)
+
+        return step
+
+    count, store = 200, MemoryStore()
+    async with open_world(tmp_path, store) as world:
+        with world.write_back.holding(at("old/")), world.write_back.holding(at("new/")):
+            files = [world.sealed(f"old/{number}", b"x") for number in range(count)]
+            for sealed in files:
+                await world.write_back.submit(sealed)
+            await wait_all_tasks_blocked()
+            monkeypatch.setattr(heapq, "heappush", counted(heapq.heappush))
+            monkeypatch.setattr(heapq, "heappop", counted(heapq.heappop))
+            for number, sealed in enumerate(files):
+                assert await world.write_back.rename(sealed.staging_id, at(f"new/{number}"))
+                await wait_all_tasks_blocked()
+        await world.write_back.flush()
+        assert len(store.contents()) == count
+        assert all(key.startswith("new/") for key in store.contents())
+    assert count <= steps <= 10 * count
 
 
 async def test_a_large_upload_holds_no_bytes(tmp_path, monkeypatch):
