@@ -97,6 +97,9 @@ ON CONFLICT (staging_id) DO UPDATE SET
     sequence = excluded.sequence, state = excluded.state, record = excluded.record
 """
 
+_UNWRITTEN: Final = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC}
+"""What SQLite makes of a full quota, and of a disk that finds out late that it is full."""
+
 T = TypeVar("T")
 
 
@@ -127,11 +130,12 @@ class Journal:
         await self._lane.run_uncancelled(self._reserve.hold)
 
     async def close(self) -> None:
-        """Let go of the file; everything in it is durable already."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with trio.CancelScope(shield=True):
-                await self._lane.run_uncancelled(connection.close)
+        """Let go of the file, once what is being written is durable."""
+        with trio.CancelScope(shield=True):
+            async with self._writing:
+                connection, self._connection = self._connection, None
+                if connection is not None:
+                    await self._lane.run_uncancelled(connection.close)
 
     # -- files -----------------------------------------------------------------------------
 
@@ -294,9 +298,18 @@ class Journal:
     async def _on_reserve(self, work: Callable[[], T]) -> T:
         """`work` in a thread; again, when the disk is full, as long as something gives way, and at last
         with the reserve's space."""
+
+        def told() -> T:
+            try:
+                return work()
+            except StoreFailure as failure:
+                if getattr(failure.__cause__, "sqlite_errorcode", None) in _UNWRITTEN:
+                    self._reserve.check_room()
+                raise
+
         while True:
             try:
-                return await self._lane.run_uncancelled(work)
+                return await self._lane.run_uncancelled(told)
             except OSError as error:
                 if await self._staging.make_room(error, SIZE):
                     continue

@@ -11,10 +11,13 @@ Must not know: what the space is for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Final
 
 import attrs
+
+from b2mount.writing.local_bytes import is_full, make_durable, write_at
 
 SIZE: Final = 1024 * 1024
 """A transaction takes some 20 KiB, also of a disk where nothing was free."""
@@ -46,6 +49,20 @@ class Reserve:
         """Let go of the space, also of what an earlier process held. False when there was none."""
         self.is_held = False
         return self._remove()
+
+    def check_room(self) -> None:
+        """Try to write as much again, for who does not know why something could not be written. Raises the
+        OSError of a full disk or quota; fine when something else is wrong."""
+        probe = f"{self._path}.probe"
+        try:
+            write_at(probe, 0, os.urandom(SIZE))  # nothing that could be stored as less
+            make_durable(probe, os.path.dirname(probe))
+        except OSError as error:
+            if is_full(error):
+                raise
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(probe)
 
     def _remove(self) -> bool:
         try:

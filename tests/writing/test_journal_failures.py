@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,3 +190,67 @@ async def test_the_next_record_takes_along_what_the_journal_could_not_drop(
         await world.write_back.submit(other)
         assert [found.path for found in await world.journal.replay()] == [at("b")]
         assert world.local_files() == [other.staging_id]
+
+
+async def test_the_journal_is_closed_after_what_it_is_writing(tmp_path: Path) -> None:
+    async with open_world(tmp_path, MemoryStore(), running=False, lane=HeldLane("disk", 4)) as world:
+        event = HeldLane.held = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.journal.append, world.sealed("a", b"hello"), "sealed")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(world.journal.close)
+            await trio.testing.wait_all_tasks_blocked()
+            event.set()
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        assert [found.path for found in await world.journal.replay()] == [at("a")]
+
+
+class Refusing:
+    """A connection whose writes fail as SQLite's do when the system says anything but ENOSPC."""
+
+    def __init__(self, real: sqlite3.Connection, code: int, works: Callable[[], bool]) -> None:
+        self.real, self.code, self.works = real, code, works
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+    def execute(self, sql: str, values: tuple[str | int | None, ...] = ()) -> object:
+        if sql == "COMMIT" and not self.works():
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self.code
+            raise error
+        return self.real.execute(sql, values)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC])
+@pytest.mark.parametrize(("errno", "is_full"), [(122, True), (28, True), (5, False)])
+async def test_a_full_quota_is_a_full_disk_for_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, errno: int, is_full: bool
+) -> None:
+    reserve = tmp_path / "journal.db.reserve"
+    real = os.pwrite
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        if reserve.exists() or not room:
+            raise OSError(errno, "refused")
+        return real(fd, data, offset)
+
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        room = [True]
+        sealed, other = world.sealed("a", b""), world.sealed("b", b"")
+        connection = Refusing(world.journal._opened(), code, lambda: bool(room) and not reserve.exists())
+        monkeypatch.setattr(world.journal, "_connection", connection)
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        if not is_full:
+            with pytest.raises(StoreFailure):
+                await world.journal.append(sealed, "sealed")
+            assert reserve.exists()
+            return
+        await world.journal.append(sealed, "sealed")
+        room.clear()
+        with pytest.raises(OSError, match="refused") as caught:
+            await world.journal.append(other, "sealed")
+        assert caught.value.errno == errno
+        assert sorted(path.name for path in tmp_path.glob("*probe*")) == []
+        room.append(True)
+        assert [found.path for found in await world.journal.replay()] == [at("a")]
