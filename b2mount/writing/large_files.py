@@ -37,7 +37,7 @@ from b2mount.threads import ThreadLane
 from b2mount.writing.byte_sources import ByteSources, Sha1Of
 from b2mount.writing.extents import Source
 from b2mount.writing.fingerprint import Fingerprint, fingerprint_of
-from b2mount.writing.object_info import same_info
+from b2mount.writing.object_info import MODIFIED, same_info
 from b2mount.writing.upload_log import STREAMED, UNWANTED, UploadLog, UploadRecord
 from b2mount.writing.upload_plan import PARALLEL_PARTS, CopyPart, PutPart
 
@@ -308,7 +308,10 @@ class LargeFiles:
 
     async def abort_stale(self, path: ObjectPath, metadata: ObjectMetadata) -> None:
         """Cancel large files of this name that nobody has on record and an earlier process of ours must
-        have started: those that carry the same info, the mtime to the nanosecond included."""
+        have started: those that carry the same info, the mtime to the nanosecond included. None when there
+        is no mtime, which ours have: of others many may say nothing."""
+        if MODIFIED not in metadata.info:
+            return
         try:
             stale = await self._store.list_unfinished(path.bucket, path.key)
         except (NotFound, AccessDenied):

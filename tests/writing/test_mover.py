@@ -16,7 +16,7 @@ from b2mount.errors import (
     StoreFailure,
     Unavailable,
 )
-from b2mount.model import ObjectPath, ObjectVersion
+from b2mount.model import ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing import object_copies, upload_plan
 from b2mount.writing.mover import MoveIncomplete
 from tests.fakes.faulty_store import FaultyStore
@@ -114,6 +114,23 @@ async def test_large_objects_go_by_parts(tmp_path, store, memory, monkeypatch):
     assert memory.contents() == {"new": data}
     assert (store.calls["copy"], store.calls["copy_part"]) == (0, 2)
     assert moved.info == version.info
+
+
+@pytest.mark.parametrize("info", [{}, {"large_file_sha1": "ab"}, {"src_last_modified_millis": "1"}])
+async def test_a_large_copy_cancels_no_unfinished_upload_that_may_be_of_others(
+    tmp_path, store, memory, monkeypatch, info
+):
+    """Only what says the same time is its own of an earlier process; S3 programs may say nothing."""
+    monkeypatch.setattr(object_copies, "COPY_LIMIT", 10 * 10**6)
+    monkeypatch.setattr(upload_plan, "COPY_LIMIT", 10 * 10**6)
+    version = memory.seed(at("old"), bytes(11 * 10**6), info)
+    theirs = await memory.start_multipart(at("new"), ObjectMetadata("b2/x-auto", {}))
+    same = await memory.start_multipart(at("new"), ObjectMetadata("b2/x-auto", info))
+    async with open_world(tmp_path, store) as world:
+        await world.mover.move([(version, at("new"))])
+    left = {upload.upload_id for upload in await memory.list_unfinished("bucket", "")}
+    is_own = "src_last_modified_millis" in info
+    assert left == ({theirs.upload_id} if is_own else {theirs.upload_id, same.upload_id})
 
 
 async def interrupted(tmp_path, store, memory, verb: str, *, after: bool, over=MappingProxyType({})) -> None:
