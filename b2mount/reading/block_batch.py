@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import uuid
 from collections.abc import Iterable
 
 import attrs
@@ -12,7 +14,9 @@ from b2mount.model import BlockId
 from b2mount.reading.block_file import Data, Piece, unlink, write_blocks
 from b2mount.reading.block_index import GROUP
 from b2mount.reading.block_scan import remove_directory
-from b2mount.reading.cache_layout import directory_key, file_of, group_identity
+from b2mount.reading.cache_layout import DOOMED, directory_key, directory_of, file_of, group_identity
+
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -55,6 +59,20 @@ def remove(paths: list[str], emptied: list[str]) -> None:
     for directory in emptied:
         with contextlib.suppress(OSError):  # checksums stay
             os.rmdir(directory)
+
+
+def set_aside(root: str, key: str) -> str | None:
+    """Rename the directory of a version, so that nothing in it is found from now on; returns where it
+    is, for `remove_all`. None when there is no such directory, or it can't be renamed."""
+    doomed = f"{root}/{DOOMED}{uuid.uuid4().hex}"
+    try:
+        os.rename(directory_of(root, key), doomed)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.info("can't remove cached blocks: %s", error)
+        return None
+    return doomed
 
 
 def remove_all(doomed: list[str]) -> None:

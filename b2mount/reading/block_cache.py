@@ -18,7 +18,6 @@ import itertools
 import logging
 import os
 import time
-import uuid
 from array import array
 from collections.abc import Iterator
 from functools import partial
@@ -29,11 +28,11 @@ import attrs
 import trio
 
 from b2mount.model import BlockId
-from b2mount.reading.block_batch import GroupWrite, group_writes, remove, remove_all, write_all
+from b2mount.reading.block_batch import GroupWrite, group_writes, remove, remove_all, set_aside, write_all
 from b2mount.reading.block_file import BLOCK_SIZE, HEADER, Data, erase_block, read_blocks
 from b2mount.reading.block_index import GROUP, BlockIndex, size_on_disk
 from b2mount.reading.block_scan import scan
-from b2mount.reading.cache_layout import DOOMED, directory_key, directory_of, file_of, group_identity
+from b2mount.reading.cache_layout import directory_key, directory_of, file_of, group_identity
 from b2mount.reading.disk_space import free_space, missing_space
 from b2mount.reading.kept_digests import KeptDigests
 from b2mount.reading.recent_blocks import RecentBlocks
@@ -192,7 +191,8 @@ class BlockCache:
     async def _read(self, version_id: str, indexes: range) -> Data | None:
         """Neighbouring blocks of one group."""
         number, first = divmod(indexes.start, GROUP)
-        path = file_of(self._root, directory_key(version_id), number)
+        key = directory_key(version_id)
+        path = file_of(self._root, key, number)
         identity = group_identity(version_id, number)
         places = range(first, first + len(indexes))
         data: Data | None
@@ -201,10 +201,14 @@ class BlockCache:
                 data = read_blocks(path, identity, places, wait=False)
             except BlockingIOError:
                 data = await self.lane.run(partial(read_blocks, wait=True), path, identity, places)
+            except FileNotFoundError:  # the index knows of files only while they are there
+                log.info("somebody removed cached blocks of %s; they will be fetched again", key)
+                self._index.remove(key, number)
+                return None
         except OSError:
             return None
         if data is not None:
-            self._note_use(directory_key(version_id), number, path)
+            self._note_use(key, number, path)
         return data
 
     def _note_use(self, key: str, number: int, path: str) -> None:
@@ -242,7 +246,8 @@ class BlockCache:
     def _erase(self, block: BlockId) -> None:
         """On disk. A file in which nothing is left is removed later, by the task that writes them."""
         key, number = directory_key(block.version_id), block.index // GROUP
-        erase_block(file_of(self._root, key, number), block.index % GROUP)
+        if not erase_block(file_of(self._root, key, number), block.index % GROUP):
+            self._index.remove(key, number)
         if self._index.is_hollow(key, number):
             self._hollow.add((key, number))
             self._arrived.set()
@@ -256,21 +261,11 @@ class BlockCache:
             del self._backlog[block]
         freed = self._index.remove_version(directory_key(version_id))
         self._digests.keys.discard(directory_key(version_id))
-        self._set_aside(version_id)
+        doomed = set_aside(self._root, directory_key(version_id))
+        if doomed is not None:  # a thread removes the many files later
+            self._doomed.append(doomed)
+            self._arrived.set()
         return max(freed + waiting, held)
-
-    def _set_aside(self, version_id: str) -> None:
-        """One rename now; a thread removes the many files later."""
-        doomed = f"{self._root}/{DOOMED}{uuid.uuid4().hex}"
-        try:
-            os.rename(directory_of(self._root, directory_key(version_id)), doomed)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            log.info("can't remove cached blocks: %s", error)
-            return
-        self._doomed.append(doomed)
-        self._arrived.set()
 
     def status(self) -> CacheStatus:
         """The cache at this moment; hits and misses since the start."""

@@ -158,9 +158,9 @@ def _pread(descriptor: int, size: int, offset: int, *, wait: bool) -> memoryview
     return memoryview(content).toreadonly()
 
 
-def erase_block(path: str, place: int) -> None:
-    """Forget one block of a group; its bytes take their space for as long as the file is there. Fine
-    when there is no such file."""
+def erase_block(path: str, place: int) -> bool:
+    """Forget one block of a group; its bytes take their space for as long as the file is there. False
+    when there was no such file, or it had to go with all blocks in it."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -168,9 +168,11 @@ def erase_block(path: str, place: int) -> None:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        return
+        return False
     except OSError:
         unlink(path)
+        return False
+    return True
 
 
 def places_in(path: str) -> int:

@@ -372,3 +372,41 @@ async def test_small_reads_of_a_cached_block_read_its_file_once(cache: BlockCach
     await after.get(BlockId("v", 0))
     path_of(tmp_path, BlockId("v", 0)).unlink()
     assert await after.get(BlockId("v", 0)) == BLOCKS[0]
+
+
+@pytest.mark.parametrize("run", [False, True])
+async def test_a_group_that_somebody_removed_is_missed_as_a_whole(
+    cache: BlockCache, tmp_path: Path, run: bool
+) -> None:
+    """Else each of its blocks would be looked for, and fetched, by itself."""
+    for index, data in enumerate(BLOCKS):
+        cache.add(BlockId("v", index), data)
+    await cache.put(BlockId("v", GROUP), BLOCKS[0])
+    after = await again(cache, tmp_path)
+    path_of(tmp_path, BlockId("v", 0)).unlink()
+    if run:
+        assert await after.get_run("v", range(2, 4)) is None
+    else:
+        assert await after.get(BlockId("v", 2)) is None
+    assert list(after.indexes("v")) == [GROUP]
+    assert after.status().bytes == HEADER + BLOCK_SIZE
+    await after.put(BlockId("v", 3), BLOCKS[3])
+    assert await (await again(after, tmp_path)).get(BlockId("v", 3)) == BLOCKS[3]
+
+
+async def test_a_group_that_goes_since_one_block_cant_be_erased_is_missed_as_a_whole(
+    cache: BlockCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index, data in enumerate(BLOCKS):
+        cache.add(BlockId("v", index), data)
+    await cache.put(BlockId("v", GROUP), BLOCKS[0])
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError("the disk is broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", refuse)
+        cache.drop(BlockId("v", 3))
+    assert files(tmp_path) == [path_of(tmp_path, BlockId("v", GROUP))]
+    assert list(cache.indexes("v")) == [GROUP]
+    assert cache.status().bytes == HEADER + BLOCK_SIZE
