@@ -44,7 +44,9 @@ from b2mount.writing.upload_plan import PARALLEL_PARTS, CopyPart, PutPart
 log = logging.getLogger(__name__)
 
 ABORT_PATIENCE: Final = 20.0
-"""Seconds for cancelling a large file; one that stays is cancelled by the next mount."""
+"""Seconds for cancelling a large file; one that stays is cancelled later, or by the next mount."""
+BETWEEN_TRIES: Final = 6 * 3600.0
+"""Seconds until what could not be removed is tried again."""
 
 Part = PutPart | CopyPart
 Progress = Callable[[int], None]
@@ -115,6 +117,8 @@ class LargeFiles:
     """By staging id."""
     _removed: set[str] = attrs.field(factory=set, init=False)
     """Ids of those that are removed from B2, or will be."""
+    _not_removed: list[UploadRecord] = attrs.field(factory=list, init=False)
+    _is_left: trio.Event = attrs.field(factory=trio.Event, init=False)
     _may_delete: bool = attrs.field(default=True, init=False)
 
     def known(self, staging_id: str) -> LargeFile | None:
@@ -143,6 +147,15 @@ class LargeFiles:
                 self._removed.add(record.upload.upload_id)
             self._open[record.staging_id] = LargeFile(record, is_unchecked=True, is_asked_for=is_unwanted)
         return list(self._open)
+
+    async def run(self) -> None:
+        """Remove from B2, every few hours, what could not be removed; as the next mount would."""
+        while True:
+            await self._is_left.wait()
+            await trio.sleep(BETWEEN_TRIES)
+            left, self._not_removed, self._is_left = self._not_removed, [], trio.Event()
+            for record in left:
+                await self.end(LargeFile(record, is_unchecked=True, is_asked_for=record.layout == UNWANTED))
 
     async def begin(
         self, staging_id: str | None, path: ObjectPath, metadata: ObjectMetadata, layout: str
@@ -293,12 +306,14 @@ class LargeFiles:
             await self._leave(large)
 
     async def _leave(self, large: LargeFile) -> None:
-        """To the next mount, whatever becomes of the generation."""
+        """For later, or to the next mount, whatever becomes of the generation."""
         record = attrs.evolve(large.record, staging_id=large.upload.upload_id)
         if large.is_asked_for and not large.record.is_of_nobody:  # a copy may be what a rename goes on with
             record = attrs.evolve(record, layout=UNWANTED)
         large.record, large.is_recorded = record, False
         await self.put_on_record(large)
+        self._not_removed.append(record)
+        self._is_left.set()
 
     async def abandon(self, staging_id: str) -> None:
         """Remove from B2 what a stopped upload of this generation left there. Never raises."""

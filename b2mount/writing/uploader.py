@@ -138,6 +138,7 @@ class Uploader:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.twins.run)
             nursery.start_soon(self._streams.run)
+            nursery.start_soon(self._larges.run)
 
     def wrote(self, staged: StagedFile, path: ObjectPath, metadata: Callable[[], ObjectMetadata]) -> None:
         """A file that is being edited was written to; `metadata` tells what it would go up with now."""

@@ -339,3 +339,23 @@ async def test_a_rename_waits_for_no_copy_of_what_is_huge(tmp_path, store, memor
             for hold in holds:
                 hold.release.set()
     assert set(memory.contents()) == {"huge", "renamed", "file", *(f"copy {n}" for n in range(12))}
+
+
+async def test_what_could_not_be_removed_is_removed_by_a_mount_that_goes_on(
+    autojump_clock, tmp_path, store, memory, monkeypatch
+):
+    """B2 bills it for as long as it stays there. Nothing waits for that."""
+    monkeypatch.setattr(object_copies, "COPY_LIMIT", 10 * MB)
+    monkeypatch.setattr(upload_plan, "COPY_LIMIT", 10 * MB)
+    version = memory.seed(at("old"), BIG)
+    store.fail("copy_part", Unavailable("no network"), times=100)
+    store.fail("abort_multipart", Unavailable("no network"), times=2)
+    async with open_world(tmp_path, store) as world:
+        with pytest.raises(Unavailable):
+            await world.mover.move([(version, at("new"))])
+        assert len(await memory.list_unfinished("bucket", "")) == 1
+        await trio.sleep(24 * 3600)
+        assert await memory.list_unfinished("bucket", "") == ()
+        assert store.calls["abort_multipart"] == 3
+        assert await world.journal.read("SELECT upload_id FROM large_files") == []
+    assert memory.contents() == {"old": BIG}
