@@ -91,8 +91,9 @@ class BlockCache:
         self._disk_works = True
         self._given = 0
         """Counts what `make_room` has removed."""
-        self._hits = 0
-        self._misses = 0
+        self._dropped = 0
+        """Counts drops and evictions: bytes that were read meanwhile may be what was found wrong."""
+        self._hits = self._misses = 0
         self.block_size = BLOCK_SIZE
         self.backlog_size = 0
         """Bytes that wait for the disk; whoever fetches ahead should wait while it is large."""
@@ -160,11 +161,11 @@ class BlockCache:
         key = directory_key(version_id)
         if BlockId(version_id, indexes.start) in self._recent or not self._index.holds(key, indexes):
             return None
-        pieces: list[Data] = []
+        pieces, dropped = list[Data](), self._dropped
         for first in range(indexes.start - indexes.start % GROUP, indexes.stop, GROUP):
             group = range(max(first, indexes.start), min(first + GROUP, indexes.stop))
             data = await self._read(version_id, group)
-            if data is None or not self._index.holds(key, group):  # dropped because it was wrong, maybe
+            if data is None or self._dropped != dropped or not self._index.holds(key, group):
                 return None
             pieces.append(data)
         self._hits += len(indexes)
@@ -178,9 +179,12 @@ class BlockCache:
         key = directory_key(block.version_id)
         if (key, block.index) not in self._index:
             return None
+        dropped = self._dropped
         data = await self._read(block.version_id, range(block.index, block.index + 1))
+        if self._dropped != dropped:
+            return await self.peek(block)
         if (key, block.index) not in self._index:
-            return None  # trimmed meanwhile, or dropped because it was wrong
+            return None  # trimmed meanwhile
         if data is None:
             self.drop(block)
             log.info("block %d of %s was damaged on disk; it will be fetched again", block.index, key)
@@ -241,6 +245,7 @@ class BlockCache:
         self._reread.discard(block)
         self.backlog_size -= len(self._backlog.pop(block, b""))
         if self._index.forget(directory_key(block.version_id), block.index):
+            self._dropped += 1
             self._erase(block)
 
     def _erase(self, block: BlockId) -> None:
@@ -260,6 +265,7 @@ class BlockCache:
         for block in [block for block in self._backlog if block.version_id == version_id]:
             del self._backlog[block]
         freed = self._index.remove_version(directory_key(version_id))
+        self._dropped += 1
         self._digests.keys.discard(directory_key(version_id))
         doomed = set_aside(self._root, directory_key(version_id))
         if doomed is not None:  # a thread removes the many files later

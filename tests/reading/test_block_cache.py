@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from b2mount.model import BlockId
-from b2mount.reading import block_batch, block_cache, cache_layout, kept_digests
+from b2mount.reading import block_batch, block_cache, block_file, cache_layout, kept_digests
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE, HEADER
 from b2mount.reading.block_index import GROUP
@@ -410,3 +410,38 @@ async def test_a_group_that_goes_since_one_block_cant_be_erased_is_missed_as_a_w
     assert files(tmp_path) == [path_of(tmp_path, BlockId("v", GROUP))]
     assert list(cache.indexes("v")) == [GROUP]
     assert cache.status().bytes == HEADER + BLOCK_SIZE
+
+
+@pytest.mark.parametrize("run", [False, True])
+@pytest.mark.parametrize("memory", [0, MIB])
+async def test_a_slow_read_does_not_bring_back_what_was_replaced_meanwhile(
+    tmp_path: Path, lane: ThreadLane, monkeypatch: pytest.MonkeyPatch, run: bool, memory: int
+) -> None:
+    """The new bytes are on the disk when the old ones come, and in memory or there no more."""
+    cache = BlockCache(tmp_path / "blocks", 256 * MIB, lane, memory=memory)
+    await cache.put(BlockId("v", 0), BLOCKS[0])
+    await cache.put(BlockId("v", 1), BLOCKS[1])
+    after = BlockCache(tmp_path / "blocks", 256 * MIB, lane, memory=memory)
+    await after.load()
+    slow: list[str] = []
+
+    async def replace() -> None:
+        after.drop(BlockId("v", 1))
+        await after.put(BlockId("v", 1), BLOCKS[7])
+
+    def read_blocks(path: str, identity: bytes, places: range, *, wait: bool) -> memoryview | None:
+        if not wait and not slow:
+            slow.append(path)
+            raise BlockingIOError
+        data = block_file.read_blocks(path, identity, places, wait=wait)
+        if wait:
+            trio.from_thread.run(replace)
+        return data
+
+    monkeypatch.setattr(block_cache, "read_blocks", read_blocks)
+    if run:
+        assert await after.get_run("v", range(2)) is None
+    else:
+        assert await after.get(BlockId("v", 1)) == BLOCKS[7]
+    assert slow
+    assert await after.get(BlockId("v", 1)) == BLOCKS[7]
