@@ -19,7 +19,7 @@ import logging
 import os
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -83,8 +83,7 @@ class BlockCache:
         self._recent = RecentBlocks(memory)
         self._reread = RecentBlocks(min(memory, _REREAD))
         self._backlog: dict[BlockId, Data] = {}
-        self._arrived = trio.Event()
-        self._writing = trio.Lock()
+        self._arrived, self._writing = trio.Event(), trio.Lock()
         self._digests = KeptDigests(self._root, lane)
         self._doomed: list[str] = []
         self._hollow: set[tuple[str, int]] = set()
@@ -96,7 +95,8 @@ class BlockCache:
         self._hits = self._misses = 0
         self.block_size = BLOCK_SIZE
         self.backlog_size = 0
-        """Bytes that wait for the disk; whoever fetches ahead should wait while it is large."""
+        """Bytes that wait for the disk; whoever fetches ahead waits while it is large, till `on_written`."""
+        self.on_written: Callable[[], None] = lambda: None
 
     async def load(self) -> None:
         """Learn what is on disk from names, sizes and times alone; remove strays; trim."""
@@ -216,8 +216,7 @@ class BlockCache:
         return data
 
     def _note_use(self, key: str, number: int, path: str) -> None:
-        group = self._index.touch(key, number)
-        now = time.time()
+        group, now = self._index.touch(key, number), time.time()
         if group is not None and now - group.touched > _NOTED:
             group.touched = now
             try:
@@ -307,6 +306,7 @@ class BlockCache:
         while self._backlog:
             async with self._writing:  # for one batch: a writer on a full disk may be waiting
                 await self._write_batch()
+            self.on_written()
         async with self._writing:
             await self._remove_doomed()
         if not (self._backlog or self._doomed or self._hollow):

@@ -78,6 +78,7 @@ class BlockFetcher:
         self._active: dict[object, float] = {}
         self._ahead_size = 0
         self._is_over = False
+        cache.on_written = self._launch
 
     async def run(self) -> None:
         """Carry flights out, until cancelled. Then everyone who still waits gets Unavailable."""

@@ -282,10 +282,15 @@ async def test_no_readahead_while_the_disk_is_behind(
 ) -> None:
     cache.backlog_size += 100 * MIB
     fetcher.want(big, range(8), object())
+    fetcher.want(big, range(32, 40), object())
     await settle()
     assert store.calls["read_range"] == 0
     await fetcher.get(big, 0)  # but who waits is served
+    await settle()
     cache.backlog_size -= 100 * MIB
+    cache.add(BlockId("another", 0), b"the last one that the disk was behind with")
+    with trio.fail_after(3):
+        await fetcher.arrival(big, 39)  # also when nobody has asked for anything meanwhile
 
 
 async def test_at_most_so_many_requests_at_once(
