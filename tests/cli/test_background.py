@@ -17,6 +17,7 @@ from b2mount.cli.background import run_in_background
 from b2mount.errors import B2MountError, NotAuthorized, Unavailable
 from pathlib import Path
 here = Path({here!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background has it ignored
 
 def work(on_ready):
     logging.basicConfig(filename=here / "log", format="%(levelname)s %(message)s")
