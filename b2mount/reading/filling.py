@@ -94,4 +94,5 @@ class Filler:
                 if attempt == _TRIES:
                     raise
             else:
-                return
+                if attempt == _TRIES or self._fetcher.lost(version, piece) is None:
+                    return  # if not, one of its requests has failed before anybody waited for it

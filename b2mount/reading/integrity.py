@@ -279,7 +279,7 @@ class Integrity:
     async def _blocks_on_disk(self, check: VersionCheck) -> list[Data]:
         blocks: list[Data] = []
         for block in self._next_ids(check, _DISK_BATCH):
-            data = await self._cache.peek(block)
+            data = await self._cache.peek(block) or self._cache.at_hand(block)  # it has come meanwhile
             if data is None:
                 check.passed.discard(block.index)  # trimmed before its turn came: it has to come again
                 break

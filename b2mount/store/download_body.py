@@ -40,12 +40,12 @@ def pieces_of(response: requests.Response, size: int, most: int = PIECE) -> Iter
     done, due, deadline = 0, FIRST, time.monotonic() + SLOWEST
     while done < size:
         room = min(room_for - done % room_for, size - done)
+        coming = response.raw.length_remaining or 0
+        is_gathered = connection is not None and done >= FIRST and coming > 0
         try:
-            coming = response.raw.length_remaining or 0
-            is_gathered = connection is not None and done >= FIRST and coming > 0
             if connection is not None and is_gathered:
                 _gather(connection, min(room, coming))
-            chunk = response.raw.read1(room, decode_content=False)
+            chunk = _next(response, room, deadline)
         except Exception:
             if chunks:
                 yield b"".join(chunks)  # what has come is of use
@@ -54,12 +54,12 @@ def pieces_of(response: requests.Response, size: int, most: int = PIECE) -> Iter
             break
         done += len(chunk)
         chunks.append(chunk)
-        if time.monotonic() > deadline:
-            raise requests.Timeout("the bytes drip in")
         if done >= due:
             due, deadline = done - done % FIRST + FIRST, time.monotonic() + SLOWEST
         if is_gathered or len(chunk) == room or done < FIRST:
+            handed_over = time.monotonic()
             yield chunk if len(chunks) == 1 else b"".join(chunks)
+            deadline += time.monotonic() - handed_over  # whoever takes them may have to be slow
             chunks.clear()
     if chunks:
         yield b"".join(chunks)
@@ -72,6 +72,13 @@ def _plain_socket(response: requests.Response) -> socket.socket | None:
     if isinstance(connection, socket.socket) and not isinstance(connection, ssl.SSLSocket):
         return connection
     return None
+
+
+def _next(response: requests.Response, room: int, deadline: float) -> bytes:
+    if time.monotonic() > deadline:
+        raise requests.Timeout("the bytes drip in")
+    chunk: bytes = response.raw.read1(room, decode_content=False)
+    return chunk
 
 
 def _gather(connection: socket.socket, size: int) -> None:

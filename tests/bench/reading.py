@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from tests.bench.library import KIB, MIB, Piece, sha1_of, small_files
+from tests.bench.measure import median
 from tests.bench.memory import settle_memory
 from tests.bench.stage import Stage, Workload, WrongAnswer, output_of
 
@@ -19,6 +20,7 @@ BIG: Final = Piece(0, 512 * MIB)
 HUGE: Final = Piece(0, 1024 * MIB)
 RANDOM_READS: Final = 100
 READ: Final = 64 * KIB
+AGAIN: Final = 3
 NOTED_AFTER: Final = 6.0
 """rclone writes down which bytes of a file it has 5 s after the last close, and forgets them when it
 is unmounted sooner."""
@@ -42,15 +44,19 @@ def check_same(stage: Stage, memory: mmap.mmap, count: int) -> None:
 
 
 def read_big(stage: Stage) -> None:
-    """One file from front to back; then from the page cache; then from the disk cache."""
+    """One file from front to back; then from the page cache; then from the disk cache. From the page cache
+    it takes so little that what the machine does at that moment counts: the median of three."""
     cold, again, warm = READING[0].rows
     with mmap.mmap(-1, BIG.size, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE) as memory:
         with stage.mounted() as mount:
             settle_memory(4 * BIG.size)
-            for row in (cold, again):
+            measured = []
+            for row in (cold, *[again] * AGAIN):
                 with stage.measure(row, mount):
                     count = read_all(mount.path / "big.bin", memory)
                 check_same(stage, memory, count)
+                measured.append(stage.results[row])
+            stage.results[again] = median(measured[1:])
             time.sleep(NOTED_AFTER)
             mount.unmount()
         with stage.mounted() as mount:

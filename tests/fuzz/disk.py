@@ -160,7 +160,11 @@ def _rewrite(choices: Choices, journal: Path) -> None:
     """Records of the journal say something else, in good SQL."""
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(journal)) as connection:
         for number, text in connection.execute("SELECT rowid, record FROM files").fetchall():
-            said = _said(choices, hostile.spoiled(choices, json.loads(text)))
+            try:
+                record = json.loads(text)
+            except (TypeError, ValueError):
+                continue  # damaged already
+            said = _said(choices, hostile.spoiled(choices, record))
             connection.execute("UPDATE files SET record = ? WHERE rowid = ?", (said, number))
         move, large, exchange = (hostile.spoiled(choices, record) for record in RECORDS.values())
         if isinstance(move, list) and len(move) == 4:

@@ -138,3 +138,26 @@ async def test_nothing_goes_on_when_it_is_given_up(
     await settle()
     assert fetcher._ahead_size == 0
     assert store.running["read_range"] == 0
+
+
+async def test_the_second_request_for_a_piece_may_fail_first(
+    fetcher: BlockFetcher, store: FaultyStore, nursery: trio.Nursery
+) -> None:
+    version = seed(store, 8 * MIB)
+    await fetcher.read(version, ByteRange(4 * MIB, 8 * MIB))
+    await fetcher.get(version, 10)  # between the two
+    first = store.hold("read_range")
+    store.fail("read_range", Unavailable("no network"), at=2)
+    done = trio.Event()
+
+    async def fill() -> None:
+        await Filler(fetcher).fill(version, lambda size: None)
+        assert fetcher.lost(version, range(count_of(version))) is None
+        done.set()
+
+    nursery.start_soon(fill)
+    await first.reached.wait()
+    await settle()
+    first.release.set()
+    with trio.fail_after(5):
+        await done.wait()

@@ -276,3 +276,23 @@ async def test_what_has_come_is_remembered_in_a_bit_a_block(
     tracemalloc.stop()
     assert numbers[0] in check.passed
     assert taken < 300_000
+
+
+async def test_a_block_that_comes_during_the_look_at_the_disk_is_hashed(
+    fetcher: BlockFetcher, cache: BlockCache, version: ObjectVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found to be gone there, and has come again when that is known."""
+    looks, hands = [0], [cache.at_hand]
+
+    async def peek(block: BlockId) -> object:
+        looks[0] += 1
+        monkeypatch.setattr(BlockCache, "at_hand", lambda self, block: hands[0](block))
+        return None
+
+    monkeypatch.setattr(BlockCache, "at_hand", lambda self, block: None)
+    monkeypatch.setattr(BlockCache, "peek", lambda self, block: peek(block))
+    witness = Witness()
+    await fetcher.begin(version, witness)
+    fetcher.want(version, range(COUNT), object())
+    await until(lambda: witness.check is not None and witness.check.is_verified)
+    assert looks[0] > 0

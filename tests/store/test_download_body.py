@@ -6,7 +6,9 @@ import contextlib
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -146,3 +148,46 @@ def test_bytes_that_drip_in_are_given_up(session: requests.Session, monkeypatch:
             list(pieces_of(response, SIZE))
     finally:
         server.close()
+
+
+def test_who_takes_them_slowly_gets_all(session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a low --limit-download: what has been handed over waits for its turn there."""
+    monkeypatch.setattr(download_body, "SLOWEST", 0.5)
+    server = Server([[head(SIZE), BYTES[:SIZE]]])
+    taken = 0
+    try:
+        with session.get(server.url, stream=True, timeout=10) as response:
+            for number, piece in enumerate(pieces_of(response, SIZE)):
+                taken += len(piece)
+                time.sleep(0.6 if number < 2 else 0)
+    finally:
+        server.close()
+    assert taken == SIZE
+
+
+class Dripping:
+    """A body under TLS of which 128 KiB come at once, and then little by little."""
+
+    connection = None
+    length_remaining = SIZE
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def read1(self, most: int, *, decode_content: bool) -> bytes:
+        assert not decode_content
+        count = FIRST if not self.given else 1000
+        self.given += count
+        return BYTES[self.given - count : self.given][:most]
+
+
+def test_what_came_before_it_dripped_in_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    response, body = requests.Response(), Dripping()
+    response.raw = body
+    clock = SimpleNamespace(monotonic=lambda: 100.0 if body.given > FIRST + 5000 else 0.0)
+    monkeypatch.setattr(download_body, "time", clock)
+    pieces: list[bytes] = []
+    with pytest.raises(requests.Timeout, match="drip"):
+        pieces.extend(iter(pieces_of(response, SIZE)))
+    assert b"".join(pieces) == BYTES[: body.given]
+    assert body.given == FIRST + 6000
