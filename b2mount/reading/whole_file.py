@@ -16,7 +16,8 @@ from typing import Final
 
 from isal import isal_zlib
 
-_LARGEST: Final = 64 << 20
+_LARGEST: Final = 320 << 20
+"""Bytes of a file that can be one: four for each block of 128 KiB of the largest object in B2, 10 TB."""
 _TRAILER: Final = struct.Struct("<4sII")
 _MAGIC: Final = b"b2m1"
 

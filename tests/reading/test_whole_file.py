@@ -20,6 +20,14 @@ def test_what_was_written_is_read(path: str, size: int) -> None:
     assert read_whole(path, b"v") == data
 
 
+def test_the_checksums_of_the_largest_object_are_read(path: str) -> None:
+    data = bytes(10**13 // (128 << 10) * 4)
+    write_whole(path, b"v", data)
+    found = read_whole(path, b"v")
+    assert found is not None
+    assert len(found) == len(data)
+
+
 def test_files_and_directories_are_private(path: str) -> None:
     write_whole(path, b"v", b"secret")
     assert os.stat(path).st_mode & 0o777 == 0o600
