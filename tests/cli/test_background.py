@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 FRAME = """
-import os, sys, signal, logging
+import os, sys, signal, logging, time
 from b2mount.cli.background import run_in_background
 from b2mount.errors import B2MountError, NotAuthorized, Unavailable
 from pathlib import Path
@@ -117,7 +117,7 @@ def test_an_interrupt_while_waiting_ends_the_child(tmp_path: Path) -> None:
     body = """
     signal.signal(signal.SIGTERM, lambda *_: ((here / "told").write_text("yes"), os._exit(0)))
     os.kill(os.getppid(), signal.SIGINT)
-    while True: pass
+    time.sleep(60)
     """
     done = run(tmp_path, body)
     assert done.returncode != 0
