@@ -9,15 +9,19 @@ Must not know: where blocks come from, trio.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Final
 
 import attrs
 
 from b2mount.model import BlockId
 
+LEAST: Final = 1024
+"""Bytes that a block counts at least when room is made: a tiny one takes hundreds beside its own."""
+
 
 @attrs.define(eq=False)
 class RecentBlocks:
-    """At most `capacity` bytes of blocks, by arrival."""
+    """At most `capacity` bytes of blocks, and one for each LEAST of them, by arrival."""
 
     capacity: int
     size: int = 0
@@ -35,7 +39,7 @@ class RecentBlocks:
         self.discard(block)
         self._blocks[block] = data
         self.size += len(data)
-        while self.size > self.capacity:
+        while self.size > self.capacity or len(self._blocks) * LEAST > self.capacity:
             _, oldest = self._blocks.popitem(last=False)
             self.size -= len(oldest)
 

@@ -15,7 +15,6 @@ Must not know: plans, the queue, when anything is sent.
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -31,12 +30,13 @@ from b2mount.errors import (
     StoreFailure,
     Unavailable,
 )
-from b2mount.model import Action, ByteRange, ObjectMetadata, ObjectPath, ObjectVersion
+from b2mount.model import ByteRange, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.store.interface import MultipartUpload, ObjectStore, PartRecord
 from b2mount.threads import ThreadLane
 from b2mount.writing.byte_sources import ByteSources, Sha1Of
 from b2mount.writing.extents import Source
-from b2mount.writing.fingerprint import Fingerprint, fingerprint_of
+from b2mount.writing.fingerprint import fingerprint_of
+from b2mount.writing.large_file import LargeFile, NotWanted, provisional
 from b2mount.writing.object_info import MODIFIED, same_info
 from b2mount.writing.upload_log import STREAMED, UNWANTED, UploadLog, UploadRecord
 from b2mount.writing.upload_plan import PARALLEL_PARTS, CopyPart, PutPart
@@ -50,58 +50,6 @@ BETWEEN_TRIES: Final = 6 * 3600.0
 
 Part = PutPart | CopyPart
 Progress = Callable[[int], None]
-
-
-@attrs.define(eq=False)
-class LargeFile:
-    """One large file, while it is being sent."""
-
-    record: UploadRecord
-    starts: list[int] = attrs.field(factory=list)
-    """Where each part begins: what `touched` needs to know."""
-    records: dict[int, PartRecord] = attrs.field(factory=dict)
-    """The parts that B2 has, and whose bytes are right."""
-    flying: set[int] = attrs.field(factory=set)
-    stale: set[int] = attrs.field(factory=set)
-    """Parts that were written to while they were being sent."""
-    fingerprint: Fingerprint | None = None
-    """Of the first bytes, where somebody has taken it."""
-    hashed_to: int = 0
-    """How far it reaches, or will in a moment."""
-    is_asked_for: bool = False
-    """B2 was asked to finish it: it may have, whatever we were told."""
-    is_finished: bool = False
-    is_recorded: bool = True
-    is_base_doubted: bool = False
-    """Base bytes may come damaged without anybody noticing."""
-    slots: trio.Semaphore | None = None
-    """Where its parts wait for their turn; None for where all do that are uploaded."""
-    is_unchecked: bool = False
-    """What B2 has of it has to be asked for, and compared."""
-
-    @property
-    def upload(self) -> MultipartUpload:
-        """What B2 calls it."""
-        return self.record.upload
-
-    @property
-    def sent(self) -> int:
-        """Bytes that B2 has."""
-        return sum(record.size for record in self.records.values())
-
-    def may_become(self, contents: str) -> bool:
-        """Whether B2 can't have made other bytes of it already."""
-        return not self.is_asked_for or self.record.contents == contents
-
-    def touched(self, start: int, stop: int) -> None:
-        """These bytes were written to: what was sent of them does not count any more."""
-        if start < self.hashed_to:
-            self.fingerprint = None
-        first = max(1, bisect_right(self.starts, start))
-        for number in range(first, bisect_right(self.starts, max(start, stop - 1)) + 1):
-            self.records.pop(number, None)
-            if number in self.flying:
-                self.stale.add(number)
 
 
 @attrs.define(eq=False)
@@ -208,7 +156,8 @@ class LargeFiles:
         contents: str,
     ) -> ObjectVersion:
         """Send the parts that B2 lacks, and finish it as `contents`, which it `may_become`. Raises the
-        first error; when B2 was out of reach, the parts under way are waited for."""
+        first error; when B2 was out of reach, the parts under way are waited for. NotWanted when nobody wants
+        it any more: B2 was not asked to finish it then."""
         if large.is_unchecked and (done := await self._check(large, parts, contents)) is not None:
             return done
         if large.record.contents != contents:
@@ -221,7 +170,7 @@ class LargeFiles:
 
         async def send_some() -> None:
             for number, part in todo:
-                if errors:
+                if errors or not large.is_wanted():
                     return
                 try:
                     await self.send_part(large, number, part, base, f"{spool}{number}")
@@ -239,6 +188,8 @@ class LargeFiles:
                 nursery.start_soon(send_some)
         if errors:
             raise errors[0]
+        if not large.is_wanted():
+            raise NotWanted(large.upload.path)
         sha1s = [large.records[number].sha1 for number in range(1, len(parts) + 1)]
         return await self._finish(large, sha1s, parts[-1].span.stop)
 
@@ -387,11 +338,6 @@ class LargeFiles:
             return False
         local = await fingerprint_of(self._lane, part.runs, part.span.size)
         return local.sha1 == record.sha1
-
-
-def provisional(upload: MultipartUpload) -> ObjectVersion:
-    """The version that a large file becomes: it has the same id (b2_finish_large_file)."""
-    return ObjectVersion(upload.path, upload.upload_id, 0, 0, "", None, {}, Action.UPLOAD)
 
 
 def _is_there(large: LargeFile, number: int, part: Part) -> bool:

@@ -25,7 +25,8 @@ from b2mount.model import ByteRange, ObjectMetadata, ObjectPath
 from b2mount.threads import ThreadLane
 from b2mount.writing.extents import Run, Source
 from b2mount.writing.fingerprint import Fingerprint, grown
-from b2mount.writing.large_files import LargeFile, LargeFiles
+from b2mount.writing.large_file import LargeFile
+from b2mount.writing.large_files import LargeFiles
 from b2mount.writing.staged_file import StagedFile
 from b2mount.writing.upload_log import STREAMED
 from b2mount.writing.upload_plan import PARALLEL_PARTS, PutPart, is_streamed, stream_start

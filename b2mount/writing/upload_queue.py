@@ -66,7 +66,7 @@ class Entry:
     left: bool = False
     """EDITING, but nobody edits it any more: it goes as soon as something later is recorded."""
     unwanted: bool = False
-    """About to be forgotten: not to be begun."""
+    """About to be forgotten: not to be begun, nor gone on with."""
     waiters: frozenset[object] = frozenset()
     """Closes that wait for the result."""
     gathers_until: float | None = None
@@ -84,6 +84,14 @@ class Entry:
     def path(self) -> ObjectPath:
         """The name that it is sent under."""
         return self.sealed.path
+
+    def has_sent(self, size: int) -> None:
+        """B2 has so many bytes of it."""
+        self.sent = size
+
+    def is_wanted(self) -> bool:
+        """Whether its upload is to go on."""
+        return not self.unwanted
 
     def met(self, error: Exception) -> None:
         """Keep what went wrong, apart from where: the frames that it came through, and what caused it, hold

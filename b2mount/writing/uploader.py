@@ -40,7 +40,8 @@ from b2mount.threads import ThreadLane
 from b2mount.writing.byte_sources import ByteSources
 from b2mount.writing.extents import Run, Source
 from b2mount.writing.fingerprint import UNKNOWN, Checksums, Fingerprint, fill_from_base, fingerprint_of
-from b2mount.writing.large_files import LargeFile, LargeFiles, Progress
+from b2mount.writing.large_file import LargeFile
+from b2mount.writing.large_files import LargeFiles, Progress
 from b2mount.writing.object_copies import ObjectCopies
 from b2mount.writing.object_info import LARGE_FILE_SHA1, fitting, same_info
 from b2mount.writing.precedence import base_of_change, made_before
@@ -82,6 +83,7 @@ class _Job:
     fingerprint: Fingerprint | None
     metadata: ObjectMetadata
     progress: Progress
+    is_wanted: Callable[[], bool] = lambda: True
 
     @property
     def staging_id(self) -> str:
@@ -150,14 +152,20 @@ class Uploader:
         return await self._larges.recover()
 
     async def upload(
-        self, sealed: SealedFile, progress: Progress, *, recovered: bool = False
+        self,
+        sealed: SealedFile,
+        progress: Progress,
+        is_wanted: Callable[[], bool] = lambda: True,
+        *,
+        recovered: bool = False,
     ) -> ObjectVersion:
         """Make `sealed` an object. `progress` gets the bytes that B2 has so far. With `recovered`
         an earlier process may have begun or even done it. Raises what the store raises, CorruptData,
-        OSError; NotFound when the version that it stands on is gone and bytes of it are needed; Replaced."""
+        OSError; NotFound when the version that it stands on is gone and bytes of it are needed; Replaced;
+        NotWanted when it `is_wanted` no more and is sent in parts: nothing of it is in B2 then."""
         self.on_begin(sealed.path)
         await self._streams.stop(sealed.staging_id)
-        job = await self._job(sealed, progress, recovered=recovered)
+        job = attrs.evolve(await self._job(sealed, progress, recovered=recovered), is_wanted=is_wanted)
         sha1 = job.fingerprint.sha1 if job.fingerprint else None
         if (base := base_of_change(sealed)) is not None:
             version = await made_before(self._store, sealed, base, _for_copy(sealed, base))
@@ -333,6 +341,7 @@ class Uploader:
                 await self._larges.abort_stale(job.sealed.path, job.metadata)
             large = await self._larges.begin(job.staging_id, job.sealed.path, job.metadata, layout)
         job.sealed.fate.sent = large
+        large.is_wanted = job.is_wanted
         large.is_base_doubted = not (self._is_protected or job.is_local) and not await self._is_known(
             job.base
         )

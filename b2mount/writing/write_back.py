@@ -26,6 +26,7 @@ import trio
 from b2mount.errors import B2MountError, CorruptData, Replaced, StoreFailure, Unavailable
 from b2mount.model import Attributes, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.writing.journal import Journal
+from b2mount.writing.large_file import NotWanted
 from b2mount.writing.pending_upload import PendingUpload, pending_upload
 from b2mount.writing.pruner import Pruner
 from b2mount.writing.recorder import Recorder
@@ -167,10 +168,10 @@ class WriteBack:
         return staging_id in self._queue.entries and await self._amend(staging_id, changed)
 
     async def forget(self, staging_id: str) -> ObjectVersion | None:
-        """The file was unlinked: never send it, nor earlier generations of it. Waits out an upload
-        that has begun, and returns its version when it did arrive. The local file goes, unless the
-        generation is withdrawn or was only fsynced: then whoever edits it discards it. The journal may
-        fail: its record goes later then."""
+        """The file was unlinked: never send it, nor earlier generations of it. Waits out an upload that
+        has begun (in parts: those under way), and returns its version when it did arrive. The local file
+        goes, unless the generation is withdrawn or was only fsynced: then whoever edits it discards it.
+        The journal may fail: its record goes later then."""
         entry = self._queue.entries.get(staging_id)
         if entry is None:
             return None
@@ -343,12 +344,11 @@ class WriteBack:
             self._queue.unblock()
 
     async def _try(self, entry: Entry) -> None:
-        def progress(sent: int) -> None:
-            entry.sent = sent
-
-        sealed = entry.sealed
+        sealed, upload = entry.sealed, self._uploader.upload
         try:
-            version = await self._uploader.upload(sealed, progress, recovered=entry.recovered)
+            version = await upload(sealed, entry.has_sent, entry.is_wanted, recovered=entry.recovered)
+        except NotWanted:
+            self._queue.put_back(entry, UploadState.QUEUED)  # who has said so goes on now
         except (Unavailable, OSError) as error:
             await self._try_later(entry, error)
         except Replaced as error:
