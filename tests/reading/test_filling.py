@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 import trio.testing
 
 from b2mount.errors import CorruptData, Unavailable
-from b2mount.model import ByteRange
+from b2mount.model import ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.reading.fetcher import AHEAD, BlockFetcher
@@ -141,23 +143,23 @@ async def test_nothing_goes_on_when_it_is_given_up(
 
 
 async def test_the_second_request_for_a_piece_may_fail_first(
-    fetcher: BlockFetcher, store: FaultyStore, nursery: trio.Nursery
+    fetcher: BlockFetcher, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = seed(store, 8 * MIB)
     await fetcher.read(version, ByteRange(4 * MIB, 8 * MIB))
     await fetcher.get(version, 10)  # between the two
-    first = store.hold("read_range")
-    store.fail("read_range", Unavailable("no network"), at=2)
-    done = trio.Event()
+    read_range, failed = store.read_range, trio.Event()
 
-    async def fill() -> None:
-        await Filler(fetcher).fill(version, lambda size: None)
-        assert fetcher.lost(version, range(count_of(version))) is None
-        done.set()
+    async def second_fails(version: ObjectVersion, span: ByteRange, take: Callable[[bytes], None]) -> None:
+        if span.start == 0:
+            await failed.wait()
+            await settle()
+        elif not failed.is_set():
+            failed.set()
+            raise Unavailable("no network")
+        await read_range(version, span, take)
 
-    nursery.start_soon(fill)
-    await first.reached.wait()
-    await settle()
-    first.release.set()
-    with trio.fail_after(5):
-        await done.wait()
+    monkeypatch.setattr(FaultyStore, "read_range", staticmethod(second_fails))
+    await Filler(fetcher).fill(version, lambda size: None)
+    assert failed.is_set()
+    assert fetcher.lost(version, range(count_of(version))) is None
