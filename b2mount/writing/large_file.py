@@ -60,6 +60,11 @@ class LargeFile:
         """Bytes that B2 has."""
         return sum(record.size for record in self.records.values())
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody wants it, and B2 can't have it: it was never asked to finish it."""
+        return not (self.is_asked_for or self.is_wanted())
+
     def may_become(self, contents: str) -> bool:
         """Whether B2 can't have made other bytes of it already."""
         return not self.is_asked_for or self.record.contents == contents

@@ -170,7 +170,9 @@ class LargeFiles:
 
         async def send_some() -> None:
             for number, part in todo:
-                if errors or not large.is_wanted():
+                if large.is_given_up:  # for good, also if it is wanted again while other parts land
+                    errors.append(NotWanted(large.upload.path))
+                if errors:
                     return
                 try:
                     await self.send_part(large, number, part, base, f"{spool}{number}")
@@ -188,7 +190,7 @@ class LargeFiles:
                 nursery.start_soon(send_some)
         if errors:
             raise errors[0]
-        if not large.is_wanted():
+        if large.is_given_up:
             raise NotWanted(large.upload.path)
         sha1s = [large.records[number].sha1 for number in range(1, len(parts) + 1)]
         return await self._finish(large, sha1s, parts[-1].span.stop)

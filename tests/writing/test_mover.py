@@ -26,16 +26,6 @@ from tests.writing.world import at, open_world
 REFUSALS = [OverQuota("cap"), AccessDenied("no right"), NotAuthorized("no key"), StoreFailure("refused")]
 
 
-@pytest.fixture
-def memory():
-    return MemoryStore()
-
-
-@pytest.fixture
-def store(memory):
-    return FaultyStore(memory)
-
-
 def seeded(memory: MemoryStore, count: int = 3) -> list[tuple[ObjectVersion, ObjectPath]]:
     return [
         (memory.seed(at(f"old/{n}"), b"%d" % n, {"src_last_modified_millis": str(n)}), at(f"new/{n}"))

@@ -15,22 +15,11 @@ from b2mount.writing.exchanger import swaps_of
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.upload_plan import MINIMUM_PART, SINGLE_PUT_LIMIT
 from tests.fakes.faulty_store import FaultyStore
-from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import World, at, attributes, metadata, open_world
 
 MB = 1_000_000
 BIG = random.Random(7).randbytes(30 * MB)
 """Over the limit of a single request, with three smallest parts and more."""
-
-
-@pytest.fixture
-def memory():
-    return MemoryStore()
-
-
-@pytest.fixture
-def store(memory):
-    return FaultyStore(memory)
 
 
 def sealed_of(

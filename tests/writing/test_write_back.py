@@ -16,18 +16,7 @@ from b2mount.writing.journal import Journal
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.upload_queue import UploadState
 from tests.fakes.faulty_store import FaultyStore, Hold
-from tests.fakes.memory_store import MemoryStore
 from tests.writing.world import World, at, attributes, metadata, open_world
-
-
-@pytest.fixture
-def memory():
-    return MemoryStore()
-
-
-@pytest.fixture
-def store(memory):
-    return FaultyStore(memory)
 
 
 @pytest.fixture(autouse=True)
