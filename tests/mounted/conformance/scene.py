@@ -95,9 +95,11 @@ def play(root: Path, name: str, case: Callable[[Scene], None]) -> list[str]:
 
 
 def _tick() -> None:
-    """Wait until the kernel's clock for files has moved, which it does every 1 to 10 ms."""
-    now = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
-    while time.clock_gettime_ns(CLOCK_REALTIME_COARSE) == now:
+    """Wait until the kernel's clock for files, which moves every 1 to 10 ms, is past this moment. That it
+    has moved is not enough: since Linux 6.13 no file gets a time before a finer one that another has been
+    given, so a move of the coarse clock may not show."""
+    now = time.clock_gettime_ns(time.CLOCK_REALTIME)
+    while time.clock_gettime_ns(CLOCK_REALTIME_COARSE) <= now:
         time.sleep(0.0005)
 
 
