@@ -44,6 +44,11 @@ class ObjectPath:
         return not self.key or self.key.endswith(DELIMITER)
 
     @property
+    def as_directory(self) -> ObjectPath:
+        """The directory of this name; itself when it is one."""
+        return self if self.is_directory else ObjectPath(self.bucket, self.key + DELIMITER)
+
+    @property
     def is_account(self) -> bool:
         """Whether this is the directory of the buckets."""
         return not self.bucket

@@ -58,6 +58,7 @@ class Committer:
             content = FileContent(inode, self._staging, self._write_back)
             self._contents[inode.number] = content
             self._namespace.looked_up(inode)
+            inode.wake()
         return content
 
     def known(self, inode: Inode) -> FileContent | None:
@@ -86,6 +87,7 @@ class Committer:
         """Forget a content that nobody has open and that B2 has."""
         if content.idle and self.known(content.inode) is content:
             del self._contents[content.inode.number]
+            content.inode.rest()
             self._namespace.forget(content.inode.number, 1)
 
     def under(self, path: ObjectPath) -> Iterator[FileContent]:

@@ -64,7 +64,7 @@ class Remover:
                     await self._remove_object(inode)
                 self._namespace.removed(inode)
                 await self._drop_unsent(inode)
-                if inode.version is not version:  # an upload that had begun came in meanwhile
+                if inode.version != version:  # an upload that had begun came in meanwhile
                     await self._remove_object(inode)
                     self._namespace.changing(inode.path)
                 elif sent is not None:
@@ -95,7 +95,7 @@ class Remover:
         for version in self._namespace.keepers(inode):
             await self._remove_versions(version.path, frozenset())
         await self.replaced(inode)
-        if inode.version is not before:  # as in unlink
+        if inode.version != before:  # as in unlink
             await remove()
         elif sent is not None:
             await self._echoes.silence(sent, remove)

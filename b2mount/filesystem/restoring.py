@@ -119,7 +119,7 @@ class Restorer:
         were, as programs count them: directories alone are none. Raises NotFound when nothing is hidden
         there, AlreadyExists when something else has the name."""
         place = self._place(path)
-        directory = place.parent.directory(place.name)
+        directory = place.as_directory
         below = await self._hidden_below(directory)
         if below:
             back, told = await self._bring_back(directory, below)
@@ -273,7 +273,7 @@ class Restorer:
 
     async def _walk(self, path: ObjectPath) -> _Live:
         """What is there under a path. Raises NotADirectory when something above it is a file now."""
-        inode, where = self._namespace.root, path.parent.directory(path.name)
+        inode, where = self._namespace.root, path.as_directory
         names = path.key.removeprefix(inode.path.key) if inode.path.bucket else f"{path.bucket}/{path.key}"
         for name in names.removesuffix(DELIMITER).split(DELIMITER):
             where = inode.path.directory(name)

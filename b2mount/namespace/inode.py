@@ -24,6 +24,7 @@ from b2mount.errors import NotFound
 from b2mount.model import Attributes, Entry, Kind, ObjectMetadata, ObjectPath, ObjectVersion
 from b2mount.namespace.holding_dict import HoldingDict
 from b2mount.namespace.name_table import ROWS, Chunk, NameTable
+from b2mount.namespace.packing import PackedVersion, packed
 from b2mount.namespace.posix_info import AttributeDefaults
 
 ROOT_NUMBER: Final = 1
@@ -52,7 +53,7 @@ class Inode:
     number: int
     path: ObjectPath = attrs.field(on_setattr=_differs)
     _attributes: Attributes | None
-    _version: ObjectVersion | None
+    _version: ObjectVersion | PackedVersion | None
     _origin: _Origin | None = None
     _lookups: int = 0
     removed: bool = attrs.field(default=False, on_setattr=_differs)
@@ -87,7 +88,7 @@ class Inode:
         """What B2 has of it: the object, or a directory's placeholder where it is known."""
         if self._version is None and self._origin is not None:
             self._version = self._origin.chunk.entry(self._origin.row).version
-        return self._version
+        return self._version.unpacked() if isinstance(self._version, PackedVersion) else self._version
 
     @version.setter
     def version(self, version: ObjectVersion | None) -> None:
@@ -111,11 +112,19 @@ class Inode:
 
     def leave_row(self) -> None:
         """From now on it may differ from what is listed."""
-        origin = self._origin
-        if origin is not None:
+        if (origin := self._origin) is not None:
             self._attributes, self._version, lookups = self.attributes, self.version, self.lookups
             self._origin, self._lookups = None, lookups
             origin.inodes.left_row(self, origin.table, origin.chunk, origin.row)
+
+    def rest(self) -> None:
+        """Nobody works with it for now: what B2 has of it takes a tenth of the memory, until `wake`."""
+        if self._origin is None and isinstance(self._version, ObjectVersion):
+            self._version = packed(self._version, self.path)
+
+    def wake(self) -> None:
+        """Somebody does."""
+        self._version = self.version
 
     @property
     def kind(self) -> Kind:
@@ -135,17 +144,16 @@ class Inode:
     @property
     def metadata(self) -> ObjectMetadata:
         """Content type and info that its next version takes over, unless they are changed."""
-        if self.carried is not None or self.version is None:
+        if self.carried is not None or (version := self.version) is None:
             return self.carried or ObjectMetadata()
-        return ObjectMetadata(self.version.content_type, self.version.info)
+        return ObjectMetadata(version.content_type, version.info)
 
     def stands_for(self, entry: Entry) -> bool:
         """Whether it is what the entry says: a directory, or the same version of a file."""
         if self.is_directory or entry.kind is Kind.DIRECTORY:
             return self.is_directory and entry.kind is Kind.DIRECTORY
-        if self.version is None or entry.version is None:
-            return False
-        return self.version.version_id == entry.version.version_id
+        version, other = self.version, entry.version
+        return version is not None and other is not None and version.version_id == other.version_id
 
 
 class InodeTable:
@@ -173,8 +181,8 @@ class InodeTable:
         self.root: Final = self.add(root, attributes, None)
 
     def __len__(self) -> int:
-        known = (chunk.known for table in self._known_tables.values() for chunk in table.chunks)
-        return sum(known) + sum(not (one.origin and one.lookups) for one in self._by_number.all())
+        known = sum(chunk.known for table in self._known_tables.values() for chunk in table.chunks)
+        return known + sum(not (one.origin and one.lookups) for one in self._by_number.all())
 
     def __iter__(self) -> Iterator[Inode]:
         """Those that have a name and that somebody here holds, or that are no rows."""
@@ -197,8 +205,7 @@ class InodeTable:
         found = table.find(path.name) if table is not None else None
         if table is None or found is None:
             return inode
-        live = self._live(*found)
-        return live or (self._made_of(table, *found) if found[0].is_told(found[1]) else None)
+        return self._live(*found) or (self._made_of(table, *found) if found[0].is_told(found[1]) else None)
 
     def add(self, path: ObjectPath, attributes: Attributes, version: ObjectVersion | None) -> Inode:
         """A new inode with a new number; one that had the path is detached."""
@@ -250,10 +257,9 @@ class InodeTable:
             inode.lookups += count
             self._shelve(inode)
             return
-        if not origin.chunk.told(origin.row, count):
-            return
-        origin.table.known += 1
-        self._known_tables[origin.chunk.directory] = origin.table
+        if origin.chunk.told(origin.row, count):
+            origin.table.known += 1
+            self._known_tables[origin.chunk.directory] = origin.table
 
     def forget(self, number: int, count: int) -> None:
         """The kernel drops `count` of what it was told. Never raises."""
@@ -279,7 +285,7 @@ class InodeTable:
         found: dict[int, list[str]] = {}
         for inode in self._by_number.held():
             parent = self.at(inode.path.parent)
-            if parent is not None and inode is not self.root and where.holds(_as_directory(inode.path)):
+            if parent is not None and inode is not self.root and where.holds(inode.path.as_directory):
                 found.setdefault(parent.number, []).append(inode.path.name)
         for directory, table in self._known_tables.items():
             parent = self.at(directory)
@@ -386,10 +392,6 @@ class InodeTable:
         table.known -= 1
         if not table.known:
             del self._known_tables[chunk.directory]
-
-
-def _as_directory(path: ObjectPath) -> ObjectPath:
-    return path if path.is_directory else path.parent.directory(path.name)
 
 
 def _place(key: str) -> str:

@@ -174,7 +174,7 @@ class NameIndex:
         or of anything."""
         if path is not None and path != self._root:
             self.changed(path.parent)
-        self.changed_below(path.parent.directory(path.name) if path and path.name else self._root)
+        self.changed_below(path.as_directory if path and path.name else self._root)
 
     def begun(self, directory: ObjectPath, asked: Asked | None) -> None:
         """The first page of a listing has come: nobody is to be shown an older one any more."""

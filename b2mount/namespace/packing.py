@@ -72,6 +72,24 @@ def shared(shape: Shape) -> Shape:
     return shape
 
 
+class PackedVersion(NamedTuple):
+    """A version by itself, as `packed` makes it."""
+
+    path: ObjectPath
+    shape: Shape
+    data: bytes
+
+    def unpacked(self) -> ObjectVersion:
+        """Equal to the one that was packed."""
+        return unpack(self.path, self.shape, self.data)
+
+
+def packed(version: ObjectVersion, path: ObjectPath) -> PackedVersion | ObjectVersion:
+    """The version in few bytes, or as it is where that can't be. An equal `path` is kept for its own."""
+    found = pack(version, Kind.FILE)
+    return version if found is None else PackedVersion(path if path == version.path else version.path, *found)
+
+
 @lru_cache(_SHAPES)
 def _moment(seconds: int) -> str:
     return time.strftime("d%Y%m%d_m%H%M%S", time.gmtime(seconds))

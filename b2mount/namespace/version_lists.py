@@ -125,7 +125,7 @@ class VersionLists:
                 break
         for path, versions in files.items() if changes == self._changes else ():
             if f"{path.key}{DELIMITER}" not in folders:
-                self._seen[path.parent.directory(path.name)] = versions
+                self._seen[path.as_directory] = versions
         return [name for name in names if can_be_spelled(name)]
 
     async def _versions(self, directory: ObjectPath) -> list[Entry]:

@@ -7,6 +7,7 @@ import gc
 import pytest
 
 from b2mount.errors import NotFound
+from b2mount.model import ObjectVersion
 from b2mount.namespace.inode import InodeTable
 from tests.namespace.world import DEFAULTS, a_directory, a_file, path
 
@@ -53,6 +54,20 @@ def test_what_the_kernel_knows_stays_until_it_forgets(table: InodeTable) -> None
         table.get(kept)
     table.forget(kept, 1)
     table.forget(4711, 1)
+
+
+def test_what_rests_is_what_it_was(table: InodeTable) -> None:
+    version = ObjectVersion(path("top/a"), "some id", 7, 5, sha1="ab" * 20, info={"a": "b"})
+    inode = table.add(path("top/a"), a_file(), version)
+    for step in (inode.rest, inode.rest, inode.wake, inode.wake, inode.rest):
+        step()
+        assert inode.version == version
+        assert inode.metadata.info == {"a": "b"}
+    table.move(inode, path("top/b"))
+    assert inode.version == version
+    inode.version = None
+    inode.rest()
+    assert inode.version is None
 
 
 def test_one_live_inode_for_a_path_whether_file_or_directory(table: InodeTable) -> None:
