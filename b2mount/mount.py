@@ -168,6 +168,7 @@ class Mount:
             services.start_soon(self._manager.run, self._draining.status, DRAIN_TIME + ENDING_TIME)
             services.start_soon(self._watch_signals)
             answers = self._answers()
+            services.start_soon(process.give_back_memory)
             lifetime = self._namespace.lifetime
             services.start_soon(Waking(lambda: lifetime.longest, partial(answers.refresh, None)).run)
             await services.start(ControlServer(answers, self._options.mountpoint, self._leave).run)

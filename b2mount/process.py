@@ -11,9 +11,13 @@ import sys
 from contextlib import suppress
 from typing import Final
 
+import trio
+
 ENDING_TIME: Final = 3
 """Seconds that requests to B2 have for ending at the very end, when all that matters is durable."""
 
+PAUSE: Final = 30.0
+"""Seconds between two times at which memory is given back."""
 M_ARENA_MAX: Final = -8
 """malloc.h of the GNU C library."""
 
@@ -39,6 +43,16 @@ def tune() -> None:
     # a program, too, which 0 does not (core(5), fs/coredump.c)
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (1 if most else 0, most))
+
+
+async def give_back_memory() -> None:
+    """Now and then, until cancelled. Blocks leave holes between what stays, which the C library fills again
+    but gives back only at the end of its heap: after 24 GB that were read in order 75 of 215 MB, in 8 ms."""
+    with suppress(AttributeError):  # another C library
+        trim = ctypes.CDLL(None).malloc_trim
+        while True:
+            await trio.sleep(PAUSE)
+            trim(0)
 
 
 def end_soon(code: int) -> None:

@@ -30,7 +30,7 @@ import trio
 from b2mount.model import BlockId
 from b2mount.reading.block_batch import GroupWrite, group_writes, remove, remove_all, set_aside, write_all
 from b2mount.reading.block_file import BLOCK_SIZE, HEADER, Data, erase_block, read_blocks
-from b2mount.reading.block_index import GROUP, BlockIndex, size_on_disk
+from b2mount.reading.block_index import GROUP, LEAST, BlockIndex, size_on_disk
 from b2mount.reading.block_scan import scan
 from b2mount.reading.cache_layout import directory_key, directory_of, file_of, group_identity
 from b2mount.reading.disk_space import free_space, missing_space
@@ -79,7 +79,7 @@ class BlockCache:
         self.lane = lane
         self._root = os.fspath(directory)
         self._capacity = capacity
-        self._index = BlockIndex()
+        self._index = BlockIndex(capacity // LEAST)
         self._recent = RecentBlocks(memory)
         self._reread = RecentBlocks(min(memory, _REREAD))
         self._backlog: dict[BlockId, Data] = {}
@@ -377,14 +377,7 @@ class BlockCache:
 
     async def _trim(self, most: int) -> int:
         """Keep at most so many bytes; returns how many bytes went."""
-        groups: list[tuple[str, int]] = []
-        left = self._index.size
-        for group, size in self._index.oldest_first():
-            if left <= most:
-                break
-            groups.append(group)
-            left -= size
-        return await self._remove(groups)
+        return await self._remove(self._index.beyond(most))
 
     async def _remove(self, groups: list[tuple[str, int]]) -> int:
         paths, emptied, freed = [], [], 0

@@ -13,6 +13,7 @@ Must not know: files, versions (only a text key for each), trio.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
@@ -20,6 +21,9 @@ from typing import Final
 import attrs
 
 GROUP: Final = 32
+LEAST: Final = 40 << 10
+"""Bytes of a cache for each group that it may have. A tiny file is a group of two pages on disk, but of 630
+bytes in memory: by bytes alone 10 GB of them would be 800 MB there."""
 _DISK_UNIT: Final = 4096
 
 
@@ -44,6 +48,7 @@ class Group:
 class BlockIndex:
     """The blocks on disk, least recently used first."""
 
+    most_groups: int = sys.maxsize
     size: int = 0
     count: int = 0
     _groups: OrderedDict[tuple[str, int], Group] = attrs.field(factory=OrderedDict)
@@ -146,6 +151,14 @@ class BlockIndex:
         """All files of a version are gone; returns the bytes that freed."""
         return sum(self.remove(key, number) for number in list(self._versions.get(key, ())))
 
-    def oldest_first(self) -> Iterator[tuple[tuple[str, int], int]]:
-        """The groups in the order in which they are to go, each with the bytes that it takes."""
-        return ((group, record.size) for group, record in self._groups.items())
+    def beyond(self, most: int) -> list[tuple[str, int]]:
+        """The groups that have to go, in order, so that no more than `most` bytes and `most_groups` are
+        left."""
+        gone: list[tuple[str, int]] = []
+        left, surplus = self.size, len(self._groups) - self.most_groups
+        for group, record in self._groups.items():
+            if left <= most and len(gone) >= surplus:
+                break
+            gone.append(group)
+            left -= record.size
+        return gone

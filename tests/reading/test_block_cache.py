@@ -13,7 +13,7 @@ from b2mount.model import BlockId
 from b2mount.reading import block_batch, block_cache, block_file, cache_layout, kept_digests
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE, HEADER
-from b2mount.reading.block_index import GROUP
+from b2mount.reading.block_index import GROUP, LEAST
 from b2mount.reading.cache_layout import directory_key, file_of
 from b2mount.threads import ThreadLane
 from tests.reading.conftest import MIB, bytes_of, until
@@ -121,6 +121,15 @@ async def test_least_recently_used_versions_go_when_it_is_full(tmp_path: Path, l
     assert len(files(tmp_path)) == 4
     assert cache.status().bytes == 4 * taken
     assert not (path_of(tmp_path, BlockId("b", 0)).parent).exists()
+
+
+async def test_tiny_files_are_bounded_by_number(tmp_path: Path, lane: ThreadLane) -> None:
+    cache = BlockCache(tmp_path / "blocks", 5 * LEAST, lane, memory=0)
+    await cache.load()
+    for number in range(9):
+        await cache.put(BlockId(f"v{number}", 0), b"tiny")
+    assert [BlockId(f"v{number}", 0) in cache for number in range(9)] == [False] * 4 + [True] * 5
+    assert len(files(tmp_path)) == 5
 
 
 async def test_the_order_of_use_survives_a_remount(cache: BlockCache, tmp_path: Path) -> None:

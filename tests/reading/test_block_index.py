@@ -33,9 +33,8 @@ def test_it_agrees_with_a_set(steps: list[tuple[str, tuple[str, int]]], first: i
         assert ((key, number) in index) == ((key, number) in model)
         run = range(first, first + length)
         assert index.holds(key, run) == all((key, at) in model for at in run)
-        groups = [group for group, _ in index.oldest_first()]
-        assert sorted(groups) == sorted({(k, i // GROUP) for k, i in taken})
-        assert sum(size for _, size in index.oldest_first()) == index.size
+        assert sorted(index.beyond(0)) == sorted({(k, i // GROUP) for k, i in taken})
+        assert index.beyond(index.size) == []
         assert index.has_version(key) == any(k == key for k, _ in taken)
         full = {(k, i // GROUP) for k, i in model}
         assert all(index.is_hollow(k, n) == ((k, n) not in full) for k in "ab" for n in range(4))
@@ -50,11 +49,20 @@ def test_the_least_recently_used_group_goes_first_and_a_hollow_one_before_it() -
     for number in (GROUP, 2 * GROUP, 0):
         index.add("a", number, 1)
     index.touch("a", 1)
-    assert [group for group, _ in index.oldest_first()] == [("a", 2), ("a", 0), ("a", 1)]
+    assert index.beyond(0) == [("a", 2), ("a", 0), ("a", 1)]
     index.forget("a", GROUP)
-    assert [group for group, _ in index.oldest_first()] == [("a", 1), ("a", 2), ("a", 0)]
+    assert index.beyond(0) == [("a", 1), ("a", 2), ("a", 0)]
     assert index.touch("a", 1) is None
     assert index.touch("a", 7) is None
+
+
+def test_bytes_and_groups_are_bounded() -> None:
+    index = BlockIndex(3)
+    for number in range(5):
+        index.add("a", number * GROUP, 5000)
+    assert index.beyond(index.size) == [("a", 0), ("a", 1)]
+    assert index.beyond(index.size - 1) == [("a", 0), ("a", 1)]
+    assert index.beyond(8192) == [("a", 0), ("a", 1), ("a", 2), ("a", 3)]
 
 
 def test_a_short_last_block_takes_what_it_takes() -> None:
