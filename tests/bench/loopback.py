@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import mmap
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from tests.bench.emulator import Emulator, emulator
 from tests.bench.library import MIB, Library, Piece
 from tests.bench.memory import settle_memory
 from tests.bench.peers import B2MOUNT, Mounted, MountPlan, mounted
+from tests.bench.processes import busy_seconds
 from tests.bench.reading import read_all
 
 SIZE: Final = 512 * MIB
@@ -33,12 +35,13 @@ SETTLED_AFTER: Final = 4.0
 DOWNLOAD: Final = """
 import sys, time
 from b2sdk.v3 import B2Api, InMemoryAccountInfo
+from tests.bench.processes import busy_seconds
 url, key_id, key, bucket, name, target = sys.argv[1:]
 api = B2Api(InMemoryAccountInfo())
 api.authorize_account(key_id, key, url)
-began, used = time.perf_counter(), time.process_time()
+began, used, busy = time.perf_counter(), time.process_time(), busy_seconds()
 api.get_bucket_by_name(bucket).download_file_by_name(name).save_to(target)
-print(time.perf_counter() - began, time.process_time() - used)
+print(time.perf_counter() - began, time.process_time() - used, busy_seconds() - busy)
 """
 
 
@@ -49,10 +52,16 @@ class Figure:
     name: str
     seconds: float
     cpu_seconds: float
+    busy_seconds: float
+    """CPU time of everything on the machine meanwhile: the emulator's, the reader's and the kernel's, too."""
 
     def __str__(self) -> str:
         rate = SIZE / self.seconds / 1e6
-        return f"{self.name}: {self.seconds:.2f} s, {rate:.0f} MB/s, {self.cpu_seconds:.2f} s of CPU"
+        cores = self.busy_seconds / self.seconds
+        return (
+            f"{self.name}: {self.seconds:.2f} s, {rate:.0f} MB/s, {self.cpu_seconds:.2f} s of CPU; "
+            f"{cores:.1f} of {os.cpu_count()} cores at work"
+        )
 
 
 def download(server: Emulator, folder: Path) -> Figure:
@@ -64,16 +73,16 @@ def download(server: Emulator, folder: Path) -> Figure:
         check=True, capture_output=True, text=True, timeout=WITHIN,
     )  # fmt: skip
     target.unlink()
-    seconds, cpu_seconds = map(float, done.stdout.split())
-    return Figure("b2sdk", seconds, cpu_seconds)
+    return Figure("b2sdk", *map(float, done.stdout.split()))
 
 
 def read(name: str, mount: Mounted, memory: mmap.mmap) -> Figure:
     """Through the mount."""
-    began, used = time.perf_counter(), mount.use()
+    began, used, busy = time.perf_counter(), mount.use(), busy_seconds()
     if read_all(mount.path / NAME, memory) != SIZE:
         raise EOFError(f"{name}: not all was read")
-    return Figure(name, time.perf_counter() - began, mount.use().cpu_seconds - used.cpu_seconds)
+    seconds, all_cores = time.perf_counter() - began, busy_seconds() - busy
+    return Figure(name, seconds, mount.use().cpu_seconds - used.cpu_seconds, all_cores)
 
 
 def play_round(server: Emulator, folder: Path) -> list[Figure]:

@@ -37,6 +37,14 @@ def use_of(pid: int) -> ProcessUse:
     return ProcessUse(cpu / TICK, memory)
 
 
+def busy_seconds() -> float:
+    """CPU time that all cores of the machine have worked since it started, in its kernel too (proc(5))."""
+    user, nice, system, _idle, _waiting, hard, soft, stolen = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
+    )
+    return (user + nice + system + hard + soft + stolen) / TICK
+
+
 def family(pid: int) -> list[int]:
     """The process and all its descendants."""
     members = [pid]
