@@ -116,6 +116,9 @@ class Journal:
     _writing: trio.Lock = attrs.field(factory=trio.Lock)
     _reserve: Reserve = attrs.field(init=False)
     _stacked: Stacked = attrs.field(factory=dict)
+    owed: Sequence[SealedFile] = attrs.field(default=(), init=False)
+    """What `retire` could not drop: the records go with the next transaction, whatever it is for. Until then
+    they would be sent by the next mount, over what has taken their names since."""
     has_unreadable: bool = attrs.field(default=False, init=False)
     """Whether `replay` has met records that it could not read: then nobody knows which local files
     they need."""
@@ -277,7 +280,7 @@ class Journal:
 
     async def _write_waiting(self) -> None:
         """One transaction for all changes that wait; they succeed or fail together."""
-        batch, self._waiting = self._waiting, []
+        batch, self._waiting = [Change(_deletions(self.owed), {}, self.owed), *self._waiting], []
         stacked = self._stacked.copy()
         error: Exception | None = None
         try:

@@ -42,11 +42,8 @@ class Recorder:
     _queue: UploadQueue
     _delay: float
     _owed: list[SealedFile] = attrs.field(factory=list, init=False)
-    """Generations that are done with and whose records the journal could not drop yet. They go
-    with the next one that it can drop, or after the next one that it can write, so that no older
-    record of a name outlives a younger one."""
-    _owes: bool = attrs.field(default=False, init=False)
-    """Whether the last try to drop some has failed; else they are going just now."""
+    """Generations that are done with and whose records the journal could not drop yet. They go with the
+    next one that it can write or drop, so that no older record of a name outlives a younger one."""
 
     async def record(
         self, sealed: SealedFile, then: UploadState, *, gathers: bool = False, under: str | None = None
@@ -116,7 +113,7 @@ class Recorder:
 
     async def pay(self) -> None:
         """Drop the records that could not be dropped before. Never raises."""
-        if self._owes:
+        if self._journal.owed:  # else they are going just now
             await self._retire(())
 
     async def retire(self, entry: Entry, version: ObjectVersion) -> None:
@@ -278,12 +275,12 @@ class Recorder:
         owed = list(self._owed)
         try:
             await self._strike_off(owed)
-            self._owes = False
         except (OSError, StoreFailure) as error:
             log.warning("the journal still lists what B2 has, or what was removed: %s", error)
-            self._owes = True
+            self._journal.owed = tuple(self._owed)
             return
         self._owed = [sealed for sealed in self._owed if sealed not in owed]
+        self._journal.owed = tuple(sealed for sealed in self._journal.owed if sealed not in owed)
         await self._delete_files(owed)
 
     async def _strike_off(self, gone: Sequence[SealedFile]) -> None:

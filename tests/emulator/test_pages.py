@@ -48,7 +48,7 @@ def walk(state: BucketState, bucket: Bucket, limit: int, **query: str) -> list[s
     raise AssertionError("the listing does not end")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(NAMES, NAMES, st.sampled_from(["", "a", "a/", "é"]), st.sampled_from(["", "/", "-", "b/"]))
 def test_names_as_by_hand(names: list[str], hidden: list[str], prefix: str, delimiter: str) -> None:
     state = BucketState(None)

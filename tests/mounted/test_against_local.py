@@ -385,7 +385,6 @@ def mounts(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Dire
 PROFILE = settings(
     max_examples=RUNS,
     stateful_step_count=STEPS,
-    deadline=None,
     database=None,
     print_blob=True,
     report_multiple_bugs=False,

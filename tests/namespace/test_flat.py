@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from b2mount.model import ObjectPath
@@ -25,7 +25,6 @@ def told(listing: Listing) -> dict[str, str]:
     return {name: entry.kind.value for name, entry in listing.entries.items()}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(keys=st.sets(letters.map("d/".__add__), max_size=25), rows=st.integers(1, 6))
 async def test_flat_pages_say_what_each_directory_would(keys: set[str], rows: int) -> None:
     store = WatchedStore(rows)

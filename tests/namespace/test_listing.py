@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from b2mount.model import Action, Kind, ObjectPath, ObjectVersion
@@ -84,7 +84,6 @@ def test_a_next_key_outside_of_the_directory_ends_it() -> None:
 letters = st.text(st.sampled_from("ab-/.0"), min_size=1, max_size=4)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(keys=st.sets(letters.map("d/".__add__), max_size=25), rows=st.integers(1, 6))
 async def test_pages_of_any_length_show_what_the_keys_say(keys: set[str], rows: int) -> None:
     store = WatchedStore(rows)

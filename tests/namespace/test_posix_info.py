@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from b2mount.model import Attributes, Kind, ObjectPath, ObjectVersion
@@ -21,7 +21,6 @@ from b2mount.namespace.posix_info import (
 )
 
 DEFAULTS = AttributeDefaults(uid=1000, gid=100, umask=0o027)
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 UPLOADED_MS = 1_600_000_000_123
 
 
@@ -49,7 +48,6 @@ junk = st.dictionaries(
 )
 
 
-@patient
 @given(files, junk)
 def test_a_file_comes_back(attributes: Attributes, base: dict[str, str]) -> None:
     back = attributes_of(version(attributes.size, **info_of(attributes, base)), DEFAULTS)
@@ -57,7 +55,6 @@ def test_a_file_comes_back(attributes: Attributes, base: dict[str, str]) -> None
         assert getattr(back, field) == getattr(attributes, field)
 
 
-@patient
 @given(files, targets)
 def test_a_symlink_comes_back(attributes: Attributes, target: str) -> None:
     link = Attributes(Kind.SYMLINK, 0o777, 1, 2, len(target.encode()), attributes.modified_ns, 0, 0, target)
@@ -66,7 +63,6 @@ def test_a_symlink_comes_back(attributes: Attributes, target: str) -> None:
     assert back.modified_ns == link.modified_ns
 
 
-@patient
 @given(files)
 def test_a_directory_comes_back(attributes: Attributes) -> None:
     own = Attributes(Kind.DIRECTORY, attributes.mode, attributes.uid, 3, 0, attributes.modified_ns, 0, 0)
@@ -75,7 +71,6 @@ def test_a_directory_comes_back(attributes: Attributes) -> None:
     assert back.modified_ns == own.modified_ns
 
 
-@patient
 @given(junk, st.integers(0, 1))
 def test_nothing_that_others_wrote_raises(info: dict[str, str], size: int) -> None:
     for attributes in (
@@ -117,7 +112,6 @@ def test_absurd_times_become_the_upload_time(millis: str) -> None:
 NODES = [Kind.FIFO, Kind.SOCKET, Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE]
 
 
-@patient
 @given(files, st.sampled_from(NODES), st.integers(0, 2**32 - 1), junk)
 def test_a_node_comes_back(attributes: Attributes, kind: Kind, device: int, base: dict[str, str]) -> None:
     is_device = kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)

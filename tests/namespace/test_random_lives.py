@@ -191,6 +191,5 @@ TestRandomLives = RandomLives.TestCase
 TestRandomLives.settings = settings(
     max_examples=30,
     stateful_step_count=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

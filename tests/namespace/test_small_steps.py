@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from b2mount.namespace.listing import Listing, passed
@@ -130,7 +130,6 @@ names_there = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(names=names_there, before=st.text("a-/b", max_size=3), cursor=st.none() | st.text("a-/b", max_size=4))
 def test_no_name_is_missed_that_a_page_tells_of(names: list[str], before: str, cursor: str | None) -> None:
     """Of a page from one cursor to another: all names that it has passed, also those before the first."""

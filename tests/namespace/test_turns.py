@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from b2mount.model import ObjectPath, ObjectVersion
@@ -35,7 +35,6 @@ def page_of(keys: set[str], next_key: str | None) -> ObjectPage:
     return ObjectPage(objects, tuple(prefixes), next_key)
 
 
-@settings(deadline=None)
 @given(keys=st.sets(names, max_size=20), next_key=next_keys)
 def test_pieces_of_a_page_follow_each_other_and_are_all_of_it(keys: set[str], next_key: str | None) -> None:
     page = page_of(keys, next_key)
@@ -50,7 +49,6 @@ def test_pieces_of_a_page_follow_each_other_and_are_all_of_it(keys: set[str], ne
     assert max(len(piece.objects) + len(piece.prefixes) for piece in pieces) <= 3
 
 
-@settings(deadline=None)
 @given(keys=st.sets(names, max_size=20), next_key=next_keys)
 def test_a_listing_learns_the_same_from_pieces(keys: set[str], next_key: str | None) -> None:
     page = page_of(keys, next_key)

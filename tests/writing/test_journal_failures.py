@@ -192,6 +192,21 @@ async def test_the_next_record_takes_along_what_the_journal_could_not_drop(
         assert world.local_files() == [other.staging_id]
 
 
+async def test_no_transaction_leaves_it_there(
+    autojump_clock: object, tmp_path: Path, expect_warning: Callable[[str], None]
+) -> None:
+    """Were the next one for a rename to its name, and the mount to die behind it, the next mount would send
+    what was removed over what was renamed."""
+    expect_warning("the journal still lists")
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        sealed = world.sealed("a", b"hello")
+        await world.write_back.submit(sealed)
+        with broken():
+            await world.write_back.forget(sealed.staging_id)
+        await world.journal.begin_moves([(VERSION, at("a"))], 5)
+        assert await world.journal.replay() == []
+
+
 async def test_the_journal_is_closed_after_what_it_is_writing(tmp_path: Path) -> None:
     async with open_world(tmp_path, MemoryStore(), running=False, lane=HeldLane("disk", 4)) as world:
         event = HeldLane.held = trio.Event()
