@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import attrs
@@ -294,16 +294,18 @@ class Committer:
                 return
         self._namespace.adopted(version.path, version)
 
-    async def withdraw_for_good(self, content: FileContent) -> None:
+    async def withdraw_for_good(
+        self, content: FileContent, before: Callable[[], Awaitable[None]] | None
+    ) -> None:
         """Its name is gone: nothing of it may be sent any more. Bytes that open handles can still
-        see stay readable; an upload that has begun is waited out."""
+        see stay readable; an upload that has begun is waited out, and `before` called after it."""
         if content.sealed is not None and (content.readers or content.writers):
             content.edit()  # takes the sealed layer back, so that open handles keep its bytes
             content.dirty = False
-        for layer in (content.staged, content.sealed):
-            if layer is not None:
-                await self._write_back.forget(layer.staging_id)
-                layer.fate.owner = None
+        layers = [layer for layer in (content.staged, content.sealed) if layer is not None]
+        await self._write_back.forget(*(layer.staging_id for layer in layers), before=before)
+        for layer in layers:
+            layer.fate.owner = None
         content.sealed = None
         if not (content.readers or content.writers):
             self.discard(content)

@@ -8,7 +8,7 @@ unlinked is sent afterwards; what open handles still see lives until they are cl
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence, Set
 from functools import partial
 
 import attrs
@@ -25,6 +25,7 @@ from b2mount.namespace.inode import Inode
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import metadata_of
 from b2mount.store.interface import ObjectStore
+from b2mount.writing.sealed_file import SealedFile
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +63,8 @@ class Remover:
                 sent, version = self._committer.being_sent(path), inode.version
                 if self._committer.is_in_b2(inode):
                     await self._remove_object(inode)
-                self._namespace.removed(inode)
-                await self._drop_unsent(inode)
-                if inode.version != version:  # an upload that had begun came in meanwhile
-                    await self._remove_object(inode)
-                    self._namespace.changing(inode.path)
-                elif sent is not None:
-                    await self._echoes.silence(sent, partial(self._remove_object, inode))
+                remove = partial(self._remove_object, inode)
+                await self.replaced(inode, partial(self._remove_again, inode, sent, version, remove))
         await self.keep(directory)
 
     async def rmdir(self, directory: Inode, name: str) -> None:
@@ -94,16 +90,30 @@ class Remover:
         remove = partial(self._remove_versions, inode.object_path, frozenset())
         for version in self._namespace.keepers(inode):
             await self._remove_versions(version.path, frozenset())
-        await self.replaced(inode)
-        if inode.version != before:  # as in unlink
+        await self.replaced(inode, partial(self._remove_again, inode, sent, before, remove))
+
+    async def _remove_again(
+        self,
+        inode: Inode,
+        sent: SealedFile | None,
+        before: ObjectVersion | None,
+        remove: Callable[[], Awaitable[None]],
+    ) -> None:
+        if inode.version != before:  # an upload that had begun came in meanwhile
+            self._namespace.changing(inode.path)
             await remove()
         elif sent is not None:
             await self._echoes.silence(sent, remove)
 
-    async def replaced(self, inode: Inode) -> None:
-        """Another object has taken the name of `inode`."""
+    async def replaced(self, inode: Inode, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Another object, or nothing, has the name of `inode`. `then` removes what comes to B2 meanwhile,
+        while the unsent bytes are still on record."""
         self._namespace.removed(inode)
-        await self._drop_unsent(inode)
+        content = self._committer.known(inode)
+        if content is not None:
+            await self._committer.withdraw_for_good(content, then)
+        elif then is not None:
+            await then()
 
     async def moved(self, paths: Sequence[ObjectPath]) -> None:
         """Objects have other names now, and are hidden under these. Never raises."""
@@ -166,11 +176,6 @@ class Remover:
         except NotEmpty:
             log.warning("%s stays: old or hidden versions or unfinished uploads are still in it", path)
             raise
-
-    async def _drop_unsent(self, inode: Inode) -> None:
-        content = self._committer.known(inode)
-        if content is not None:
-            await self._committer.withdraw_for_good(content)
 
     async def _remove_object(self, inode: Inode) -> None:
         self._namespace.changing(inode.path)

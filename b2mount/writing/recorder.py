@@ -101,15 +101,18 @@ class Recorder:
         await self._amend(dict(zip(generations, values, strict=True)), takes_over, restores)
         return True
 
-    async def drop_unlinked(self, entry: Entry) -> None:
-        """Nobody wants it any more: its record goes, and its local file unless it is being edited. Never
-        raises: it is not sent from here, and a record that stays goes as soon as one can go."""
-        if entry.state is UploadState.EDITING and not entry.left:
-            self._staging.keep(entry.sealed)  # whoever edits it deletes it
-        entry.change(UploadState.RECORDING)
-        await self._retire([entry.sealed])
-        self._queue.give_up(entry)
-        self._queue.end(entry)
+    async def drop_unlinked(self, entries: Sequence[Entry]) -> None:
+        """Nobody wants these any more: their records go, at one moment, and the local files of those that are
+        not being edited. Never raises: nothing is sent from here, and what stays on record goes as soon as
+        anything can."""
+        for entry in entries:
+            if entry.state is UploadState.EDITING and not entry.left:
+                self._staging.keep(entry.sealed)  # whoever edits it deletes it
+            entry.change(UploadState.RECORDING)
+        await self._retire([entry.sealed for entry in entries])
+        for entry in entries:
+            self._queue.give_up(entry)
+            self._queue.end(entry)
 
     async def pay(self) -> None:
         """Drop the records that could not be dropped before. Never raises."""

@@ -13,7 +13,7 @@ import enum
 import heapq
 import math
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -364,3 +364,10 @@ async def end_of(entries: Iterable[Entry]) -> None:
     for entry in entries:
         while entry.state is UploadState.UPLOADING:
             await entry.next_change()
+
+
+async def stand_still(entries: Sequence[Entry]) -> None:
+    """Returns when none of these is being sent or recorded."""
+    busy = {UploadState.RECORDING, UploadState.UPLOADING}
+    while found := [entry for entry in entries if entry.state in busy]:
+        await found[0].next_change()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -32,7 +32,7 @@ from b2mount.writing.pruner import Pruner
 from b2mount.writing.recorder import Recorder
 from b2mount.writing.sealed_file import SealedFile
 from b2mount.writing.staged_file import StagedFile, Staging
-from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState, end_of
+from b2mount.writing.upload_queue import WAITING, Entry, UploadQueue, UploadState, end_of, stand_still
 from b2mount.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)
@@ -167,32 +167,32 @@ class WriteBack:
 
         return staging_id in self._queue.entries and await self._amend(staging_id, changed)
 
-    async def forget(self, staging_id: str) -> ObjectVersion | None:
-        """The file was unlinked: never send it, nor earlier generations of it. Waits out an upload that
-        has begun (in parts: those under way), and returns its version when it did arrive. The local file
-        goes, unless the generation is withdrawn or was only fsynced: then whoever edits it discards it.
-        The journal may fail: its record goes later then."""
-        entry = self._queue.entries.get(staging_id)
-        if entry is None:
-            return None
-        older = self._queue.older(entry)
-        versions = [await self._forget(each) for each in (entry, *older)]
-        return next((version for version in versions if version is not None), None)
-
-    async def _forget(self, entry: Entry) -> ObjectVersion | None:
-        entry.unwanted = True
+    async def forget(
+        self, *staging_ids: str, before: Callable[[], Awaitable[None]] | None = None
+    ) -> ObjectVersion | None:
+        """The file was unlinked: never send these, nor earlier generations of it. Waits out uploads that
+        have begun (in parts: those under way), and returns the version of one that did arrive. All records
+        go at one moment (later, if the journal fails), and `before` that B2 is rid of what has arrived: else
+        a crash would leave older bytes. If that fails, it is sent after all. Local files go, unless the
+        generation is withdrawn or was only fsynced: then whoever edits it discards it."""
+        latest = filter(None, map(self._queue.entries.get, staging_ids))
+        entries = list(dict.fromkeys(e for entry in latest for e in (entry, *self._queue.older(entry))))
+        for entry in entries:
+            entry.unwanted = True
         try:
-            while entry.state in {UploadState.RECORDING, UploadState.UPLOADING}:
-                await entry.next_change()
-            if entry.state is not UploadState.DONE:
-                with trio.CancelScope(shield=True):
-                    await self._recorder.drop_unlinked(entry)
+            await stand_still(entries)
+            if before is not None:
+                await before()
+                await stand_still(entries)
+            with trio.CancelScope(shield=True):
+                await self._recorder.drop_unlinked([e for e in entries if e.state is not UploadState.DONE])
         except BaseException:
-            entry.unwanted = False
-            if entry.state is UploadState.QUEUED:
-                self._queue.schedule(entry, entry.due)
+            for entry in entries:
+                entry.unwanted = False
+                if entry.state is UploadState.QUEUED:
+                    self._queue.schedule(entry, entry.due)
             raise
-        return entry.version
+        return next((entry.version for entry in entries if entry.version is not None), None)
 
     # -- waiting ---------------------------------------------------------------------------
 
@@ -355,7 +355,7 @@ class WriteBack:
             log.warning("%s: the change of attributes that was made here before is dropped", error)
             self._uploaded(sealed, None)
             with trio.CancelScope(shield=True):
-                await self._recorder.drop_unlinked(entry)
+                await self._recorder.drop_unlinked([entry])
         except B2MountError as error:
             await self._fail(entry, error)
         else:

@@ -181,6 +181,32 @@ async def test_a_lost_reply_to_what_is_removed_meanwhile(
         assert await w.names("d") == []
 
 
+@pytest.mark.parametrize("synced", [False, True])
+async def test_a_crash_while_a_name_goes_leaves_no_older_bytes(store, tmp_path, autojump_clock, synced):
+    """Older bytes that arrive while the name goes have to be hidden, too; until then the newer ones stay on
+    record, for the next mount to send."""
+    async with mounted(store, tmp_path / "here", waits=False) as w, trio.open_nursery() as nursery:
+        sending = store.hold("put")
+        await w.write("file", b"older")
+        await sending.reached.wait()
+        fh = await w.create("file", flags=os.O_WRONLY | os.O_TRUNC)
+        await w.fs.write(fh, 0, b"newer")
+        if synced:
+            await w.fs.fsync(fh)
+        await w.close(fh)
+        hiding = store.hold("hide", at=2)
+        nursery.start_soon(w.unlink, "file")
+        await trio.sleep(1)
+        sending.release.set()
+        await hiding.reached.wait()
+        assert bucket(store) == {"file": b"older"}
+        shutil.copytree(tmp_path / "here", tmp_path / "crashed")
+        hiding.release.set()
+    assert bucket(store) == {}
+    store.inner.seed(ObjectPath("bucket", "file"), b"older")
+    assert await after_a_crash(store, tmp_path / "crashed") == {"file": b"newer"}
+
+
 async def test_nothing_of_a_file_begins_to_be_sent_while_its_name_goes(store, tmp_path, autojump_clock):
     store.inner.seed(ObjectPath("bucket", "file"), b"before")
     async with mounted(store, tmp_path, waits=False, delay=10) as w, trio.open_nursery() as nursery:

@@ -17,6 +17,7 @@ import trio.testing
 from b2mount.errors import StoreFailure
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.writing import journal as journal_module
+from b2mount.writing.journal_change import Statement
 from b2mount.writing.reserve import Reserve
 from b2mount.writing.sealed_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
@@ -204,6 +205,27 @@ async def test_no_transaction_leaves_it_there(
         with broken():
             await world.write_back.forget(sealed.staging_id)
         await world.journal.begin_moves([(VERSION, at("a"))], 5)
+        assert await world.journal.replay() == []
+
+
+async def test_all_records_of_what_was_removed_go_at_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in between would leave the older bytes."""
+    async with open_world(tmp_path, MemoryStore(), running=False) as world:
+        low = world.sealed("a", b"0123456789")
+        await world.write_back.submit(low)
+        high = world.new(base=low, size=10).seal(at("a"), metadata(), attributes(10))
+        await world.write_back.checkpoint(high)
+        real, done = journal_module._transaction, list[int]()
+
+        def transaction(connection: sqlite3.Connection, statements: list[Statement]) -> None:
+            done.append(1)
+            real(connection, statements)
+
+        monkeypatch.setattr(journal_module, "_transaction", transaction)
+        await world.write_back.forget(high.staging_id)
+        assert done == [1]
         assert await world.journal.replay() == []
 
 
