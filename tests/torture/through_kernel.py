@@ -33,7 +33,8 @@ HOMES: Final = {
 """`huge` files are sent in parts."""
 SHARED_SIZE: Final = 5000
 GONE: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV})
-BACK_WITHIN: Final = 60.0
+BACK_WITHIN: Final = 200.0
+"""Longer than any silence of B2 (`plan`), in which a mount that was killed can't say what is in it."""
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 EXCHANGE: Final = 2
 """RENAME_EXCHANGE of renameat2(2)."""
