@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import attrs
@@ -71,9 +71,7 @@ class Committer:
         if inode.version is not None or inode.covers:
             return True
         content = self.known(inode)
-        layers = (content.staged, content.sealed) if content is not None else ()
-        arrived = self._write_back.may_have_arrived
-        return any(layer is not None and arrived(layer.staging_id) for layer in layers)
+        return content is not None and any(map(self._write_back.may_have_arrived, content.staging_ids))
 
     def being_sent(self, path: ObjectPath) -> SealedFile | None:
         """What of this name is on its way to B2 in this moment."""
@@ -294,19 +292,13 @@ class Committer:
                 return
         self._namespace.adopted(version.path, version)
 
-    async def withdraw_for_good(
-        self, content: FileContent, before: Callable[[], Awaitable[None]] | None
-    ) -> None:
+    async def withdraw_for_good(self, content: FileContent) -> None:
         """Its name is gone: nothing of it may be sent any more. Bytes that open handles can still
-        see stay readable; an upload that has begun is waited out, and `before` called after it."""
+        see stay readable; an upload that has begun is waited out."""
         if content.sealed is not None and (content.readers or content.writers):
             content.edit()  # takes the sealed layer back, so that open handles keep its bytes
             content.dirty = False
-        layers = [layer for layer in (content.staged, content.sealed) if layer is not None]
-        await self._write_back.forget(*(layer.staging_id for layer in layers), before=before)
-        for layer in layers:
-            layer.fate.owner = None
-        content.sealed = None
+        await content.forget()
         if not (content.readers or content.writers):
             self.discard(content)
         elif content.staged is not None:

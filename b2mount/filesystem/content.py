@@ -43,6 +43,8 @@ class FileContent:
     """Something in `staged` has not been submitted."""
     untouched: bool = False
     """Just created, and no close has been seen yet."""
+    is_leaving: bool = False
+    """The records of its bytes are being dropped: whoever does that discards them afterwards."""
     reading: tuple[ObjectVersion, ...] = ()
     """Versions that a read is under way of."""
     readers: int = 0
@@ -81,6 +83,27 @@ class FileContent:
     def idle(self) -> bool:
         """Nobody has it open and B2 has all of it."""
         return not (self.readers or self.writers or self.staged or self.sealed)
+
+    @property
+    def staging_ids(self) -> tuple[str, ...]:
+        """The generations that B2 does not have yet, or not for long."""
+        return tuple(layer.staging_id for layer in (self.staged, self.sealed) if layer is not None)
+
+    async def stop_sending(self) -> None:
+        """As WriteBack.stop says."""
+        await self._write_back.stop(*self.staging_ids)
+
+    async def forget(self) -> None:
+        """As WriteBack.forget says: nothing of it is on its way any more."""
+        layers = [layer for layer in (self.staged, self.sealed) if layer is not None]
+        self.is_leaving = True
+        try:
+            await self._write_back.forget(*self.staging_ids)
+        finally:
+            self.is_leaving = False
+        for layer in layers:
+            layer.fate.owner = None
+        self.sealed = None
 
     def take_back(self) -> bool:
         """Go on editing what was sealed. False when its upload has begun, or someone waits for it."""

@@ -1,14 +1,16 @@
 """Remover: names that go away. A file's object is hidden (or deleted), an empty directory's
 placeholder too; a directory that lost its last file gets a placeholder, so that it stays.
 
-Invariants: B2 is asked first, and only what it has confirmed disappears here; nothing that was
-unlinked is sent afterwards; what open handles still see lives until they are closed.
+Invariants: B2 is asked first, once nothing of the name is on its way there any more, and only what it has
+confirmed disappears here; the unsent bytes are on record until then: a removal that fails or is cut by a
+crash leaves the newest. Nothing that was unlinked is sent afterwards; what open handles still see lives
+until they are closed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from functools import partial
 
 import attrs
@@ -60,11 +62,12 @@ class Remover:
             raise IsADirectory(f"{name} is a directory")
         async with self._gate.using(lambda: inode.path) as path:
             with self._committer.holding(path):
-                sent, version = self._committer.being_sent(path), inode.version
+                sent = await self._stop_sending(inode)
                 if self._committer.is_in_b2(inode):
                     await self._remove_object(inode)
-                remove = partial(self._remove_object, inode)
-                await self.replaced(inode, partial(self._remove_again, inode, sent, version, remove))
+                if sent is not None:
+                    await self._echoes.silence(sent, partial(self._remove_object, inode))
+                await self.replaced(inode)
         await self.keep(directory)
 
     async def rmdir(self, directory: Inode, name: str) -> None:
@@ -86,34 +89,34 @@ class Remover:
         await self.keep(directory)
 
     async def _remove_keepers(self, inode: Inode) -> None:
-        sent, before = self._committer.being_sent(inode.object_path), inode.version
-        remove = partial(self._remove_versions, inode.object_path, frozenset())
+        sent = await self._stop_sending(inode)
         for version in self._namespace.keepers(inode):
             await self._remove_versions(version.path, frozenset())
-        await self.replaced(inode, partial(self._remove_again, inode, sent, before, remove))
-
-    async def _remove_again(
-        self,
-        inode: Inode,
-        sent: SealedFile | None,
-        before: ObjectVersion | None,
-        remove: Callable[[], Awaitable[None]],
-    ) -> None:
-        if inode.version != before:  # an upload that had begun came in meanwhile
-            self._namespace.changing(inode.path)
-            await remove()
-        elif sent is not None:
+        if sent is not None:
+            remove = partial(self._remove_versions, inode.object_path, frozenset())
             await self._echoes.silence(sent, remove)
+        await self.replaced(inode)
 
-    async def replaced(self, inode: Inode, then: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Another object, or nothing, has the name of `inode`. `then` removes what comes to B2 meanwhile,
-        while the unsent bytes are still on record."""
-        self._namespace.removed(inode)
+    async def _stop_sending(self, inode: Inode) -> SealedFile | None:
+        """Inside `holding`: nothing of it is on its way to B2 then. Returns what was, and has not arrived as
+        far as anyone knows."""
+        sent, before = self._committer.being_sent(inode.object_path), inode.version
         content = self._committer.known(inode)
         if content is not None:
-            await self._committer.withdraw_for_good(content, then)
-        elif then is not None:
-            await then()
+            await content.stop_sending()
+        return sent if inode.version == before else None
+
+    async def replaced(self, inode: Inode) -> None:
+        """Another object, or nothing, has the name of `inode`."""
+        self._namespace.removed(inode)
+        if (content := self._committer.known(inode)) is not None:
+            await self._committer.withdraw_for_good(content)
+        if not self._is_open(inode):  # any more
+            await self._delete_doomed(inode)
+
+    def _is_open(self, inode: Inode) -> bool:
+        content = self._committer.known(inode)
+        return content is not None and bool(content.readers or content.writers)
 
     async def moved(self, paths: Sequence[ObjectPath]) -> None:
         """Objects have other names now, and are hidden under these. Never raises."""
@@ -160,7 +163,7 @@ class Remover:
 
     async def let_go(self, content: FileContent) -> None:
         """Somebody has it open no more: of a removed file that nobody has open nothing stays."""
-        if content.inode.removed and not (content.readers or content.writers):
+        if content.inode.removed and not (content.is_leaving or self._is_open(content.inode)):
             self._committer.discard(content)
             await self._delete_doomed(content.inode)
         self._committer.drop_idle(content)
@@ -182,10 +185,10 @@ class Remover:
         if not self._deletes:
             await self._hide(inode.path)
             return
-        content = self._committer.known(inode)
-        if content is not None and (content.readers or content.writers):
-            self._doomed[inode.number] = await deletable(self._store, inode.path)
+        if self._is_open(inode):
+            doomed = await deletable(self._store, inode.path)
             await self._hide(inode.path)
+            self._doomed[inode.number] = doomed
         else:
             await self._remove_name(inode)
 

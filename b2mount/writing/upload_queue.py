@@ -203,6 +203,21 @@ class UploadQueue:
             self.schedule(entry, entry.due)
         self.unblock()
 
+    def not_wanted(self, staging_ids: Iterable[str]) -> list[Entry]:
+        """Entries and all that are older, unwanted from now on."""
+        latest = filter(None, map(self.entries.get, staging_ids))
+        found = list(dict.fromkeys(each for entry in latest for each in (entry, *self.older(entry))))
+        for entry in found:
+            entry.unwanted = True
+        return found
+
+    def want_again(self, entries: Iterable[Entry]) -> None:
+        """They are not forgotten after all."""
+        for entry in entries:
+            entry.unwanted = False
+            if entry.state is UploadState.QUEUED:
+                self.schedule(entry, entry.due)
+
     def withdraw(self, staging_id: str) -> bool:
         """Begin it no more, because it is edited further. False when that can't be."""
         entry = self.entries.get(staging_id)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -167,31 +167,28 @@ class WriteBack:
 
         return staging_id in self._queue.entries and await self._amend(staging_id, changed)
 
-    async def forget(
-        self, *staging_ids: str, before: Callable[[], Awaitable[None]] | None = None
-    ) -> ObjectVersion | None:
-        """The file was unlinked: never send these, nor earlier generations of it. Waits out uploads that
-        have begun (in parts: those under way), and returns the version of one that did arrive. All records
-        go at one moment (later, if the journal fails), and `before` that B2 is rid of what has arrived: else
-        a crash would leave older bytes. If that fails, it is sent after all. Local files go, unless the
-        generation is withdrawn or was only fsynced: then whoever edits it discards it."""
-        latest = filter(None, map(self._queue.entries.get, staging_ids))
-        entries = list(dict.fromkeys(e for entry in latest for e in (entry, *self._queue.older(entry))))
-        for entry in entries:
-            entry.unwanted = True
+    async def stop(self, *staging_ids: str) -> None:
+        """None of these, nor of earlier generations of them, is under way to B2 when this returns: an upload
+        that had begun has ended (in parts: those under way). Inside `holding` for good."""
+        entries = self._queue.not_wanted(staging_ids)
         try:
             await stand_still(entries)
-            if before is not None:
-                await before()
-                await stand_still(entries)
-            with trio.CancelScope(shield=True):
-                await self._recorder.drop_unlinked([e for e in entries if e.state is not UploadState.DONE])
+        finally:
+            self._queue.want_again(entries)
+
+    async def forget(self, *staging_ids: str) -> ObjectVersion | None:
+        """The file was unlinked: never send these, nor earlier generations of it. Waits as `stop` does, and
+        returns the version of one that did arrive. All records go at one moment (later, if the journal
+        fails): else a crash would leave older bytes. Local files go, unless the generation is withdrawn or
+        was only fsynced: then whoever edits it discards it."""
+        entries = self._queue.not_wanted(staging_ids)
+        try:
+            await stand_still(entries)
         except BaseException:
-            for entry in entries:
-                entry.unwanted = False
-                if entry.state is UploadState.QUEUED:
-                    self._queue.schedule(entry, entry.due)
+            self._queue.want_again(entries)
             raise
+        with trio.CancelScope(shield=True):
+            await self._recorder.drop_unlinked([e for e in entries if e.state is not UploadState.DONE])
         return next((entry.version for entry in entries if entry.version is not None), None)
 
     # -- waiting ---------------------------------------------------------------------------

@@ -181,32 +181,6 @@ async def test_a_lost_reply_to_what_is_removed_meanwhile(
         assert await w.names("d") == []
 
 
-@pytest.mark.parametrize("synced", [False, True])
-async def test_a_crash_while_a_name_goes_leaves_no_older_bytes(store, tmp_path, autojump_clock, synced):
-    """Older bytes that arrive while the name goes have to be hidden, too; until then the newer ones stay on
-    record, for the next mount to send."""
-    async with mounted(store, tmp_path / "here", waits=False) as w, trio.open_nursery() as nursery:
-        sending = store.hold("put")
-        await w.write("file", b"older")
-        await sending.reached.wait()
-        fh = await w.create("file", flags=os.O_WRONLY | os.O_TRUNC)
-        await w.fs.write(fh, 0, b"newer")
-        if synced:
-            await w.fs.fsync(fh)
-        await w.close(fh)
-        hiding = store.hold("hide", at=2)
-        nursery.start_soon(w.unlink, "file")
-        await trio.sleep(1)
-        sending.release.set()
-        await hiding.reached.wait()
-        assert bucket(store) == {"file": b"older"}
-        shutil.copytree(tmp_path / "here", tmp_path / "crashed")
-        hiding.release.set()
-    assert bucket(store) == {}
-    store.inner.seed(ObjectPath("bucket", "file"), b"older")
-    assert await after_a_crash(store, tmp_path / "crashed") == {"file": b"newer"}
-
-
 async def test_nothing_of_a_file_begins_to_be_sent_while_its_name_goes(store, tmp_path, autojump_clock):
     store.inner.seed(ObjectPath("bucket", "file"), b"before")
     async with mounted(store, tmp_path, waits=False, delay=10) as w, trio.open_nursery() as nursery:
@@ -228,44 +202,6 @@ async def test_a_lost_reply_to_what_a_directory_that_goes_has_sent(
         await w.mkdir("d")
         await removed_while_sent(w, store, Unavailable("the reply was lost"), "d", rmdir=True)
         assert "d/.bzEmpty" not in bucket(store)
-
-
-@pytest.mark.parametrize("theirs", [None, "before", "after"])
-async def test_what_cannot_be_removed_again_goes_when_b2_answers(
-    store, tmp_path, autojump_clock, expect_warning, theirs
-):
-    """Unless others have written the name since."""
-    expect_warning("trying again")
-    expect_warning("may be back")
-    file = ObjectPath("bucket", "file")
-    async with mounted(store, tmp_path, waits=False) as w:
-        store.fail("hide", Unavailable("no network"), at=2, times=3)
-        if theirs == "before":
-            store.fail("stat", Unavailable("no network"))
-        await removed_while_sent(w, store, Unavailable("the reply was lost"), "file")
-        assert bucket(store)["file"] == b"bytes"
-        if theirs is not None:
-            store.inner.seed(file, b"theirs")
-        await trio.sleep(600)
-        assert bucket(store).get("file") == (b"theirs" if theirs else None)
-        asked = sum(store.calls.values())
-        await trio.sleep(3600)
-        assert sum(store.calls.values()) == asked, "it is done"
-
-
-async def test_what_has_the_name_again_stays(store, tmp_path, autojump_clock, expect_warning):
-    """Be it the same, to the time of the last change."""
-    expect_warning("trying again")
-    expect_warning("may be back")
-    async with mounted(store, tmp_path, waits=False) as w:
-        store.fail("hide", Unavailable("no network"), at=2, times=3)
-        await removed_while_sent(w, store, Unavailable("the reply was lost"), "file")
-        again = store.inner.newest("file")
-        await w.write("file", b"again")
-        await w.write_back.flush()
-        await trio.sleep(600)
-        assert bucket(store)["file"] == b"again"
-        assert again.size == 5
 
 
 @pytest.mark.parametrize("synced", [False, True])
