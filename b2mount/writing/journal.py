@@ -172,12 +172,7 @@ class Journal:
     async def retire(self, *gone: SealedFile) -> None:
         """Drop the records of generations that are in B2, unlinked or superseded. Records that
         stand on one that is in B2 name its version from now on, in the same transaction."""
-        statements = _deletions(gone)
-        drop_large = "DELETE FROM large_files WHERE staging_id = ?"
-        # of what did not land, B2 has parts that are still to be cancelled
-        sent = [sealed for sealed in gone if sealed.fate.sent and sealed.fate.version]
-        statements += [(drop_large, (sealed.staging_id,)) for sealed in sent]
-        await self.make(Change(statements, {}, gone))
+        await self.make(Change(_deletions(gone), {}, gone))
 
     async def replay(self) -> list[SealedFile]:
         """The recorded generations, oldest first. Those of one staging id share a Fate. What can't
@@ -331,8 +326,14 @@ class Journal:
         return self._connection
 
 
-def _deletions(gone: Iterable[SealedFile]) -> list[Statement]:
-    return [("DELETE FROM files WHERE staging_id = ?", (sealed.staging_id,)) for sealed in gone]
+def _deletions(gone: Sequence[SealedFile]) -> list[Statement]:
+    # of what did not land, B2 has parts that are still to be cancelled
+    large = [sealed for sealed in gone if sealed.fate.sent and sealed.fate.version]
+    drop, drop_large = (f"DELETE FROM {table} WHERE staging_id = ?" for table in ("files", "large_files"))
+    return [
+        *((drop, (sealed.staging_id,)) for sealed in gone),
+        *((drop_large, (sealed.staging_id,)) for sealed in large),
+    ]
 
 
 def _open(path: str) -> tuple[sqlite3.Connection, int]:

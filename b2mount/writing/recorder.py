@@ -282,8 +282,9 @@ class Recorder:
             log.warning("the journal still lists what B2 has, or what was removed: %s", error)
             self._journal.owed = tuple(self._owed)
             return
-        self._owed = [sealed for sealed in self._owed if sealed not in owed]
-        self._journal.owed = tuple(sealed for sealed in self._journal.owed if sealed not in owed)
+        paid = {sealed.staging_id for sealed in owed}
+        self._owed = [sealed for sealed in self._owed if sealed.staging_id not in paid]
+        self._journal.owed = tuple(s for s in self._journal.owed if s.staging_id not in paid)
         await self._delete_files(owed)
 
     async def _strike_off(self, gone: Sequence[SealedFile]) -> None:

@@ -21,6 +21,7 @@ from b2mount.writing.journal_change import Statement
 from b2mount.writing.reserve import Reserve
 from b2mount.writing.sealed_file import SealedFile
 from tests.fakes.memory_store import MemoryStore
+from tests.writing.sent_ahead import PART, use_small_parts
 from tests.writing.world import InlineLane, World, at, attributes, metadata, open_world
 
 T = TypeVar("T")
@@ -206,6 +207,36 @@ async def test_no_transaction_leaves_it_there(
             await world.write_back.forget(sealed.staging_id)
         await world.journal.begin_moves([(VERSION, at("a"))], 5)
         assert await world.journal.replay() == []
+
+
+async def test_what_is_owed_of_a_big_file_goes_as_a_whole(
+    autojump_clock: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    expect_warning: Callable[[str], None],
+) -> None:
+    """The record of the large file that it was sent as goes with its own: else the next mount would take it
+    for one that nobody finishes."""
+    expect_warning("the journal still lists")
+    use_small_parts(monkeypatch)
+    async with open_world(tmp_path, MemoryStore(minimum_part_size=16)) as world:
+        sealed = world.sealed("a", bytes(20 * PART))
+        await world.write_back.submit(sealed)
+        real = journal_module._transaction
+
+        def transaction(connection: sqlite3.Connection, statements: list[Statement]) -> None:
+            if any("DELETE FROM files" in text for text, _ in statements):
+                raise StoreFailure("no")
+            real(connection, statements)
+
+        with monkeypatch.context() as failing:
+            failing.setattr(journal_module, "_transaction", transaction)
+            await world.write_back.settle(sealed.staging_id)
+            large = "SELECT staging_id FROM large_files"
+            assert await world.journal.read(large) == [(sealed.staging_id,)]
+        await world.journal.begin_moves([(VERSION, at("b"))], 5)
+        assert await world.journal.replay() == []
+        assert await world.journal.read(large) == []
 
 
 async def test_all_records_of_what_was_removed_go_at_one_moment(
