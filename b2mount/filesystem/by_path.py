@@ -24,6 +24,7 @@ from b2mount.namespace.inode import Inode
 from b2mount.namespace.names import can_be_spelled
 from b2mount.namespace.namespace import Namespace
 from b2mount.namespace.posix_info import kind_of
+from b2mount.reading.block_index import GROUP, LEAST
 from b2mount.reading.fetcher import BlockFetcher
 from b2mount.reading.filling import Filler
 from b2mount.reading.flight import count_of
@@ -96,6 +97,8 @@ class ByPath:
         size, capacity = sum(version.size for version in versions), self._fetcher.status().capacity
         if size > capacity:
             raise NoRoom(f"that is {size:,} bytes, and the cache holds {capacity:,} (--cache-size)")
+        if sum(-(-count_of(version) // GROUP) for version in versions) > (most := capacity // LEAST):
+            raise NoRoom(f"that is {len(versions):,} files, and the cache holds {most:,} (--cache-size)")
         return await Warming(self._fetcher, self._namespace.root.path, versions, tell).run()
 
     async def evict(self, path: str) -> EvictStatus:

@@ -105,6 +105,17 @@ async def test_more_than_the_cache_holds_is_not_begun(store: FaultyStore, tmp_pa
         assert store.calls["read_range"] == 0
 
 
+async def test_more_files_than_the_cache_holds_are_not_begun(store: FaultyStore, tmp_path: Path) -> None:
+    inner = store.inner
+    assert isinstance(inner, MemoryStore)
+    for number in range(1639):
+        inner.seed(ObjectPath("bucket", f"many/{number}"), b"x")
+    async with world(store, tmp_path) as w:
+        with pytest.raises(NoRoom, match="1,639 files, and the cache holds 1,638"):
+            await w.fs.by_path.warm("many", ignore)
+        assert store.calls["read_range"] == 0
+
+
 async def test_what_the_cache_did_not_keep_is_told(
     store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
