@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import os
 import resource
 import signal
@@ -16,8 +17,12 @@ import trio
 ENDING_TIME: Final = 3
 """Seconds that requests to B2 have for ending at the very end, when all that matters is durable."""
 
-PAUSE: Final = 30.0
-"""Seconds between two times at which memory is given back."""
+LOOK: Final = 2.0
+"""Seconds between two looks at how much memory there is."""
+LOOKS: Final = 15
+"""After so many looks memory is given back, and after each while it is much."""
+MUCH: Final = 240 << 20
+"""Bytes of memory: more than a mount needs that reads at its fastest."""
 M_ARENA_MAX: Final = -8
 """malloc.h of the GNU C library."""
 
@@ -50,9 +55,16 @@ async def give_back_memory() -> None:
     but gives back only at the end of its heap: after 24 GB that were read in order 75 of 215 MB, in 8 ms."""
     with suppress(AttributeError):  # another C library
         trim = ctypes.CDLL(None).malloc_trim
-        while True:
-            await trio.sleep(PAUSE)
-            trim(0)
+        for look in itertools.count(1):
+            await trio.sleep(LOOK)
+            if look % LOOKS == 0 or _resident() > MUCH:
+                trim(0)
+
+
+def _resident() -> int:
+    """Bytes of memory that the process has (proc(5))."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
 
 
 def end_soon(code: int) -> None:
