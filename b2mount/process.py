@@ -62,9 +62,12 @@ async def give_back_memory() -> None:
 
 
 def _resident() -> int:
-    """Bytes of memory that the process has (proc(5))."""
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
+    """Bytes of memory that the process has (proc(5)); 0 when the system doesn't say."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except OSError:  # all descriptors may be taken
+        return 0
 
 
 def end_soon(code: int) -> None:

@@ -1,8 +1,8 @@
 """Echoes: what B2 heard of a name after it had hidden it.
 
-When a file is removed while it is being sent, B2 hides the name at once, and the end of the upload is waited
-for. When that brings no version, B2 may have heard it all the same: the name shows again. So B2 is asked,
-and what was sent is removed when it is there; as often as it takes, as long as the mount lives.
+When a file is removed while it is being sent, the end of the upload is waited for, and B2 hides the name.
+When the upload has brought no version, B2 may hear it all the same afterwards: the name shows again. So B2
+is asked, and what was sent is removed when it is there; as often as it takes, as long as the mount lives.
 
 Invariants: what others have made of the name since stays, and so does what this mount has.
 

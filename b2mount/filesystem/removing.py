@@ -90,8 +90,11 @@ class Remover:
 
     async def _remove_keepers(self, inode: Inode) -> None:
         sent = await self._stop_sending(inode)
-        for version in self._namespace.keepers(inode):
-            await self._remove_versions(version.path, frozenset())
+        paths = {version.path for version in self._namespace.keepers(inode)}
+        if self._committer.is_in_b2(inode):  # or may be: the reply to an upload can be lost
+            paths.add(inode.object_path)
+        for path in sorted(paths):
+            await self._remove_versions(path, frozenset())
         if sent is not None:
             remove = partial(self._remove_versions, inode.object_path, frozenset())
             await self._echoes.silence(sent, remove)
@@ -169,9 +172,14 @@ class Remover:
         self._committer.drop_idle(content)
 
     async def _delete_doomed(self, inode: Inode) -> None:
+        """Never raises: the name has gone, and nobody could be told of what stays, hidden."""
         for version in self._doomed.pop(inode.number, ()):
-            if version.version_id not in self._committer.needed_by_others(inode):
+            if version.version_id in self._committer.needed_by_others(inode):
+                continue
+            try:
                 await self._store.delete_version(version)
+            except B2MountError as error:
+                log.warning("a version of %s stays, hidden: %s", version.path, error)
 
     async def _delete_bucket(self, path: ObjectPath) -> None:
         try:
@@ -189,6 +197,8 @@ class Remover:
             doomed = await deletable(self._store, inode.path)
             await self._hide(inode.path)
             self._doomed[inode.number] = doomed
+            if inode.removed and not self._is_open(inode):  # any more
+                await self._delete_doomed(inode)
         else:
             await self._remove_name(inode)
 

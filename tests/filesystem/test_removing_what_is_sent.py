@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from b2mount.errors import Unavailable
-from b2mount.model import Action, ObjectPath
+from b2mount.model import Action, AttributeChange, ObjectPath
 from b2mount.writing.journal import Journal
 from b2mount.writing.sealed_file import SealedFile
 from tests.fakes.faulty_store import FaultyStore, Hold
@@ -251,3 +251,42 @@ async def test_what_has_the_name_again_stays(store, tmp_path, autojump_clock, ex
         await trio.sleep(600)
         assert bucket(store)["file"] == b"again"
         assert again.size == 5
+
+
+async def test_a_version_that_can_not_be_deleted_when_nobody_reads_it_any_more(
+    store, tmp_path, autojump_clock, expect_warning
+):
+    """The name has gone: rm is done, and the directory stays."""
+    expect_warning("stays, hidden")
+    store.inner.seed(ObjectPath("bucket", "d/file"), b"one")
+    async with mounted(store, tmp_path, waits=False, deletes=True) as w:
+        reading = await w.open("d/file")
+        hiding = store.hold("hide")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.unlink, "d/file")
+            await hiding.reached.wait()
+            await w.close(reading)
+            store.fail("delete_version", Unavailable("no network"))
+            hiding.release.set()
+        assert await w.names("d") == []
+        assert list(bucket(store)) == ["d/.bzEmpty"]
+
+
+async def test_a_placeholder_of_which_nobody_knows_goes_with_its_directory(
+    store, tmp_path, autojump_clock, expect_warning
+):
+    """The reply to its upload was lost."""
+    expect_warning("trying again")
+    store.inner.seed(ObjectPath("bucket", "d/file"), b"bytes")
+    async with mounted(store, tmp_path, waits=False) as w:
+        node = await w.node("d")
+        store.fail("put", Unavailable("the reply was lost"), after=True)
+        store.fail("put", Unavailable("no network"), at=2, times=1000)
+        await w.fs.setattr(node.number, AttributeChange(mode=0o700), size=None, fh=None)
+        await trio.sleep(10)
+        assert "d/.bzEmpty" in bucket(store)
+        await w.unlink("d/file")
+        await w.rmdir("d")
+        assert bucket(store) == {}
+        await trio.sleep(600)
+        assert (bucket(store), await w.names()) == ({}, [])
