@@ -54,7 +54,7 @@ _MOST_WAITING: Final = 96 << 20
 _GATHERED: Final = 0.05
 """Seconds in which blocks come together before they are written: a thread for each would cost more."""
 _WRITERS: Final = 4
-_BATCH: Final = 64
+_BATCH: Final = 128
 ROOM: Final = 64 << 20
 """Bytes that give way at once: a writer at full speed uses them up in a tenth of a second."""
 _NOTED: Final = 60.0

@@ -26,8 +26,9 @@ from b2mount.model import BlockId, ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache, CacheStatus
 from b2mount.reading.block_file import BLOCK_SIZE, Data
 from b2mount.reading.flight import Cutter, Flight, count_of, span_of
-from b2mount.reading.flight_queue import FlightQueue
+from b2mount.reading.flight_queue import FlightQueues
 from b2mount.reading.integrity import SMALL, Integrity, VersionCheck, Witness, sha1_of
+from b2mount.reading.line_speed import SHORT, LineSpeed
 from b2mount.store.interface import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -35,14 +36,10 @@ log = logging.getLogger(__name__)
 AHEAD: Final = 64 << 20
 """Bytes that all readers together may be ahead of what they have read; less than the cache keeps in
 memory, so that it holds with a full disk too."""
-LONGEST: Final = 32
-"""Blocks in one flight: 4 MiB, fetched in 170 ms at 25 MB/s, so that 40 ms before are bearable."""
-_SHORT: Final = 2 * BLOCK_SIZE
-"""Bytes of a short flight: 10 ms at 25 MB/s, beside 40 ms to the first of them."""
+LONGEST: Final = SHORT // BLOCK_SIZE
+"""Blocks in one flight, unless the line is faster than that many requests are worth."""
 _BIG_WHOLES: Final = 4
 """Versions of more than one piece that are held in memory until they are checked, at once."""
-_BACKLOG: Final = 32 << 20
-"""With more than this waiting for the disk no readahead sets off."""
 _TRIES: Final = 4
 _RECENTLY: Final = 5.0
 
@@ -66,8 +63,8 @@ class BlockFetcher:
     ) -> None:
         self._store = store
         self._cache = cache
-        self._long = FlightQueue(parallel)
-        self._short = FlightQueue(short) if short else self._long
+        self._queues = FlightQueues(parallel, short)
+        self._speed = LineSpeed()
         self._integrity = Integrity(cache, self._fetch_apart, self._spawn, mended, whole)
         self.on_begin: Callable[[ObjectVersion], None] = nothing_to_tell
         """Called with every version that somebody begins to read."""
@@ -153,7 +150,7 @@ class BlockFetcher:
                 return run.start
             flight = self._prepare(version, run)
             self._own(flight, owner)
-            self._queue(flight).put(flight, owner)
+            self._queues.of(flight).put(flight, owner)
             flight.counted = size
             self._ahead_size += size
         self._launch()
@@ -167,6 +164,11 @@ class BlockFetcher:
         while (oldest := next(iter(self._active))) is not owner and self._active[oldest] < now - _RECENTLY:
             del self._active[oldest]
         return max(LONGEST * BLOCK_SIZE, AHEAD // len(self._active))
+
+    @property
+    def flight_size(self) -> int:
+        """Bytes of the longest flights that are worth while on this line."""
+        return self._speed.flight_size
 
     def takes_whole(self, version: ObjectVersion) -> bool:
         """Whether a version comes in one request for all of it, whatever is asked for."""
@@ -185,16 +187,15 @@ class BlockFetcher:
     def release(self, owner: object) -> None:
         """A reader is done: its readahead ends, but for what others wait for or want too."""
         self._active.pop(owner, None)
-        self._long.drop(owner)
-        self._short.drop(owner)
+        self._queues.drop(owner)
         for flight in self._owned.pop(owner, set()):
             flight.owners.discard(owner)
             if not flight.is_wanted:
                 self._cancel(flight)
             elif flight.owners and not flight.is_running:
-                self._queue(flight).put(flight, next(iter(flight.owners)))
+                self._queues.of(flight).put(flight, next(iter(flight.owners)))
             elif not flight.is_running:
-                self._queue(flight).hurry(flight)
+                self._queues.of(flight).hurry(flight)
         self._launch()
 
     def evict(self, version_id: str) -> int:
@@ -248,10 +249,10 @@ class BlockFetcher:
         for index in indexes:
             flight = self._flights.get(BlockId(version.version_id, index))
             if flight is not None and not flight.is_running:
-                self._queue(flight).hurry(flight)
+                self._queues.of(flight).hurry(flight)
         for run in self._absent(version, indexes, None):
             flight = self._prepare(version, run)
-            self._queue(flight).hurry(flight)
+            self._queues.of(flight).hurry(flight)
         self._launch()
 
     # -- flights ----------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ class BlockFetcher:
             if self.lost(version, indexes) is not None:
                 yield range(count_of(version))
             return
-        first = indexes.start
+        first, longest = indexes.start, self._speed.flight_size // BLOCK_SIZE
         for index in indexes:
             block = BlockId(version.version_id, index)
             flight = self._flights.get(block)
@@ -275,7 +276,7 @@ class BlockFetcher:
                 if first < index:
                     yield range(first, index)
                 first = index + 1
-            elif index + 1 - first == LONGEST:
+            elif index + 1 - first == longest:
                 yield range(first, index + 1)
                 first = index + 1
         if first < indexes.stop:
@@ -291,27 +292,24 @@ class BlockFetcher:
         flight.owners.add(owner)
         self._owned.setdefault(owner, set()).add(flight)
 
-    def _queue(self, flight: Flight) -> FlightQueue:
-        return self._short if flight.size <= _SHORT else self._long
-
     def _launch(self) -> None:
-        may_be_ahead = self._cache.backlog_size <= _BACKLOG
-        for queue in (self._long, self._short):
-            while self._nursery is not None and (flight := queue.next(may_be_ahead=may_be_ahead)):
-                self._nursery.start_soon(self._fly, flight)
+        while self._nursery is not None and (flight := self._queues.next(self._cache.backlog_size)):
+            self._nursery.start_soon(self._fly, flight)
 
     async def _fly(self, flight: Flight) -> None:
         error: Exception = Unavailable("the mount is ending")
+        began = trio.current_time()
         try:
             with flight.scope:
                 await self._fetch(flight)
+                self._speed.landed(flight.size, trio.current_time() - began)
         except B2MountError as failure:
             error = failure
         except Exception:
             log.exception("a bug while fetching from %s", flight.version.path)
             error = StoreFailure(f"fetching from {flight.version.path} failed")
         finally:
-            self._queue(flight).landed(flight)
+            self._queues.of(flight).landed(flight)
             self._land(flight, error)
 
     async def _fetch(self, flight: Flight) -> None:

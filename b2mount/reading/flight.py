@@ -8,7 +8,8 @@ Must not know: the cache, queues, other flights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import trio
@@ -63,6 +64,22 @@ class Cutter:
                 self.chunks.clear()
                 self._size = 0
                 self.hand_over(block)
+
+
+def joined(blocks: Sequence[Data]) -> Iterator[Data]:
+    """Neighbouring blocks as fewer pieces, without a copy: those that were all a Cutter made of one chunk
+    are that chunk."""
+    for _, group in itertools.groupby(blocks, key=_whole_of):
+        some = list(group)
+        whole = some[0].obj if isinstance(some[0], memoryview) else some[0]
+        if isinstance(whole, bytes) and len(whole) == sum(map(len, some)):
+            yield whole
+        else:
+            yield from some
+
+
+def _whole_of(block: Data) -> int:
+    return id(block.obj if isinstance(block, memoryview) else block)
 
 
 @attrs.define(eq=False)

@@ -43,7 +43,7 @@ from b2mount.errors import B2MountError, CorruptData
 from b2mount.model import BlockId, ObjectVersion
 from b2mount.reading.block_cache import UNKNOWN, BlockCache
 from b2mount.reading.block_file import Data, checksum_of
-from b2mount.reading.flight import count_of
+from b2mount.reading.flight import count_of, joined
 from b2mount.reading.marks import Marks
 from b2mount.threads import ThreadLane
 
@@ -58,6 +58,8 @@ HOLD: Final = 64 << 20
 _BATCH: Final = 128
 """Blocks hashed in one go of a thread: 16 MiB, 9 ms."""
 _DISK_BATCH: Final = 8
+_YIELD: Final = 0.05
+"""Seconds that who has fallen behind leaves disk and processor to what is still coming, before each batch."""
 _WAVE: Final = 6
 _PIECE: Final = 32
 _COPIES: Final = 6
@@ -88,11 +90,9 @@ class _Hash:
 
     def take(self, blocks: Sequence[Data]) -> list[int]:
         """Hash blocks and return their checksums. For a thread."""
-        digests = []
-        for data in blocks:
+        for data in joined(blocks):
             self._sha1.update(data)
-            digests.append(checksum_of(data))
-        return digests
+        return [checksum_of(data) for data in blocks]
 
     def matches(self, sha1: str | None) -> bool:
         return sha1 is not None and self._sha1.hexdigest() == sha1.lower()
@@ -277,6 +277,8 @@ class Integrity:
         return blocks or await self._blocks_on_disk(check)
 
     async def _blocks_on_disk(self, check: VersionCheck) -> list[Data]:
+        if self._cache.backlog_size and not check.is_complete:
+            await trio.sleep(_YIELD)
         blocks: list[Data] = []
         for block in self._next_ids(check, _DISK_BATCH):
             data = await self._cache.peek(block) or self._cache.at_hand(block)  # it has come meanwhile

@@ -4,8 +4,9 @@ A handle may read in several places at once (two players, a zip index at the end
 from the front), so a window keeps a few *runs*: places where reading goes on in order. A run grows
 what it wants ahead with what it has had, eight times that, up to LIMIT; a read that continues no
 run begins one and wants nothing beyond itself, so random reads stay what they are. What a run wants
-is cut into flights, a quarter of what is ahead and at most FLIGHT: short while the run is young and
-the first bytes count, long when 40 ms to a first byte are to be spread over many.
+is cut into flights, a quarter of what is ahead and at most what suits the line (line_speed): short
+while the run is young and the first bytes count, long when 40 ms to a first byte are to be spread
+over many.
 
 Invariants: nothing is wanted twice in a run unless `missed` says it was lost; nothing is wanted
 beyond the end; a block that is wanted lies at most LIMIT ahead of the read that wants it.
@@ -20,11 +21,11 @@ from typing import Final
 import attrs
 
 from b2mount.model import ByteRange
+from b2mount.reading.line_speed import SHORT
 
 LIMIT: Final = 48 << 20
 """How far ahead of the reader: 12 flights of 4 MiB fill a line of 125 MB/s with 25 MB/s a connection
 and leave some to be waiting for a free one."""
-FLIGHT: Final = 4 << 20
 _GROWTH: Final = 8
 _RUNS: Final = 8
 _LIVELY: Final = 16
@@ -59,9 +60,10 @@ class ReadaheadWindow:
         self._runs: list[Run] = []
         self._clock = 0
 
-    def after(self, span: ByteRange, limit: int = LIMIT) -> list[range]:
-        """The blocks to fetch when `span` is read, at most `limit` bytes ahead, in the flights they
-        should be fetched in; most urgent first. The first may hold blocks of `span` itself."""
+    def after(self, span: ByteRange, limit: int = LIMIT, longest: int = SHORT) -> list[range]:
+        """The blocks to fetch when `span` is read, at most `limit` bytes ahead, in the flights of at most
+        `longest` bytes they should be fetched in; most urgent first. The first may hold blocks of
+        `span` itself."""
         self._clock += 1
         run = self._run_at(span)
         if run is None:
@@ -72,7 +74,7 @@ class ReadaheadWindow:
         run.grown = True
         run.frontier = max(run.frontier, span.start // self._block_size)
         lively = sum(other.grown and other.used >= self._clock - _LIVELY for other in self._runs)
-        return self._wanted(run, min(min(limit, LIMIT) // lively, run.had * _GROWTH))
+        return self._wanted(run, min(min(limit, LIMIT) // lively, run.had * _GROWTH), longest)
 
     def taken(self, stop: int) -> None:
         """Only blocks before `stop` were taken of what the last read wanted: the rest is wanted
@@ -102,8 +104,8 @@ class ReadaheadWindow:
         self._runs.append(run)
         return []
 
-    def _wanted(self, run: Run, ahead: int) -> list[range]:
-        length = max(1, min(FLIGHT, ahead // 4) // self._block_size)
+    def _wanted(self, run: Run, ahead: int, longest: int) -> list[range]:
+        length = max(1, min(longest, ahead // 4) // self._block_size)
         stop = min(self._count, (run.stop + ahead) // self._block_size)
         first = run.frontier
         flights = [range(at, at + length) for at in range(first, stop - length + 1, length)]

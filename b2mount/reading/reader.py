@@ -44,7 +44,7 @@ class ObjectReader:
         lost = self._fetcher.lost(self.version, asked)
         if lost is not None:
             self._window.missed(lost)
-        for flight in self._window.after(span, self._fetcher.allowance(self)):
+        for flight in self._window.after(span, self._fetcher.allowance(self), self._fetcher.flight_size):
             taken = self._fetcher.want(self.version, flight, self)
             if taken < flight.stop:
                 self._window.taken(taken)

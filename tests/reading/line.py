@@ -1,4 +1,5 @@
-"""A simulated line to B2, in trio's clock: 40 ms to the first byte, 25 MB/s a connection, 125 MB/s in all."""
+"""A simulated line to B2, in trio's clock: 40 ms to the first byte, 25 MB/s a connection, 125 MB/s in all,
+unless told otherwise."""
 
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ class Line(FaultyStore):
 
     def __init__(self) -> None:
         super().__init__(MemoryStore())
+        self.first_byte, self.connection, self.total = FIRST_BYTE, CONNECTION, TOTAL
         self.requests: list[Request] = []
         self.sent = 0
         self._free_at = 0.0
@@ -38,12 +40,12 @@ class Line(FaultyStore):
         self, version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]
     ) -> None:
         self.requests.append(Request(trio.current_time(), version.version_id, span))
-        await trio.sleep(FIRST_BYTE)
+        await trio.sleep(self.first_byte)
         ready = trio.current_time()
         for start in range(span.start, span.stop, CHUNK):
             size = min(CHUNK, span.stop - start)
-            self._free_at = max(self._free_at, trio.current_time()) + size / TOTAL
-            ready = max(ready + size / CONNECTION, self._free_at)
+            self._free_at = max(self._free_at, trio.current_time()) + size / self.total
+            ready = max(ready + size / self.connection, self._free_at)
             await trio.sleep_until(ready)
             self.sent += size
             deliver(BYTES[:size])

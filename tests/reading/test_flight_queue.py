@@ -4,8 +4,9 @@ from weakref import ref
 
 import pytest
 
+from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.reading.flight import Flight
-from b2mount.reading.flight_queue import RESERVED, FlightQueue
+from b2mount.reading.flight_queue import RESERVED, UNWRITTEN, FlightQueue, FlightQueues
 from tests.reading.line import version_of
 
 
@@ -98,3 +99,63 @@ def test_what_runs_or_is_over_is_not_given_again(mark: str) -> None:
     setattr(urgent, mark, True)
     setattr(ahead, mark, True)
     assert all_next(queue) == [both]
+
+
+# -- several queues ------------------------------------------------------------------------------------
+
+MIB = 1 << 20
+
+
+def long(size: int = 4 * MIB) -> Flight:
+    return Flight(version_of(1 << 30), range(size // BLOCK_SIZE))
+
+
+def all_of(queues: FlightQueues, unwritten: int = 0) -> list[Flight]:
+    found = []
+    while (one := queues.next(unwritten)) is not None:
+        found.append(one)
+    return found
+
+
+def put(queues: FlightQueues, flights: list[Flight]) -> list[Flight]:
+    for one in flights:
+        queues.of(one).put(one, "reader")
+    return flights
+
+
+@pytest.mark.parametrize(("short", "expected"), [(0, 2), (4, 3)])
+def test_short_flights_have_places_of_their_own_if_there_are_any(short: int, expected: int) -> None:
+    queues = FlightQueues(2, short)
+    for one in (long(), long(), long(), flight()):
+        queues.of(one).hurry(one)
+    assert len(all_of(queues)) == expected
+
+
+@pytest.mark.parametrize("short", [0, 4])
+def test_an_owner_is_dropped_from_all(short: int) -> None:
+    queues = FlightQueues(8, short)
+    put(queues, [long(), flight()])
+    queues.drop("reader")
+    assert all_of(queues) == []
+
+
+def test_readahead_and_the_disk_take_turns() -> None:
+    queues = FlightQueues(100, 10)
+    flights = put(queues, [long(12 * MIB) for _ in range(8)])
+    running = all_of(queues, 30 * MIB)
+    assert running == flights[:3]  # 66 MiB
+    assert all_of(queues, 30 * MIB) == []
+    queues.of(running[0]).landed(running[0])
+    assert all_of(queues, 42 * MIB) == []  # what has landed waits for the disk instead
+    assert all_of(queues, 30 * MIB) == [flights[3]]
+
+
+def test_what_somebody_waits_for_counts_but_does_not_wait() -> None:
+    queues = FlightQueues(100)
+    put(queues, [long()])
+    urgent = long(12 * MIB)
+    queues.of(urgent).hurry(urgent)
+    assert all_of(queues, UNWRITTEN) == [urgent]
+    assert all_of(queues, UNWRITTEN - 10 * MIB) == []
+    queues.of(urgent).landed(urgent)
+    assert len(all_of(queues, UNWRITTEN - 10 * MIB)) == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -9,10 +10,12 @@ import trio.testing
 
 from b2mount.errors import CorruptData, Unavailable
 from b2mount.model import BlockId, ByteRange, ObjectPath, ObjectVersion
+from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.reading.fetcher import BlockFetcher
-from b2mount.reading.integrity import Witness
+from b2mount.reading.integrity import Integrity, VersionCheck, Witness
+from b2mount.reading.marks import Marks
 from b2mount.reading.reader import ObjectReader
 from tests.fakes.faulty_store import FaultyStore
 from tests.reading.conftest import MIB, bytes_of, seed, until
@@ -296,3 +299,29 @@ async def test_a_block_that_comes_during_the_look_at_the_disk_is_hashed(
     fetcher.want(version, range(COUNT), object())
     await until(lambda: witness.check is not None and witness.check.is_verified)
     assert looks[0] > 0
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+async def test_who_has_fallen_behind_yields_to_what_is_still_coming(
+    fetcher: BlockFetcher, version: ObjectVersion, cache: BlockCache,
+    tmp_path: Path, store: FaultyStore, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, waiting: int,
+) -> None:  # fmt: skip
+    await read_through(ObjectReader(version, fetcher), STEP)
+    await until(lambda: not cache.backlog_size)
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(integrity, "trio", SimpleNamespace(sleep=pause, Event=trio.Event))
+    check = VersionCheck(version, Marks(range(COUNT - 1)))  # the last block is still to come
+    after = BlockCache(tmp_path / "blocks", 256 * MIB, cache.lane)
+    await after.load()
+    after.backlog_size = waiting
+    behind = Integrity(after, fetcher._fetch_apart, lambda work, check: None, lambda version: None)
+    blocks = await behind._next_blocks(check)
+    assert b"".join(blocks) == RIGHT[: sum(map(len, blocks))] != b""
+    assert len(pauses) == waiting
+    check.passed.add(COUNT - 1)  # nothing is to come: somebody may be held back
+    assert await behind._next_blocks(check)
+    assert len(pauses) == waiting

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b2mount.model import ByteRange
-from b2mount.reading.readahead import FLIGHT, LIMIT, ReadaheadWindow
+from b2mount.reading.line_speed import LONG, SHORT
+from b2mount.reading.readahead import LIMIT, ReadaheadWindow
 
 BLOCK = 128 * 1024
 MIB = 1 << 20
@@ -43,9 +44,18 @@ def test_a_long_run_is_ahead_by_the_limit_in_long_flights() -> None:
     window = ReadaheadWindow(GIB, BLOCK)
     seen = read_on(window, 0, 64 * MIB)
     assert seen == list(range(1, seen[-1] + 1))
-    assert LIMIT - FLIGHT - BLOCK <= (seen[-1] + 1) * BLOCK - 64 * MIB <= LIMIT
+    assert LIMIT - SHORT - BLOCK <= (seen[-1] + 1) * BLOCK - 64 * MIB <= LIMIT
     flights = [flight for at in range(64 * MIB, 96 * MIB, BLOCK) for flight in window.after(span(at))]
-    assert {len(flight) * BLOCK for flight in flights} == {FLIGHT}
+    assert {len(flight) * BLOCK for flight in flights} == {SHORT}
+
+
+def test_a_fast_line_gets_longer_flights() -> None:
+    window = ReadaheadWindow(GIB, BLOCK)
+    read_on(window, 0, 64 * MIB)
+    places = range(64 * MIB, 160 * MIB, BLOCK)
+    flights = [flight for at in places for flight in window.after(span(at), longest=LONG)]
+    assert {len(flight) * BLOCK for flight in flights} == {LONG}
+    assert [one.stop for one in flights[:-1]] == [one.start for one in flights[1:]]
 
 
 def test_a_smaller_limit_is_kept() -> None:
@@ -140,6 +150,6 @@ def test_whatever_is_read_the_bounds_hold(reads: list[tuple[int, int]]) -> None:
     for start, size in reads:
         flights = window.after(span(start, size))
         for before, flight in zip([None, *flights], flights, strict=False):
-            assert 0 < len(flight) * BLOCK <= FLIGHT
+            assert 0 < len(flight) * BLOCK <= SHORT
             assert before is None or flight.start == before.stop
             assert flight.stop * BLOCK <= 64 * MIB

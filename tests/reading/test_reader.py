@@ -124,6 +124,33 @@ def test_reading_in_order_fills_the_line(tmp_path: Path, step: int) -> None:
     on_the_line(tmp_path, test)
 
 
+@pytest.mark.parametrize("step", [128 * KIB, MIB])
+def test_a_line_faster_than_any_is_filled_by_few_requests(tmp_path: Path, step: int) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        line.first_byte, line.connection, line.total = 0.001, 2e9, 1e9
+        began = trio.current_time()
+        await read_through(ObjectReader(version_of(512 * MIB), fetcher), step)
+        assert trio.current_time() - began <= 1.05 * 512 * MIB / line.total
+        assert len(line.requests) <= 60
+        assert line.sent == 512 * MIB
+
+    on_the_line(tmp_path, test)
+
+
+def test_a_line_that_becomes_slow_is_filled_again(tmp_path: Path) -> None:
+    async def test(line: Line, fetcher: BlockFetcher) -> None:
+        reader = ObjectReader(version_of(GIB), fetcher)
+        line.first_byte, line.connection, line.total = 0.001, 2e9, 1e9
+        await read_through(reader, MIB, stop=256 * MIB)
+        line.first_byte, line.connection, line.total = FIRST_BYTE, CONNECTION, TOTAL
+        await read_through(reader, MIB, start=256 * MIB, stop=512 * MIB)
+        began = trio.current_time()
+        await read_through(reader, MIB, start=512 * MIB, stop=768 * MIB)
+        assert trio.current_time() - began <= 1.05 * (FIRST_BYTE + 256 * MIB / TOTAL)
+
+    on_the_line(tmp_path, test)
+
+
 def test_the_first_bytes_come_after_one_round_trip(tmp_path: Path) -> None:
     async def test(line: Line, fetcher: BlockFetcher) -> None:
         began = trio.current_time()
