@@ -298,11 +298,9 @@ class BlockFetcher:
 
     async def _fly(self, flight: Flight) -> None:
         error: Exception = Unavailable("the mount is ending")
-        began = trio.current_time()
         try:
             with flight.scope:
                 await self._fetch(flight)
-                self._speed.landed(flight.size, trio.current_time() - began)
         except B2MountError as failure:
             error = failure
         except Exception:
@@ -341,7 +339,9 @@ class BlockFetcher:
             cutter.feed(chunk)
             flight.grow()
 
+        began = trio.current_time()
         await self._stream(flight.version, flight.indexes, cutter, take)
+        self._speed.landed(flight.size, trio.current_time() - began)
 
     async def _stream(
         self, version: ObjectVersion, indexes: range, cutter: Cutter, take: Callable[[bytes], None]

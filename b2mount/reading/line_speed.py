@@ -34,7 +34,7 @@ class LineSpeed:
     _speeds: deque[float] = attrs.field(factory=lambda: deque(maxlen=_KEPT), init=False)
 
     def landed(self, size: int, seconds: float) -> None:
-        """A flight has brought all its bytes."""
+        """A flight that was one request has brought all its bytes."""
         if size >= _TELLING:
             self._speeds.append(size / max(seconds, 1e-9))
 

@@ -14,6 +14,7 @@ from b2mount.model import BlockId, ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE, HEADER
 from b2mount.reading.fetcher import AHEAD, BlockFetcher
+from b2mount.reading.line_speed import LONG, SHORT
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 from tests.reading.conftest import MIB, bytes_of, seed, until
@@ -275,6 +276,17 @@ async def test_readahead_is_bounded_over_all_readers(
     for number in range(40):
         taken += fetcher.want(version_of(100 * MIB, str(number)), range(32), number) * BLOCK_SIZE
     assert AHEAD - 4 * MIB < taken <= AHEAD
+
+
+@pytest.mark.parametrize(("size", "expected"), [(3 * MIB, SHORT), (6 * MIB, LONG)])
+async def test_only_what_was_one_request_tells_how_fast_the_line_is(
+    fetcher: BlockFetcher, store: FaultyStore, size: int, expected: int
+) -> None:
+    version = seed(store, size)  # the smaller one comes whole, in as many requests as it takes, and is hashed
+    assert fetcher.takes_whole(version) == (expected == SHORT)
+    assert fetcher.flight_size == SHORT
+    await fetcher.read(version, ByteRange(0, 2 * MIB))
+    assert fetcher.flight_size == expected
 
 
 async def test_no_readahead_while_the_disk_is_behind(
