@@ -156,10 +156,18 @@ class BlockCache:
         self._misses += 1
 
     async def get_run(self, version_id: str, indexes: range) -> list[Data] | None:
-        """The bytes of neighbouring blocks in order, a piece for each group of them, verified; None
-        unless all are on disk and undamaged. Cheaper than to get them one by one."""
+        """The bytes of neighbouring blocks in order, in as many pieces as it suits; None unless all are
+        in memory, or all on disk and undamaged. Cheaper than to get them one by one."""
+        pieces = self._recent.get_run(version_id, indexes)
+        if pieces is None:
+            pieces = await self._run_from_disk(version_id, indexes)
+        self._hits += len(indexes) if pieces is not None else 0
+        return pieces
+
+    async def _run_from_disk(self, version_id: str, indexes: range) -> list[Data] | None:
+        """A verified piece for each group of the blocks."""
         key = directory_key(version_id)
-        if BlockId(version_id, indexes.start) in self._recent or not self._index.holds(key, indexes):
+        if not self._index.holds(key, indexes):
             return None
         pieces, dropped = list[Data](), self._dropped
         for first in range(indexes.start - indexes.start % GROUP, indexes.stop, GROUP):
@@ -168,7 +176,6 @@ class BlockCache:
             if data is None or self._dropped != dropped or not self._index.holds(key, group):
                 return None
             pieces.append(data)
-        self._hits += len(indexes)
         return pieces
 
     def holds(self, version_id: str, indexes: range) -> bool:

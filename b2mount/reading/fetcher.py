@@ -25,7 +25,7 @@ from b2mount.errors import B2MountError, CorruptData, StoreFailure, Unavailable
 from b2mount.model import BlockId, ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache, CacheStatus
 from b2mount.reading.block_file import BLOCK_SIZE, Data
-from b2mount.reading.flight import Cutter, Flight, count_of, span_of
+from b2mount.reading.flight import Cutter, Flight, count_of, joined, span_of
 from b2mount.reading.flight_queue import FlightQueues
 from b2mount.reading.integrity import SMALL, Integrity, VersionCheck, Witness, sha1_of
 from b2mount.reading.line_speed import SHORT, LineSpeed
@@ -102,6 +102,8 @@ class BlockFetcher:
         await self.begin(version, witness)
         indexes = range(span.start // BLOCK_SIZE, -(-span.stop // BLOCK_SIZE))
         pieces = await self._pieces(version, indexes, witness, span.stop - indexes[-1] * BLOCK_SIZE)
+        if len(pieces) > 1:
+            pieces = list(joined(pieces))
         first = span.start - indexes.start * BLOCK_SIZE
         if len(pieces) == 1:
             return memoryview(pieces[0])[first : first + span.size]

@@ -34,6 +34,16 @@ class RecentBlocks:
         """Its bytes, if they are still here."""
         return self._blocks.get(block)
 
+    def get_run(self, version_id: str, indexes: range) -> list[bytes | memoryview] | None:
+        """Neighbouring blocks in order, if all of them are still here."""
+        run: list[bytes | memoryview] = []
+        for index in indexes:
+            data = self._blocks.get(BlockId(version_id, index))
+            if data is None:
+                return None
+            run.append(data)
+        return run
+
     def add(self, block: BlockId, data: bytes | memoryview) -> None:
         """Keep a block; the oldest ones go until all fit."""
         self.discard(block)

@@ -35,7 +35,8 @@ SETTLED: Final = 12 * SIZE
 """Bytes. A mount takes four times the file: pages of the kernel's and of the cache's, the reader's memory
 and its own. To bring in half of that from the host, page by page, takes longer than the download."""
 SETTLED_AFTER: Final = 4.0
-"""Seconds in which what was read has long been written to the cache and hashed."""
+"""Seconds in which what was read has long been written to the cache and hashed, and the disk has come to
+rest: what whoever came before has left to be written is not for the next one to pay."""
 DOWNLOAD: Final = """
 import sys, time
 from b2sdk.v3 import B2Api, InMemoryAccountInfo
@@ -89,16 +90,23 @@ def read(name: str, mount: Mounted, memory: mmap.mmap) -> Figure:
     return Figure(name, seconds, mount.use().cpu_seconds - used.cpu_seconds, all_cores)
 
 
+def settle() -> None:
+    """The same for all: nothing waits for the disk, and memory is there."""
+    os.sync()
+    time.sleep(SETTLED_AFTER)
+    settle_memory(SETTLED)
+
+
 def play_round(server: Emulator, folder: Path) -> list[Figure]:
     """Both, and the mount once more from its disk."""
     folder.mkdir()
     plan = MountPlan(server.access(), BUCKET, folder)
-    settle_memory(SETTLED)
+    settle()
     figures = [download(server, folder)]
     with mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE) as memory:
         for name in ("b2mount, cold", "b2mount, after a remount"):
             with mounted(B2MOUNT, plan) as mount:
-                settle_memory(SETTLED)
+                settle()
                 figures.append(read(name, mount, memory))
                 time.sleep(SETTLED_AFTER)
                 mount.unmount()

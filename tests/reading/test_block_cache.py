@@ -209,7 +209,8 @@ async def test_neighbours_are_got_in_one_go(cache: BlockCache, tmp_path: Path) -
     for index in (*range(28, 36), 37):
         cache.add(BlockId("v", index), BLOCKS[index % 8])
     await cache.put(BlockId("v", 38), BLOCKS[0][:10])
-    assert await cache.get_run("v", range(28, 36)) is None, "from memory it is cheaper one by one"
+    assert await cache.get_run("v", range(28, 36)) == [BLOCKS[index % 8] for index in range(28, 36)]
+    assert cache.status().hits == 8
     after = await again(cache, tmp_path)
     pieces = await after.get_run("v", range(28, 36))
     assert [len(piece) // BLOCK_SIZE for piece in pieces or []] == [4, 4]
@@ -219,6 +220,18 @@ async def test_neighbours_are_got_in_one_go(cache: BlockCache, tmp_path: Path) -
     assert await after.get_run("v", range(34, 38)) is None, "36 is not there"
     assert after.holds("v", range(28, 36))
     assert not after.holds("v", range(34, 38))
+
+
+async def test_neighbours_of_which_only_some_are_in_memory_come_from_the_disk(
+    tmp_path: Path, lane: ThreadLane
+) -> None:
+    cache = BlockCache(tmp_path / "blocks", 1 << 30, lane, memory=2 * BLOCK_SIZE)
+    for index in range(4):
+        await cache.put(BlockId("v", index), BLOCKS[index])
+    assert await cache.get_run("v", range(1, 4)) == [b"".join(BLOCKS[1:4])]
+    assert await cache.get_run("v", range(2, 4)) == BLOCKS[2:4]
+    assert await cache.get_run("v", range(2, 5)) is None, "there is no block 4"
+    assert cache.status().hits == 5
 
 
 async def test_a_damaged_neighbour_is_the_only_one_that_is_fetched_again(

@@ -45,6 +45,22 @@ async def test_any_span_has_the_right_bytes(fetcher: BlockFetcher, big: ObjectVe
         assert await fetcher.read(big, ByteRange(start, stop)) == data[start:stop]
 
 
+async def test_what_came_as_one_piece_is_given_without_a_copy(
+    fetcher: BlockFetcher, store: FaultyStore, big: ObjectVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piece = bytes_of(BIG)[:MIB]
+
+    async def read_range(version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]) -> None:
+        deliver(piece)
+
+    monkeypatch.setattr(store, "read_range", read_range)
+    for span in (ByteRange(0, MIB), ByteRange(10, MIB - 10)):
+        data = await fetcher.read(big, span)
+        assert isinstance(data, memoryview)
+        assert data.obj is piece
+        assert data == piece[span.start : span.stop]
+
+
 async def test_nothing_needs_no_request(fetcher: BlockFetcher, store: FaultyStore) -> None:
     empty = seed(store, 0)
     assert await fetcher.read(empty, ByteRange(0, 0)) == b""

@@ -14,6 +14,16 @@ def test_the_first_in_is_the_first_out_whoever_reads_it() -> None:
     assert recent.size == 30 * LEAST
 
 
+def test_neighbours_are_there_together_or_not_at_all() -> None:
+    recent = RecentBlocks(30 * LEAST)
+    for index in range(4):
+        recent.add(BlockId("v", index), bytes([index]) * 10 * LEAST)
+    recent.add(BlockId("v", 5), b"")
+    assert recent.get_run("v", range(2, 4)) == [b"\2" * 10 * LEAST, b"\3" * 10 * LEAST]
+    assert recent.get_run("v", range(0, 3)) is None, "0 had to go"
+    assert recent.get_run("v", range(3, 6)) is None, "4 was never there"
+
+
 def test_a_block_counts_once_however_often_it_comes() -> None:
     recent = RecentBlocks(30 * LEAST)
     recent.add(BlockId("v", 0), bytes(10 * LEAST))
