@@ -295,6 +295,7 @@ async def test_readahead_is_bounded_over_all_readers(
 
 
 @pytest.mark.parametrize(("size", "expected"), [(3 * MIB, SHORT), (6 * MIB, LONG)])
+@pytest.mark.usefixtures("mock_clock")  # it stands: whatever the machine does, this takes no time
 async def test_only_what_was_one_request_tells_how_fast_the_line_is(
     fetcher: BlockFetcher, store: FaultyStore, size: int, expected: int
 ) -> None:
@@ -302,6 +303,7 @@ async def test_only_what_was_one_request_tells_how_fast_the_line_is(
     assert fetcher.takes_whole(version) == (expected == SHORT)
     assert fetcher.flight_size == SHORT
     await fetcher.read(version, ByteRange(0, 2 * MIB))
+    await settle()
     assert fetcher.flight_size == expected
 
 
