@@ -158,9 +158,7 @@ class BlockCache:
     async def get_run(self, version_id: str, indexes: range) -> list[Data] | None:
         """The bytes of neighbouring blocks in order, in as many pieces as it suits; None unless all are
         in memory, or all on disk and undamaged. Cheaper than to get them one by one."""
-        pieces = self._recent.get_run(version_id, indexes)
-        if pieces is None:
-            pieces = await self._run_from_disk(version_id, indexes)
+        pieces = self._recent.get_run(version_id, indexes) or await self._run_from_disk(version_id, indexes)
         self._hits += len(indexes) if pieces is not None else 0
         return pieces
 
@@ -316,6 +314,7 @@ class BlockCache:
             self.on_written()
         async with self._writing:
             await self._remove_doomed()
+        self.on_written()  # also where what waited was dropped before its turn came
         if not (self._backlog or self._doomed or self._hollow):
             self._arrived = trio.Event()
 

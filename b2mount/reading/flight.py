@@ -68,7 +68,7 @@ class Cutter:
 
 def joined(blocks: Sequence[Data]) -> Iterator[Data]:
     """Neighbouring blocks as fewer pieces, without a copy: those that were all a Cutter made of one chunk
-    are that chunk."""
+    are that chunk, which no store hands over twice."""
     for _, group in itertools.groupby(blocks, key=_whole_of):
         some = list(group)
         whole = some[0].obj if isinstance(some[0], memoryview) else some[0]

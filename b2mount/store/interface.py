@@ -188,10 +188,11 @@ class ObjectStore(Protocol):
         self, version: ObjectVersion, span: ByteRange, deliver: Callable[[bytes], None]
     ) -> None:
         """Fetch bytes of one version by its id. `deliver` is called on the trio side, in order, as
-        the bytes arrive; all of `span` has been delivered when this returns. `span` must lie within
-        the version's size. A connection lost in the middle goes on from the byte it had; nothing is
-        delivered twice. When the span is the whole object and B2 knows its SHA-1, that is checked
-        (after the fact: CorruptData is raised when the bytes have already been delivered).
+        the bytes arrive, each time with an object of its own; all of `span` has been delivered when
+        this returns. `span` must lie within the version's size. A connection lost in the middle goes
+        on from the byte it had; nothing is delivered twice. When the span is the whole object and B2
+        knows its SHA-1, that is checked (after the fact: CorruptData is raised when the bytes have
+        already been delivered).
         Raises NotFound when the version was deleted, KeyMissing (B2 is asked once for a version)."""
         ...
 

@@ -307,6 +307,18 @@ async def test_only_what_was_one_request_tells_how_fast_the_line_is(
     assert fetcher.flight_size == expected
 
 
+async def test_readahead_goes_on_when_what_waits_for_the_disk_is_evicted(
+    store: FaultyStore, fetcher: BlockFetcher, cache: BlockCache, big: ObjectVersion
+) -> None:
+    for index in range(65 * MIB // BLOCK_SIZE):
+        cache.add(BlockId("another", index), bytes(BLOCK_SIZE))
+    fetcher.want(big, range(8), object())
+    await settle()
+    assert store.calls["read_range"] == 0
+    cache.evict("another")  # before any of it has been written
+    await until(lambda: store.calls["read_range"] == 1)
+
+
 async def test_no_readahead_while_the_disk_is_behind(
     store: FaultyStore, fetcher: BlockFetcher, cache: BlockCache, big: ObjectVersion
 ) -> None:
