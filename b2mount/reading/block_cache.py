@@ -50,7 +50,8 @@ UNKNOWN: Final = 0
 """In place of a checksum that nobody knows. Of the real ones one in four billion is taken for it."""
 
 _MOST_WAITING: Final = 96 << 20
-"""More than all readahead that is on its way when it has to stop for the disk: none of that is lost."""
+"""More than all readahead that is on its way when it has to stop for the disk. What comes beyond it, as
+somebody waits for it, is given and not kept."""
 _GATHERED: Final = 0.05
 """Seconds in which blocks come together before they are written: a thread for each would cost more."""
 _WRITERS: Final = 4

@@ -5,7 +5,8 @@ the last few places. Nor does it set off while much of what has come waits for t
 turns with that, so that neither the line nor the disk stands still.
 
 Invariants: at most `width` flights run at once; one that is over or runs already is never given; no
-readahead sets off while what waits for the disk and what is on its way to it are more than UNWRITTEN.
+readahead that nobody waits for sets off while what waits for the disk and what is on its way to it are
+more than UNWRITTEN.
 
 Must not know: blocks, the cache, how a flight is flown.
 """
@@ -23,8 +24,8 @@ from b2mount.reading.flight import Flight
 RESERVED: Final = 4
 """Places that readahead leaves free for those who wait."""
 UNWRITTEN: Final = 64 << 20
-"""Bytes. With one flight more, and one that somebody waits for, still less than the cache takes, so that
-none of it is lost."""
+"""Bytes. With one long flight more, and one that somebody waits for, still less than the cache takes: of
+those that somebody waits for there may be more, and a disk that slow gets what it can take."""
 _SHORT: Final = 2 * BLOCK_SIZE
 """Bytes of a short flight: 10 ms at 25 MB/s, beside 40 ms to the first of them."""
 

@@ -19,9 +19,10 @@ SHORT: Final = 4 << 20
 """Bytes. Fetched in 170 ms at 25 MB/s, so that 40 ms before are bearable."""
 LONG: Final = 12 << 20
 """Bytes: four of them are all that a reader may be ahead."""
-FAST: Final = 60e6
+FAST: Final = 120e6
 """Bytes a second of one flight, the time to its first byte included. One connection to B2 brings 20 to
-50 million; 40 ms to the first byte alone keep a flight of SHORT below 100."""
+50 million; 40 ms to the first byte alone keep a flight of SHORT at 105, 25 ms and 100 million at 63:
+there many short ones fill a line that four long ones would not."""
 _TELLING: Final = 1 << 20
 """Bytes of a flight that says something of the line: less may come out of one buffer."""
 _KEPT: Final = 16

@@ -322,6 +322,9 @@ async def test_who_has_fallen_behind_yields_to_what_is_still_coming(
     blocks = await behind._next_blocks(check)
     assert b"".join(blocks) == RIGHT[: sum(map(len, blocks))] != b""
     assert len(pauses) == waiting
+    assert await behind._next_blocks(VersionCheck(version)) == []  # it has not fallen behind at all
+    assert len(pauses) == waiting
     check.passed.add(COUNT - 1)  # nothing is to come: somebody may be held back
+    after._reread.discard_version(version.version_id)
     assert await behind._next_blocks(check)
     assert len(pauses) == waiting

@@ -21,9 +21,11 @@ def after(*flights: tuple[int, float]) -> int:
         ([], SHORT),
         ([(SHORT, 0.208)], SHORT),  # 40 ms and 25 MB/s
         ([(SHORT, 0.040 + 0.03)], SHORT),  # 40 ms and 140 MB/s
+        ([(SHORT, 0.025 + 0.042)], SHORT),  # 25 ms and 100 MB/s
+        ([(SHORT, 0.040)], SHORT),  # 40 ms and no limit
         ([(SHORT, 0.010)], LONG),
         ([(SHORT, 0.0)], LONG),
-        ([(MIB, 0.010)], LONG),
+        ([(MIB, 0.008)], LONG),
         ([(128 * 1024, 0.0001)], SHORT),  # out of one buffer
         ([(SHORT, 0.010), *[(LONG, 0.9)] * 15], LONG),  # the machine had other things to do
         ([(SHORT, 0.010), *[(LONG, 0.9)] * 16], SHORT),  # the line has become slow
