@@ -24,13 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import attrs
 import trio
 
 from b2mount.model import BlockId
 from b2mount.reading.block_batch import GroupWrite, group_writes, remove, remove_all, set_aside, write_all
 from b2mount.reading.block_file import BLOCK_SIZE, HEADER, Data, erase_block, read_blocks
-from b2mount.reading.block_index import GROUP, LEAST, BlockIndex, size_on_disk
+from b2mount.reading.block_index import GROUP, LEAST, BlockIndex, CacheStatus, size_on_disk
 from b2mount.reading.block_scan import scan
 from b2mount.reading.cache_layout import directory_key, directory_of, file_of, group_identity
 from b2mount.reading.disk_space import free_space, missing_space
@@ -52,6 +51,8 @@ UNKNOWN: Final = 0
 _MOST_WAITING: Final = 96 << 20
 """More than all readahead that is on its way when it has to stop for the disk. What comes beyond it, as
 somebody waits for it, is given and not kept."""
+_STRAINED: Final = 72 << 20
+"""Bytes that wait for the disk, though readahead has made room for it (flight_queue): readers outrun it."""
 _GATHERED: Final = 0.05
 """Seconds in which blocks come together before they are written: a thread for each would cost more."""
 _WRITERS: Final = 4
@@ -60,17 +61,6 @@ ROOM: Final = 64 << 20
 """Bytes that give way at once: a writer at full speed uses them up in a tenth of a second."""
 _NOTED: Final = 60.0
 """Seconds between two notes on disk that a group was used."""
-
-
-@attrs.frozen
-class CacheStatus:
-    """What a person may ask of the cache."""
-
-    bytes: int
-    blocks: int
-    capacity: int
-    hits: int
-    misses: int
 
 
 class BlockCache:
@@ -277,6 +267,11 @@ class BlockCache:
             self._doomed.append(doomed)
             self._arrived.set()
         return max(freed + waiting, held)
+
+    @property
+    def is_strained(self) -> bool:
+        """Whether what arrives now may soon be in memory only, so that it is gone before long."""
+        return self.backlog_size > _STRAINED or not self._disk_works or not self._capacity
 
     def status(self) -> CacheStatus:
         """The cache at this moment; hits and misses since the start."""

@@ -27,6 +27,17 @@ bytes in memory: by bytes alone 10 GB of them would be 800 MB there."""
 _DISK_UNIT: Final = 4096
 
 
+@attrs.frozen
+class CacheStatus:
+    """What a person may ask of the cache; hits and misses since the start."""
+
+    bytes: int
+    blocks: int
+    capacity: int
+    hits: int
+    misses: int
+
+
 def size_on_disk(size: int) -> int:
     """What `size` bytes of a file take."""
     return -(-size // _DISK_UNIT) * _DISK_UNIT

@@ -23,8 +23,9 @@ import trio
 
 from b2mount.errors import B2MountError, CorruptData, StoreFailure, Unavailable
 from b2mount.model import BlockId, ByteRange, ObjectVersion
-from b2mount.reading.block_cache import BlockCache, CacheStatus
+from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE, Data
+from b2mount.reading.block_index import CacheStatus
 from b2mount.reading.flight import Cutter, Flight, count_of, joined, span_of
 from b2mount.reading.flight_queue import FlightQueues
 from b2mount.reading.integrity import SMALL, Integrity, VersionCheck, Witness, sha1_of

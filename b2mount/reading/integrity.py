@@ -9,6 +9,7 @@ this is what is caught, and when:
 * Above that, bytes are handed out as they arrive and hashed behind the readers' backs, in order.
   Once all blocks are here, whatever nobody has had yet is held back until the SHA-1 is known; a
   reader in order therefore can't reach the end of a damaged version unnoticed.
+* Where neither hashing nor the disk keeps up with readers, they go at the pace of the hashing.
 * If the SHA-1 is wrong, the version is fetched a second time. Blocks that came differently are
   fetched until two copies agree. If the whole is right now, the right blocks take the wrong ones'
   place. If none of those had been handed out, nobody ever notices; else all who are reading get
@@ -42,7 +43,7 @@ import trio
 from b2mount.errors import B2MountError, CorruptData
 from b2mount.model import BlockId, ObjectVersion
 from b2mount.reading.block_cache import UNKNOWN, BlockCache
-from b2mount.reading.block_file import Data, checksum_of
+from b2mount.reading.block_file import BLOCK_SIZE, Data, checksum_of
 from b2mount.reading.flight import count_of, joined
 from b2mount.reading.marks import Marks
 from b2mount.threads import ThreadLane
@@ -55,6 +56,8 @@ UNPROTECTED: Final = 10 << 20
 says the SHA-1 of what it copies (upload_plan, large_files)."""
 HOLD: Final = 64 << 20
 """Readers are held back only when no more than this is left to hash: 40 ms."""
+BEHIND: Final = 32 << 20
+"""How far hashing may be behind when the disk is too: with readahead (48 MiB), less than stays in memory."""
 _BATCH: Final = 128
 """Blocks hashed in one go of a thread: 16 MiB, 9 ms."""
 _DISK_BATCH: Final = 8
@@ -128,7 +131,11 @@ class VersionCheck:
     def is_holding(self) -> bool:
         """Whether blocks are held back until the SHA-1 is known."""
         left = count_of(self.version) - len(self.digests)
-        return self.is_complete and left * (self.version.size // count_of(self.version)) <= HOLD
+        return self.is_running and not self.is_verified and self.is_complete and left * BLOCK_SIZE <= HOLD
+
+    def is_behind(self, index: int, most: int) -> bool:
+        """Whether more than `most` bytes before a block are still to be hashed."""
+        return self.is_running and (index - len(self.digests)) * BLOCK_SIZE > most
 
     def release(self) -> None:
         """Wake those who are held back."""
@@ -153,6 +160,7 @@ class Integrity:
         self._mended = mended
         self._whole = whole
         self._checks: WeakValueDictionary[str, VersionCheck] = WeakValueDictionary()
+        self._running = 0
 
     def known(self, version: ObjectVersion) -> VersionCheck | None:
         """The check of a version that somebody reads."""
@@ -230,9 +238,11 @@ class Integrity:
             return True
         if not check.is_verified and not check.has_failed:
             self._pass(check, index)
-            if check.is_holding and check.is_running:
+            if self._cache.is_strained and check.is_behind(index, BEHIND // max(1, self._running)):
+                await check.settled.wait()  # one batch is more than the block that it is waited with
+            while check.is_holding:
                 await check.settled.wait()
-                self._refuse(witness)
+            if check.is_verified:
                 return False
         self.admit_part(index, witness)
         return True
@@ -253,15 +263,18 @@ class Integrity:
 
     async def _advance(self, check: VersionCheck) -> None:
         """Hash on from where the check stands, as far as the blocks reach."""
+        self._running += 1
         try:
             while blocks := await self._next_blocks(check):
                 first = len(check.digests)
                 check.digests.extend(await self._cache.lane.run(check.hash.take, blocks))
                 for index in range(first, len(check.digests)):
                     check.passed.discard(index)
+                check.release()
             if len(check.digests) == count_of(check.version):
                 await self._decide(check)
         finally:
+            self._running -= 1
             check.is_running = False
             check.release()
 

@@ -13,7 +13,7 @@ from b2mount.model import BlockId
 from b2mount.reading import block_batch, block_cache, block_file, cache_layout, kept_digests
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE, HEADER
-from b2mount.reading.block_index import GROUP, LEAST
+from b2mount.reading.block_index import GROUP, LEAST, CacheStatus
 from b2mount.reading.cache_layout import directory_key, file_of
 from b2mount.threads import ThreadLane
 from tests.reading.conftest import MIB, bytes_of, until
@@ -44,7 +44,7 @@ async def test_blocks_are_there_after_a_remount(cache: BlockCache, tmp_path: Pat
     for index, data in enumerate(BLOCKS):
         assert await after.get(BlockId("v", index)) == data
     assert sorted(after.indexes("v")) == list(range(8))
-    assert after.status() == block_cache.CacheStatus(cache.status().bytes, 8, 256 * MIB, 8, 0)
+    assert after.status() == CacheStatus(cache.status().bytes, 8, 256 * MIB, 8, 0)
     assert await after.get(BlockId("v", 8)) is None
     assert after.status().misses == 1
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.reading.fetcher import BlockFetcher
-from b2mount.reading.integrity import Integrity, VersionCheck, Witness
+from b2mount.reading.integrity import BEHIND, Integrity, VersionCheck, Witness
 from b2mount.reading.marks import Marks
 from b2mount.reading.reader import ObjectReader
 from tests.fakes.faulty_store import FaultyStore
@@ -230,6 +231,47 @@ async def test_blocks_trimmed_before_their_turn_hold_nobody_up(
                 span = ByteRange(index * BLOCK_SIZE, min(SIZE, (index + 1) * BLOCK_SIZE))
                 assert await reader.read(span) == RIGHT[span.start : span.stop]
         nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_lost_before_it_is_hashed_where_the_disk_takes_nothing(
+    store: FaultyStore, version: ObjectVersion, tmp_path: Path, cache: BlockCache,
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def take(self: integrity._Hash, blocks: list[bytes]) -> list[int]:
+        time.sleep(0.005 * len(blocks))  # slower than blocks come
+        return real(self, blocks)
+
+    real = integrity._Hash.take
+    monkeypatch.setattr(integrity._Hash, "take", take)
+    monkeypatch.setattr(integrity, "BEHIND", MIB)
+    tiny = BlockCache(tmp_path / "tiny", 0, cache.lane, memory=2 * MIB)
+    fetcher = BlockFetcher(store, tiny, parallel=4)
+    nursery.start_soon(fetcher.run)
+    witness = Witness()
+    for at in range(0, SIZE, STEP):
+        span = ByteRange(at, min(SIZE, at + STEP))
+        assert await fetcher.read(version, span, witness) == RIGHT[span.start : span.stop]
+    assert witness.check is not None
+    assert witness.check.is_verified  # the last block is held back until it is
+    assert store.calls["read_range"] == COUNT
+
+
+@pytest.mark.parametrize(("waiting", "is_paced"), [(80 * MIB, True), (64 * MIB, False)])
+async def test_readers_go_at_the_pace_of_the_check_only_where_the_disk_is_behind_too(
+    fetcher: BlockFetcher, cache: BlockCache, version: ObjectVersion, waiting: int, is_paced: bool
+) -> None:
+    cache.backlog_size = waiting
+    for far, is_far in ((BEHIND // BLOCK_SIZE + 1, True), (BEHIND // BLOCK_SIZE, False)):
+        huge = ObjectVersion(version.path, "huge", 1 << 30, 1, sha1="0" * 40)
+        check = VersionCheck(huge, is_running=True)
+        with trio.move_on_after(0.05) as scope:
+            assert await fetcher._integrity.admit(far, Witness(check=check))
+        assert scope.cancelled_caught == (is_paced and is_far)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetcher._integrity.admit, far, Witness(check=check))
+            await trio.testing.wait_all_tasks_blocked()
+            check.release()  # a batch is hashed, far from that block: that is enough
+    cache.backlog_size = 0
 
 
 async def test_without_a_sha1_nothing_is_held_back(
