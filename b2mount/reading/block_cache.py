@@ -42,12 +42,11 @@ log = logging.getLogger(__name__)
 MEMORY: Final = 80 << 20
 """Blocks in memory: more than all readers may read ahead (64 MiB), so that reading in order works
 at full speed without any disk."""
+_ALONE: Final = 1.6
+"""Times as many where the disk takes none: what is not hashed yet must not be gone (integrity.BEHIND)."""
 _REREAD: Final = 4 << 20
 """Blocks that came from disk, in memory for small reads that follow; more would only cost: the disk's
 own cache has them too."""
-UNKNOWN: Final = 0
-"""In place of a checksum that nobody knows. Of the real ones one in four billion is taken for it."""
-
 _MOST_WAITING: Final = 96 << 20
 """More than all readahead that is on its way when it has to stop for the disk. What comes beyond it, as
 somebody waits for it, is given and not kept."""
@@ -71,6 +70,7 @@ class BlockCache:
         self._root = os.fspath(directory)
         self._capacity = capacity
         self._index = BlockIndex(capacity // LEAST)
+        self._memory = memory
         self._recent = RecentBlocks(memory)
         self._reread = RecentBlocks(min(memory, _REREAD))
         self._backlog: dict[BlockId, Data] = {}
@@ -78,7 +78,7 @@ class BlockCache:
         self._digests = KeptDigests(self._root, lane)
         self._doomed: list[str] = []
         self._hollow: set[tuple[str, int]] = set()
-        self._disk_works = True
+        self._note_disk(works=capacity > 0)
         self._given = 0
         """Counts what `make_room` has removed."""
         self._dropped = 0
@@ -271,7 +271,7 @@ class BlockCache:
     @property
     def is_strained(self) -> bool:
         """Whether what arrives now may soon be in memory only, so that it is gone before long."""
-        return self.backlog_size > _STRAINED or not self._disk_works or not self._capacity
+        return self.backlog_size > _STRAINED or not self._disk_works
 
     def status(self) -> CacheStatus:
         """The cache at this moment; hits and misses since the start."""
@@ -339,7 +339,7 @@ class BlockCache:
             counts, error = await self._write_groups(writes)
         if error and self._disk_works:
             log.info("blocks are not cached for now: %s", error)
-        self._disk_works = not error
+        self._note_disk(works=not error)
         for write, count in zip(writes, counts, strict=True):
             self._note_written(write.blocks[:count])
         await self._trim(self._capacity)
@@ -358,6 +358,10 @@ class BlockCache:
             for first in range(width):
                 nursery.start_soon(write, first)
         return counts, max(errors)
+
+    def _note_disk(self, *, works: bool) -> None:
+        self._disk_works = works
+        self._recent.capacity = self._memory if works else int(self._memory * _ALONE)
 
     def _note_written(self, blocks: list[tuple[BlockId, Data]]) -> None:
         now = time.time()

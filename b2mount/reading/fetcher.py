@@ -28,8 +28,9 @@ from b2mount.reading.block_file import BLOCK_SIZE, Data
 from b2mount.reading.block_index import CacheStatus
 from b2mount.reading.flight import Cutter, Flight, count_of, joined, span_of
 from b2mount.reading.flight_queue import FlightQueues
-from b2mount.reading.integrity import SMALL, Integrity, VersionCheck, Witness, sha1_of
+from b2mount.reading.integrity import SMALL, Integrity, VersionCheck, Witness
 from b2mount.reading.line_speed import SHORT, LineSpeed
+from b2mount.reading.version_hash import is_right
 from b2mount.store.interface import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -119,17 +120,12 @@ class BlockFetcher:
         """Blocks, of the last one `size` bytes or more."""
         if len(indexes) > 1:
             run = await self._cache.get_run(version.version_id, indexes)
-            if run is not None and all([await self._integrity.admit(index, witness) for index in indexes]):
+            # the last one first: it may be held back, and what is mended meanwhile nobody has had
+            if run is not None and all([await self._integrity.admit(i, witness) for i in reversed(indexes)]):
                 return run
         self._demand(version, indexes)
         whole = [await self._get(version, index, witness) for index in indexes[:-1]]
         return [*whole, await self._get(version, indexes[-1], witness, size)]
-
-    async def get(self, version: ObjectVersion, index: int) -> Data:
-        """One block. Raises what the store raises, and CorruptData."""
-        witness = Witness()
-        await self.begin(version, witness)
-        return await self._get(version, index, witness)
 
     async def arrival(self, version: ObjectVersion, index: int) -> None:
         """Returns when a block that is on its way is here, without making it more urgent; at once when
@@ -322,7 +318,7 @@ class BlockFetcher:
         else:
             async with self._big_wholes:
                 blocks = await self._integrity.fetch_wave(flight.version, flight.indexes)
-        if await sha1_of(blocks, self._cache.lane) != (flight.version.sha1 or "").lower():
+        if not await is_right(blocks, flight.version.sha1, self._cache.lane):
             raise CorruptData(f"the bytes of {flight.version.path} do not match their SHA-1")
         for data in blocks:
             self._arrive(flight, data)

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from b2mount.errors import B2MountError, CorruptData
-from b2mount.model import ObjectVersion
+from b2mount.model import ByteRange, ObjectVersion
 from b2mount.reading.fetcher import LONGEST, BlockFetcher
 from b2mount.reading.flight import count_of, span_of
 from b2mount.reading.integrity import Witness
@@ -49,8 +49,11 @@ class Filler:
                 nursery.start_soon(self._fill_piece, version, piece, arrived, failures)
         if failures:
             raise failures[0]
-        if witness.check is not None:
-            await self._fetcher.get(version, count_of(version) - 1)  # waits until the SHA-1 is known
+        check = witness.check
+        if check is not None:
+            while check.is_running:  # it may have further to go than a reader is held back for
+                await check.settled.wait()
+            await self._fetcher.read(version, ByteRange(version.size - 1, version.size), witness)
 
     def close(self) -> None:
         """End whatever is still on its way."""

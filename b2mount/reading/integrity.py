@@ -28,12 +28,11 @@ Must not know: flights, queues, who reads.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 from weakref import WeakSet, WeakValueDictionary
 
@@ -42,11 +41,12 @@ import trio
 
 from b2mount.errors import B2MountError, CorruptData
 from b2mount.model import BlockId, ObjectVersion
-from b2mount.reading.block_cache import UNKNOWN, BlockCache
+from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE, Data, checksum_of
-from b2mount.reading.flight import count_of, joined
+from b2mount.reading.flight import count_of
+from b2mount.reading.kept_digests import UNKNOWN
 from b2mount.reading.marks import Marks
-from b2mount.threads import ThreadLane
+from b2mount.reading.version_hash import VersionHash
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,9 @@ UNPROTECTED: Final = 10 << 20
 says the SHA-1 of what it copies (upload_plan, large_files)."""
 HOLD: Final = 64 << 20
 """Readers are held back only when no more than this is left to hash: 40 ms."""
-BEHIND: Final = 32 << 20
-"""How far hashing may be behind when the disk is too: with readahead (48 MiB), less than stays in memory."""
+BEHIND: Final = 16 << 20
+"""How far hashing may be behind when the disk is too: with all readahead (64 MiB) and what of that comes
+out of order, less than stays in memory."""
 _BATCH: Final = 128
 """Blocks hashed in one go of a thread: 16 MiB, 9 ms."""
 _DISK_BATCH: Final = 8
@@ -68,13 +69,6 @@ _PIECE: Final = 32
 _COPIES: Final = 6
 
 
-async def sha1_of(blocks: list[Data], lane: ThreadLane) -> str:
-    """The SHA-1 of blocks in order; in a thread where that is sooner done than a loop's pause."""
-    if sum(map(len, blocks)) > 256 * 1024:
-        return await lane.run(_sha1, blocks)
-    return _sha1(blocks)
-
-
 @attrs.define(eq=False)
 class Witness:
     """One who reads a version before its SHA-1 is known."""
@@ -83,22 +77,6 @@ class Witness:
     """Some of it was wrong."""
     check: VersionCheck | None = None
     """Kept alive from the first read on."""
-
-
-class _Hash:
-    """hashlib's object, by the one name its type has for us."""
-
-    def __init__(self) -> None:
-        self._sha1 = hashlib.sha1(usedforsecurity=False)
-
-    def take(self, blocks: Sequence[Data]) -> list[int]:
-        """Hash blocks and return their checksums. For a thread."""
-        for data in joined(blocks):
-            self._sha1.update(data)
-        return [checksum_of(data) for data in blocks]
-
-    def matches(self, sha1: str | None) -> bool:
-        return sha1 is not None and self._sha1.hexdigest() == sha1.lower()
 
 
 @attrs.define(eq=False)
@@ -120,7 +98,7 @@ class VersionCheck:
     settled: trio.Event = attrs.field(factory=trio.Event)
     """Set when those who are held back should look again."""
     witnesses: WeakSet[Witness] = attrs.field(factory=WeakSet)
-    hash: _Hash = attrs.field(factory=_Hash)
+    hash: VersionHash = attrs.field(factory=VersionHash)
 
     @property
     def is_complete(self) -> bool:
@@ -134,8 +112,10 @@ class VersionCheck:
         return self.is_running and not self.is_verified and self.is_complete and left * BLOCK_SIZE <= HOLD
 
     def is_behind(self, index: int, most: int) -> bool:
-        """Whether more than `most` bytes before a block are still to be hashed."""
-        return self.is_running and (index - len(self.digests)) * BLOCK_SIZE > most
+        """Whether more than `most` bytes before a block are still to be hashed, with no gap among them: to
+        who reads beyond a gap the check doesn't come, however long it waits."""
+        far = index - len(self.digests)
+        return self.is_running and far < len(self.passed) and far * BLOCK_SIZE > most
 
     def release(self) -> None:
         """Wake those who are held back."""
@@ -238,7 +218,7 @@ class Integrity:
             return True
         if not check.is_verified and not check.has_failed:
             self._pass(check, index)
-            if self._cache.is_strained and check.is_behind(index, BEHIND // max(1, self._running)):
+            if self._is_at_risk(check, index):
                 await check.settled.wait()  # one batch is more than the block that it is waited with
             while check.is_holding:
                 await check.settled.wait()
@@ -246,6 +226,12 @@ class Integrity:
                 return False
         self.admit_part(index, witness)
         return True
+
+    def _is_at_risk(self, check: VersionCheck, index: int) -> bool:
+        """Whether a block may be gone before it is hashed if its readers go on as they do."""
+        if not self._cache.is_strained or not check.is_behind(index, BEHIND // max(1, self._running)):
+            return False
+        return not self._cache.holds(check.version.version_id, range(index, index + 1))
 
     def admit_part(self, index: int, witness: Witness) -> None:
         """A reader is given bytes of a block; of one that is not whole here never the last ones, so
@@ -339,7 +325,7 @@ class Integrity:
     async def _compare(self, check: VersionCheck) -> set[int]:
         """Fetch the version again; the blocks that had been wrong. Raises CorruptData if it still
         does not match its SHA-1."""
-        version, again, wrong = check.version, _Hash(), set[int]()
+        version, again, wrong = check.version, VersionHash(), set[int]()
         for first in range(0, count_of(version), _WAVE * _PIECE):
             wave = range(first, min(count_of(version), first + _WAVE * _PIECE))
             blocks = await self.fetch_wave(version, wave)
@@ -350,7 +336,7 @@ class Integrity:
                     if checksum_of(blocks[number]) != check.digests[index]:
                         wrong.add(index)
                         self._replace(check, index, blocks[number])
-            await self._cache.lane.run(again.take, blocks)
+            await self._cache.lane.run(again.add, blocks)
         if not again.matches(version.sha1):
             raise CorruptData("its bytes do not match their SHA-1, as often as they are fetched")
         return wrong
@@ -390,10 +376,3 @@ class Integrity:
         check.digests[index] = checksum_of(data)
         self._cache.drop(block)
         self._cache.add(block, data)
-
-
-def _sha1(blocks: list[Data]) -> str:
-    digest = hashlib.sha1(usedforsecurity=False)
-    for block in blocks:
-        digest.update(block)
-    return digest.hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from array import array
+from typing import Final
 
 import attrs
 
@@ -18,6 +19,9 @@ from b2mount.reading.whole_file import read_whole, write_whole
 from b2mount.threads import ThreadLane
 
 log = logging.getLogger(__name__)
+
+UNKNOWN: Final = 0
+"""In place of a checksum that nobody knows. Of the real ones one in four billion is taken for it."""
 
 
 @attrs.define(eq=False)
@@ -30,7 +34,7 @@ class KeptDigests:
     """Of the versions of which there are any."""
 
     async def get(self, version_id: str) -> array[int] | None:
-        """The CRC-32 of each block of a version, 0 for those not known; None when none is."""
+        """The CRC-32 of each block of a version, UNKNOWN for some of them; None when none is known."""
         if directory_key(version_id) not in self.keys:
             return None
         try:

@@ -11,7 +11,9 @@ import trio
 
 from b2mount.model import ObjectPath, ObjectVersion
 from b2mount.reading.block_cache import BlockCache
+from b2mount.reading.block_file import Data
 from b2mount.reading.fetcher import BlockFetcher
+from b2mount.reading.flight import span_of
 from b2mount.threads import ThreadLane
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
@@ -26,6 +28,10 @@ def bytes_of(size: int, seed: int = 1) -> bytes:
 def seed(store: FaultyStore, size: int, name: str = "file", number: int = 1) -> ObjectVersion:
     assert isinstance(store.inner, MemoryStore)
     return store.inner.seed(ObjectPath("bucket", name), bytes_of(size, number))
+
+
+async def read_block(fetcher: BlockFetcher, version: ObjectVersion, index: int) -> Data:
+    return await fetcher.read(version, span_of(version, range(index, index + 1)))
 
 
 async def until(condition: Callable[[], bool]) -> None:

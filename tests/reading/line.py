@@ -1,17 +1,23 @@
 """A simulated line to B2, in trio's clock: 40 ms to the first byte, 25 MB/s a connection, 125 MB/s in all,
-unless told otherwise."""
+unless told otherwise; and hashing at a speed of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
 
 import attrs
+import pytest
 import trio
 
 from b2mount.model import ByteRange, ObjectPath, ObjectVersion
+from b2mount.reading.version_hash import VersionHash
+from b2mount.threads import ThreadLane
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 CHUNK = 64 * 1024
 FIRST_BYTE = 0.040
 CONNECTION = 25e6
@@ -49,6 +55,25 @@ class Line(FaultyStore):
             await trio.sleep_until(ready)
             self.sent += size
             deliver(BYTES[:size])
+
+
+@attrs.frozen(eq=False)
+class SlowHash(ThreadLane):
+    """Hashes `speed` bytes a second, in trio's clock; every SHA-1 is right."""
+
+    speed: float = attrs.field(kw_only=True)
+
+    async def run(self, func: Callable[[*Ts], T], *args: *Ts) -> T:
+        blocks = next(iter(args))
+        assert isinstance(blocks, list)
+        await trio.sleep(sum(map(len, blocks)) / self.speed)
+        return func(*args)
+
+    @staticmethod
+    def install(monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make hashing cost nothing else."""
+        monkeypatch.setattr(VersionHash, "take", lambda _, blocks: [1] * len(blocks))
+        monkeypatch.setattr(VersionHash, "matches", lambda *_: True)
 
 
 def version_of(size: int, name: str = "big", sha1: str | None = None) -> ObjectVersion:

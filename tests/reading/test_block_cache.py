@@ -11,7 +11,7 @@ import trio
 
 from b2mount.model import BlockId
 from b2mount.reading import block_batch, block_cache, block_file, cache_layout, kept_digests
-from b2mount.reading.block_cache import BlockCache
+from b2mount.reading.block_cache import MEMORY, BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE, HEADER
 from b2mount.reading.block_index import GROUP, LEAST, CacheStatus
 from b2mount.reading.cache_layout import directory_key, file_of
@@ -298,9 +298,13 @@ async def test_a_full_disk_only_means_not_cached(
     assert await cache.get(BlockId("v", 0)) == BLOCKS[0]  # from memory
     assert files(tmp_path) == []
     assert cache.status().blocks == 0
+    assert cache._recent.capacity == 128 * MIB  # what is to be hashed yet is nowhere else
+    assert cache.is_strained
     monkeypatch.undo()
     await cache.put(BlockId("v", 1), BLOCKS[1])
     assert cache.status().blocks == 1
+    assert cache._recent.capacity == MEMORY
+    assert not cache.is_strained
 
 
 async def test_a_cache_directory_that_cant_be_is_no_error(

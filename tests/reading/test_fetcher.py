@@ -17,7 +17,7 @@ from b2mount.reading.fetcher import AHEAD, BlockFetcher
 from b2mount.reading.line_speed import LONG, SHORT
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.memory_store import MemoryStore
-from tests.reading.conftest import MIB, bytes_of, seed, until
+from tests.reading.conftest import MIB, bytes_of, read_block, seed, until
 from tests.reading.line import version_of
 
 BIG = 6 * MIB + 4321
@@ -72,16 +72,16 @@ async def test_two_readers_of_one_block_are_one_request(
 ) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(5):
-            nursery.start_soon(fetcher.get, big, 3)
+            nursery.start_soon(read_block, fetcher, big, 3)
     assert store.calls["read_range"] == 1
-    await fetcher.get(big, 3)
+    await read_block(fetcher, big, 3)
     assert store.calls["read_range"] == 1
 
 
 async def test_neighbours_are_one_request_and_only_what_is_missing(
     fetcher: BlockFetcher, store: FaultyStore, big: ObjectVersion
 ) -> None:
-    await fetcher.get(big, 2)
+    await read_block(fetcher, big, 2)
     await fetcher.read(big, ByteRange(0, 5 * BLOCK_SIZE))
     assert sorted(spans(store)[1:]) == [
         ByteRange(0, 2 * BLOCK_SIZE),
@@ -125,7 +125,7 @@ async def test_blocks_are_handed_over_before_the_flight_is_whole(
 ) -> None:
     hold = store.hold("read_range", after=True)
     fetcher.want(big, range(8), object())
-    assert await fetcher.get(big, 0) == bytes_of(BIG)[:BLOCK_SIZE]
+    assert await read_block(fetcher, big, 0) == bytes_of(BIG)[:BLOCK_SIZE]
     assert not hold.release.is_set()
     hold.release.set()
     assert store.calls["read_range"] == 1
@@ -140,12 +140,12 @@ async def test_a_failed_flight_fails_its_waiters_and_leaves_no_trace(
 
     async def get() -> None:
         try:
-            await fetcher.get(big, 1)
+            await read_block(fetcher, big, 1)
         except Unavailable as error:
             errors.append(error)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(fetcher.get, big, 9)  # another flight, which is well
+        nursery.start_soon(read_block, fetcher, big, 9)  # another flight, which is well
         await other.reached.wait()
         nursery.start_soon(get)
         nursery.start_soon(get)
@@ -154,7 +154,7 @@ async def test_a_failed_flight_fails_its_waiters_and_leaves_no_trace(
     assert len(errors) == 2
     assert errors[0] is not errors[1]
     assert not fetcher._flights
-    assert await fetcher.get(big, 1) == bytes_of(BIG)[BLOCK_SIZE : 2 * BLOCK_SIZE]
+    assert await read_block(fetcher, big, 1) == bytes_of(BIG)[BLOCK_SIZE : 2 * BLOCK_SIZE]
 
 
 async def test_readahead_that_fails_tells_nobody(
@@ -164,7 +164,7 @@ async def test_readahead_that_fails_tells_nobody(
     fetcher.want(big, range(4), object())
     await settle()
     assert fetcher._ahead_size == 0
-    await fetcher.get(big, 2)
+    await read_block(fetcher, big, 2)
 
 
 async def test_a_version_that_is_gone_is_not_found(
@@ -172,7 +172,7 @@ async def test_a_version_that_is_gone_is_not_found(
 ) -> None:
     await store.delete_version(big)
     with pytest.raises(NotFound):
-        await fetcher.get(big, 0)
+        await read_block(fetcher, big, 0)
 
 
 async def test_a_bug_in_a_flight_is_a_failure_of_its_readers_alone(
@@ -181,8 +181,8 @@ async def test_a_bug_in_a_flight_is_a_failure_of_its_readers_alone(
     expect_warning("a bug while fetching")
     store.fail("read_range", KeyError("bug"))
     with pytest.raises(StoreFailure):
-        await fetcher.get(big, 0)
-    await fetcher.get(big, 0)
+        await read_block(fetcher, big, 0)
+    await read_block(fetcher, big, 0)
 
 
 async def test_a_cancelled_waiter_leaves_the_flight_to_the_others(
@@ -192,12 +192,12 @@ async def test_a_cancelled_waiter_leaves_the_flight_to_the_others(
     got = []
 
     async def get() -> None:
-        got.append(await fetcher.get(big, 0))
+        got.append(await read_block(fetcher, big, 0))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(get)
         with trio.move_on_after(0.01):
-            await fetcher.get(big, 0)
+            await read_block(fetcher, big, 0)
         hold.release.set()
     assert got == [bytes_of(BIG)[:BLOCK_SIZE]]
     assert store.calls["read_range"] == 1
@@ -216,7 +216,7 @@ async def test_a_released_reader_takes_its_readahead_along(
     assert store.running["read_range"] == 0
     assert not fetcher._flights
     assert fetcher._ahead_size == 0
-    await fetcher.get(big, 0)
+    await read_block(fetcher, big, 0)
 
 
 async def test_but_not_what_others_wait_for_or_want(
@@ -228,12 +228,12 @@ async def test_but_not_what_others_wait_for_or_want(
     fetcher.want(big, range(8, 16), first)
     fetcher.want(big, range(8, 16), second)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(fetcher.get, big, 5)
+        nursery.start_soon(read_block, fetcher, big, 5)
         await settle()
         fetcher.release(first)
         waited.release.set()
         shared.release.set()
-    await fetcher.get(big, 15)
+    await read_block(fetcher, big, 15)
     assert store.calls["read_range"] == 2
 
 
@@ -260,8 +260,8 @@ async def test_one_who_waits_goes_before_all_readahead(
     await settle()
     assert store.running["read_range"] == 4  # of 8, four are kept for those who wait
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(fetcher.get, big, 40)
-        nursery.start_soon(fetcher.get, big, 30)  # was queued as readahead
+        nursery.start_soon(read_block, fetcher, big, 40)
+        nursery.start_soon(read_block, fetcher, big, 30)  # was queued as readahead
         await settle()
         begun = {span.start // BLOCK_SIZE for span in spans(store)}
         assert {40, 30} < begun
@@ -327,7 +327,7 @@ async def test_no_readahead_while_the_disk_is_behind(
     fetcher.want(big, range(32, 40), object())
     await settle()
     assert store.calls["read_range"] == 0
-    await fetcher.get(big, 0)  # but who waits is served
+    await read_block(fetcher, big, 0)  # but who waits is served
     await settle()
     cache.backlog_size -= 100 * MIB
     cache.add(BlockId("another", 0), b"the last one that the disk was behind with")
@@ -343,7 +343,7 @@ async def test_at_most_so_many_requests_at_once(
     version = seed(store, BIG)
     async with trio.open_nursery() as readers:
         for index in range(0, 40, 2):
-            readers.start_soon(fetcher.get, version, index)
+            readers.start_soon(read_block, fetcher, version, index)
     assert store.most_running["read_range"] == 3
 
 
@@ -357,13 +357,13 @@ async def test_at_the_end_those_who_wait_are_told(
 
         async def get() -> None:
             with pytest.raises(Unavailable):
-                await fetcher.get(big, 0)
+                await read_block(fetcher, big, 0)
 
         readers.start_soon(get)
         await settle()
         service.cancel_scope.cancel()
     with pytest.raises(Unavailable):
-        await fetcher.get(big, 0)
+        await read_block(fetcher, big, 0)
 
 
 async def test_what_is_evicted_is_fetched_again(
@@ -377,8 +377,8 @@ async def test_what_is_evicted_is_fetched_again(
 
 
 async def test_status_counts_hits_and_misses(fetcher: BlockFetcher, big: ObjectVersion) -> None:
-    await fetcher.get(big, 0)
-    await fetcher.get(big, 0)
+    await read_block(fetcher, big, 0)
+    await read_block(fetcher, big, 0)
     status = fetcher.status()
     assert (status.hits, status.misses) == (1, 1)
 
@@ -397,7 +397,7 @@ async def test_a_small_version_comes_whole_and_checked(store: FaultyStore, fetch
     async with trio.open_nursery() as nursery:
 
         async def get() -> None:
-            await fetcher.get(small, 0)
+            await read_block(fetcher, small, 0)
             assert hold.release.is_set()  # not before the SHA-1 was known
 
         nursery.start_soon(get)
@@ -445,14 +445,14 @@ async def test_a_small_version_is_checked_against_what_its_writer_said_too(
     nursery.start_soon(fetcher.run)
     small = seed(store, 1000)
     with pytest.raises(CorruptData):
-        await fetcher.get(attrs.evolve(small, sha1="0" * 40), 0)
+        await read_block(fetcher, attrs.evolve(small, sha1="0" * 40), 0)
 
 
 async def test_a_small_version_that_was_trimmed_in_part_is_one_request(
     store: FaultyStore, fetcher: BlockFetcher, cache: BlockCache
 ) -> None:
     small = seed(store, 8 * BLOCK_SIZE)
-    await fetcher.get(small, 0)
+    await read_block(fetcher, small, 0)
     for index in (1, 3, 5):
         cache.drop(BlockId(small.version_id, index))
     assert await fetcher.read(small, ByteRange(0, small.size)) == bytes_of(small.size)

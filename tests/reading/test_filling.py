@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -13,10 +15,11 @@ from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.reading.fetcher import AHEAD, BlockFetcher
 from b2mount.reading.filling import LIMIT, Filler
 from b2mount.reading.flight import count_of
+from b2mount.reading.integrity import Witness
 from tests.conftest import WarningLog
 from tests.fakes.faulty_store import FaultyStore
-from tests.reading.conftest import MIB, bytes_of, seed
-from tests.reading.line import version_of
+from tests.reading.conftest import MIB, bytes_of, read_block, seed
+from tests.reading.line import Line, SlowHash, version_of
 
 
 async def settle() -> None:
@@ -52,7 +55,7 @@ async def test_who_waits_goes_first(store: FaultyStore, cache: BlockCache, nurse
     await settle()
     waited = seed(store, 1000, "waited", 99)
     async with trio.open_nursery() as readers:
-        readers.start_soon(fetcher.get, waited, 0)
+        readers.start_soon(read_block, fetcher, waited, 0)
         await settle()
         hold.release.set()
     order = [call.arguments[0] for call in store.log if call.verb == "read_range"]
@@ -126,6 +129,33 @@ async def test_the_sha1_of_a_big_file_has_been_checked(
     assert await fetcher.read(version, ByteRange(0, version.size)) == bytes_of(9 * MIB)
 
 
+async def test_a_big_file_that_stays_wrong_is_an_error(
+    fetcher: BlockFetcher, store: FaultyStore, expect_warning: WarningLog
+) -> None:
+    expect_warning("came with wrong bytes")
+    expect_warning("stays unreadable")
+    version = attrs.evolve(seed(store, 9 * MIB), sha1="0" * 40)
+    with pytest.raises(CorruptData):
+        await Filler(fetcher).fill(version, lambda size: None)
+
+
+def test_it_ends_when_all_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        cache = BlockCache(tmp_path / "blocks", 0, SlowHash("hash", 1, speed=50e6), memory=512 * MIB)
+        fetcher = BlockFetcher(Line(), cache, parallel=16)
+        version, witness = version_of(256 * MIB, sha1="0" * 40), Witness()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetcher.run)
+            await fetcher.begin(version, witness)
+            await Filler(fetcher).fill(version, lambda size: None)
+            assert witness.check is not None
+            assert witness.check.is_verified
+            nursery.cancel_scope.cancel()
+
+    SlowHash.install(monkeypatch)
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
 async def test_nothing_goes_on_when_it_is_given_up(
     store: FaultyStore, fetcher: BlockFetcher, nursery: trio.Nursery
 ) -> None:
@@ -147,7 +177,7 @@ async def test_the_second_request_for_a_piece_may_fail_first(
 ) -> None:
     version = seed(store, 8 * MIB)
     await fetcher.read(version, ByteRange(4 * MIB, 8 * MIB))
-    await fetcher.get(version, 10)  # between the two
+    await read_block(fetcher, version, 10)  # between the two
     read_range, failed = store.read_range, trio.Event()
 
     async def second_fails(version: ObjectVersion, span: ByteRange, take: Callable[[bytes], None]) -> None:

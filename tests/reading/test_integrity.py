@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +16,11 @@ from b2mount.reading import integrity
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.block_file import BLOCK_SIZE
 from b2mount.reading.fetcher import BlockFetcher
+from b2mount.reading.flight import span_of
 from b2mount.reading.integrity import BEHIND, Integrity, VersionCheck, Witness
 from b2mount.reading.marks import Marks
 from b2mount.reading.reader import ObjectReader
+from b2mount.reading.version_hash import VersionHash
 from tests.fakes.faulty_store import FaultyStore
 from tests.reading.conftest import MIB, bytes_of, seed, until
 from tests.reading.test_reader import read_through
@@ -237,12 +240,12 @@ async def test_nothing_is_lost_before_it_is_hashed_where_the_disk_takes_nothing(
     store: FaultyStore, version: ObjectVersion, tmp_path: Path, cache: BlockCache,
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    def take(self: integrity._Hash, blocks: list[bytes]) -> list[int]:
+    def take(self: VersionHash, blocks: list[bytes]) -> list[int]:
         time.sleep(0.005 * len(blocks))  # slower than blocks come
         return real(self, blocks)
 
-    real = integrity._Hash.take
-    monkeypatch.setattr(integrity._Hash, "take", take)
+    real = VersionHash.take
+    monkeypatch.setattr(VersionHash, "take", take)
     monkeypatch.setattr(integrity, "BEHIND", MIB)
     tiny = BlockCache(tmp_path / "tiny", 0, cache.lane, memory=2 * MIB)
     fetcher = BlockFetcher(store, tiny, parallel=4)
@@ -262,16 +265,60 @@ async def test_readers_go_at_the_pace_of_the_check_only_where_the_disk_is_behind
 ) -> None:
     cache.backlog_size = waiting
     for far, is_far in ((BEHIND // BLOCK_SIZE + 1, True), (BEHIND // BLOCK_SIZE, False)):
-        huge = ObjectVersion(version.path, "huge", 1 << 30, 1, sha1="0" * 40)
-        check = VersionCheck(huge, is_running=True)
-        with trio.move_on_after(0.05) as scope:
-            assert await fetcher._integrity.admit(far, Witness(check=check))
-        assert scope.cancelled_caught == (is_paced and is_far)
+        check = check_of(version, passed=range(far))
+        assert await is_held(fetcher, check, far) == (is_paced and is_far)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fetcher._integrity.admit, far, Witness(check=check))
             await trio.testing.wait_all_tasks_blocked()
             check.release()  # a batch is hashed, far from that block: that is enough
     cache.backlog_size = 0
+
+
+async def test_who_reads_what_the_check_does_not_come_to_has_nothing_to_wait_for(
+    fetcher: BlockFetcher, cache: BlockCache, version: ObjectVersion
+) -> None:
+    far = 2 * BEHIND // BLOCK_SIZE
+    cache.backlog_size = 80 * MIB
+    assert not await is_held(fetcher, check_of(version, passed=[*range(7), *range(8, far)]), far)
+    assert await is_held(fetcher, check_of(version, passed=range(far)), far)
+    cache.backlog_size = 0
+
+
+async def test_who_reads_what_is_on_disk_waits_for_nobodys_download(
+    fetcher: BlockFetcher, cache: BlockCache, version: ObjectVersion
+) -> None:
+    far = 2 * BEHIND // BLOCK_SIZE
+    check = check_of(version, passed=range(far))
+    await cache.put(BlockId(check.version.version_id, far), bytes(BLOCK_SIZE))
+    cache.backlog_size += 80 * MIB  # another file's
+    assert not await is_held(fetcher, check, far)
+    assert await is_held(fetcher, check, far - 1)
+    cache.backlog_size = 0
+
+
+def check_of(version: ObjectVersion, passed: Iterable[int]) -> VersionCheck:
+    """One at work that has not come far."""
+    huge = ObjectVersion(version.path, "huge", 1 << 30, 1, sha1="0" * 40)
+    return VersionCheck(huge, Marks(passed), is_running=True)
+
+
+async def is_held(fetcher: BlockFetcher, check: VersionCheck, index: int) -> bool:
+    with trio.move_on_after(0.05) as scope:
+        assert await fetcher._integrity.admit(index, Witness(check=check))
+    return scope.cancelled_caught
+
+
+async def test_of_a_run_nothing_is_given_while_its_end_is_held_back(
+    fetcher: BlockFetcher, cache: BlockCache, version: ObjectVersion
+) -> None:
+    tail = range(COUNT - 3, COUNT)
+    for index in tail:
+        cache.add(BlockId(version.version_id, index), RIGHT[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE])
+    check = VersionCheck(version, Marks(range(COUNT - 1)), is_running=True)  # the last has just come
+    with trio.move_on_after(0.05) as scope:
+        await fetcher.read(version, span_of(version, tail), Witness(check=check))
+    assert scope.cancelled_caught
+    assert len(check.given) == 0  # so if one of them is replaced meanwhile, this reader never notices
 
 
 async def test_without_a_sha1_nothing_is_held_back(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,12 @@ from b2mount.errors import Stale
 from b2mount.model import ByteRange, ObjectVersion
 from b2mount.reading.block_cache import BlockCache
 from b2mount.reading.fetcher import BlockFetcher
+from b2mount.reading.integrity import Witness
 from b2mount.reading.reader import ObjectReader
 from b2mount.threads import ThreadLane
 from tests.fakes.faulty_store import FaultyStore
 from tests.reading.conftest import MIB, bytes_of, seed, until
-from tests.reading.line import CONNECTION, FIRST_BYTE, TOTAL, Line, version_of
+from tests.reading.line import CONNECTION, FIRST_BYTE, TOTAL, Line, SlowHash, version_of
 
 GIB = 1 << 30
 KIB = 1 << 10
@@ -257,3 +258,34 @@ def test_a_random_read_passes_a_sequential_reader(tmp_path: Path) -> None:
             nursery.cancel_scope.cancel()
 
     on_the_line(tmp_path, test)
+
+
+@pytest.mark.parametrize("speed", [500e6, 100e6])
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_all_is_checked_where_the_cache_takes_nothing_and_hashing_is_slower_than_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float, at_once: int
+) -> None:
+    async def reading(reader: ObjectReader, starts: Iterator[int]) -> None:
+        for start in starts:
+            await reader.read(ByteRange(start, start + MIB))
+            await trio.sleep(MIB / 3e9)
+
+    async def main() -> None:
+        line, cache = Line(), BlockCache(tmp_path / "blocks", 0, SlowHash("hash", 1, speed=speed))
+        line.first_byte, line.connection, line.total = 0.001, 2e9, 1e9
+        fetcher = BlockFetcher(line, cache, parallel=16, short=64)
+        version = version_of(256 * MIB, sha1="0" * 40)
+        witness, reader = Witness(), ObjectReader(version, fetcher)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetcher.run)
+            await fetcher.begin(version, witness)
+            starts = iter(range(0, version.size, MIB))
+            async with trio.open_nursery() as kernel:  # which asks for more before it has what it asked for
+                for _ in range(at_once):
+                    kernel.start_soon(reading, reader, starts)
+            assert witness.check is not None
+            assert witness.check.is_verified
+            nursery.cancel_scope.cancel()
+
+    SlowHash.install(monkeypatch)
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
